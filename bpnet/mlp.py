@@ -1,0 +1,412 @@
+"""The network, forward and backward: the derivation, line by line, in matrix products.
+
+    l = 1..L    layer; layer 1 is the input, layer L the output
+    m           samples in a batch; every sample is a row
+    x = a¹      input, (m, n_1)                  y  target, (m, n_L)
+    W^l, b^l    weights (n_l, n_{l-1}) and biases (n_l,) of layer l = 2..L
+    z^l, a^l    weighted input and output of layer l, (m, n_l)
+    E           loss: the sum over outputs, the mean over samples
+    δ^l         ∂E/∂z^l, the error of layer l, (m, n_l)
+
+Superscripts in the formulas are subscripts in the code: ``W[2]`` is W², ``delta[3]`` is δ³.
+`forward_pass` and `backward_pass` are the equations; the class around them checks what comes in.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from bpnet import construction, validation
+from bpnet.losses import check_targets, reduce
+from bpnet.parameters import Array, ByLayer, Parameters, Views
+from bpnet.passes import Cache, Gradient
+
+if TYPE_CHECKING:
+    import os
+
+    from bpnet.activations import Activation
+    from bpnet.initializers import Initializer, Seed
+    from bpnet.losses import Loss
+
+
+def forward_pass(net: MLP, cache: Cache) -> None:
+    """Fill the cache, for l = 2..L.
+
+    z^l = W^l a^{l-1} + b^l
+    a^l = f(z^l)
+    """
+    W_T, b, dot = net.parameters.W_T, net.parameters.b_row, net.parameters.dot
+    z, a, f, fed, mask = cache.z_list, cache.a_list, cache.f, cache.fed, cache.mask
+    for l in range(2, net.L + 1):
+        dot(fed[l - 1], W_T[l], z[l])
+        np.add(z[l], b[l], z[l])
+        f[l](z[l], a[l])
+        if mask[l] is not None:  # dropout: the next layer is fed a part of a^l
+            np.multiply(a[l], mask[l], fed[l])
+
+
+def backward_pass(net: MLP, cache: Cache, y: Array, grad: Gradient) -> None:
+    """Fill the gradient, for l = L..2.
+
+    δ^L = ∂E/∂a^L ⊙ f'(z^L)                     ∂E/∂W^l = δ^l (a^{l-1})ᵀ
+    δ^l = (W^{l+1})ᵀ δ^{l+1} ⊙ f'(z^l)          ∂E/∂b^l = δ^l, summed over the samples
+    """
+    W, dot = net.parameters.W_list, net.parameters.dot
+    z, a, fed, mask = cache.z_list, cache.a_list, cache.fed, cache.mask
+    delta, delta_T, ones = grad.delta_list, grad.delta_T, grad.ones
+    grad.output_delta(delta[-1], z[-1], a[-1], y)
+    if grad.share is not None:  # each sample's share in the mean: 1/m
+        np.multiply(delta[-1], grad.share, delta[-1])
+    for l in range(net.L, 1, -1):
+        dot(delta_T[l], fed[l - 1], grad.W_list[l])
+        dot(ones, delta[l], grad.b_row[l])
+        if l > 2:
+            dot(delta[l], W[l], delta[l - 1])
+            if mask[l - 1] is not None:
+                np.multiply(delta[l - 1], mask[l - 1], delta[l - 1])
+            grad.times_df[l - 1](delta[l - 1], z[l - 1], a[l - 1])
+
+
+@dataclass(eq=False, repr=False)
+class MLP:
+    """A multi-layer perceptron: weight matrices, bias vectors, activations and a loss.
+
+    Made by `MLP.init` with random start weights, or by `MLP.from_weights` with given ones.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        θ, and the W^l and b^l that are views of it.
+    activation : mapping of int to Activation
+        ``activation[l]`` is f of layer l = 2..L.
+    loss_function : Loss
+
+    Examples
+    --------
+    >>> from bpnet import MLP
+    >>> net = MLP.from_weights(
+    ...     W=[[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]],
+    ...     b=[[0.35, 0.35], [0.60, 0.60]],
+    ... )
+    >>> cache = net.forward([0.05, 0.10])
+    >>> grad = net.backward(cache, [0.01, 0.99])
+    >>> print(f"{net.loss(cache, [0.01, 0.99]):.6f}  {grad.W[3][1, 0]:.6f}")
+    0.298371  -0.022603
+    """
+
+    parameters: Parameters
+    activation: ByLayer[Activation]
+    loss_function: Loss
+
+    @classmethod
+    def init(
+        cls,
+        sizes: Sequence[int],
+        *,
+        activation: str | Activation | Sequence[str | Activation] = "sigmoid",
+        output: str | Activation | None = None,
+        loss: str | Loss = "half_squared_error",
+        initializer: str | Initializer | Sequence[str | Initializer] | None = None,
+        rng: Seed,
+        dtype: DTypeLike = np.float64,
+    ) -> Self:
+        """Return a net with random start weights.
+
+        Parameters
+        ----------
+        sizes : sequence of int
+            Neurons in each layer, n_1..n_L; (2, 2, 2) is the article's net.
+        activation : str, Activation, or a sequence of them
+            One for all layers, or one for each of the layers 2..L.
+        output : str or Activation, optional
+            Of layer L, where one `activation` is given. The default is the one that belongs to
+            the loss if the loss cannot do with `activation`, else `activation`.
+        loss : str or Loss
+        initializer : str, Initializer, or a sequence of them, optional
+            One for all layers or one for each; the default suits each layer's activation:
+            Xavier, or He for ReLU and its relatives.
+        rng : int or numpy.random.Generator
+            The seed, or the generator to draw from.
+        dtype : dtype
+            float64, float32, or complex128 and complex64 for the complex step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong kind or out of range, a name is unknown, or the
+            output and the loss cannot go together.
+        """
+        sizes = validation.as_sizes(sizes)
+        rules = construction.layer_rules(len(sizes), activation, output, loss)
+        theta = construction.start_theta(sizes, rules[0], initializer, rng, dtype)
+        return cls(Parameters(sizes, theta), *rules)
+
+    @classmethod
+    def from_weights(
+        cls,
+        W: Sequence[ArrayLike] | Mapping[int, ArrayLike],
+        b: Sequence[ArrayLike] | Mapping[int, ArrayLike],
+        *,
+        activation: str | Activation | Sequence[str | Activation] = "sigmoid",
+        output: str | Activation | None = None,
+        loss: str | Loss = "half_squared_error",
+        dtype: DTypeLike | None = None,
+    ) -> Self:
+        """Return a net with copies of the given weights.
+
+        Parameters
+        ----------
+        W : sequence or mapping of arrays
+            W², ..., W^L in this order, or keyed by layer; W^l has shape (n_l, n_{l-1}).
+        b : sequence or mapping of arrays
+            b², ..., b^L; b^l has shape (n_l,).
+        activation, output, loss
+            As in `init`.
+        dtype : dtype, optional
+            The default is float32 where every array is, complex where one is, else float64:
+            integers become floats.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If shapes do not fit together, a weight is no finite number, or as in `init`.
+        """
+        sizes, theta = construction.join_weights(W, b, dtype)
+        rules = construction.layer_rules(len(sizes), activation, output, loss)
+        return cls(Parameters(sizes, theta), *rules)
+
+    @property
+    def theta(self) -> Array:
+        """θ: every weight and bias in one array, (P,). Assigning to it writes into it."""
+        return self.parameters.theta
+
+    @theta.setter
+    def theta(self, values: ArrayLike) -> None:
+        theta = self.parameters.theta
+        if values is theta:  # theta -= ... has written already
+            return
+        array = validation.as_numbers(values, "theta", allow_complex=theta.dtype.kind == "c")
+        if array.shape != theta.shape:
+            raise ValueError(f"theta has shape {theta.shape}, but was given shape {array.shape}")
+        theta[...] = validation.converted(array, theta.dtype, "theta")
+
+    @property
+    def W(self) -> Views:
+        """The weight matrices by layer: ``W[l][i, j]`` weighs neuron j of l-1 on neuron i of l."""
+        return self.parameters.W
+
+    @property
+    def b(self) -> Views:
+        """The bias vectors by layer."""
+        return self.parameters.b
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons in each layer, n_1..n_L."""
+        return self.parameters.sizes
+
+    @property
+    def L(self) -> int:
+        """Number of layers, the input layer counted."""
+        return len(self.parameters.sizes)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of θ, and so of everything computed from it."""
+        return self.parameters.theta.dtype
+
+    def forward(
+        self,
+        x: ArrayLike,
+        *,
+        cache: Cache | None = None,
+        mask: Mapping[int, ArrayLike] | None = None,
+    ) -> Cache:
+        """Return z^l and a^l of every layer.
+
+        Parameters
+        ----------
+        x : array_like, shape (m, n_1) or (n_1,)
+            Copied into the cache, so that it may change before `backward`.
+        cache : Cache, optional
+            Of an earlier call. It is overwritten and returned if it fits this batch, which
+            saves the allocation; else a new one is returned.
+        mask : mapping of int to array, optional
+            Dropout with held masks: ``mask[l]``, shape (m, n_l), multiplies a^l of the hidden
+            layer l before the next layer reads it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not real, finite and of this width, or θ is not finite.
+        """
+        rows = self._rows(x, "x")
+        self._check_theta()
+        if cache is not None and cache.fits(self, rows):
+            np.copyto(cache.a_list[1], rows)
+        else:
+            cache = Cache.empty(self, rows.copy())
+        cache.hold(mask)
+        with np.errstate(over="ignore", under="ignore"):
+            forward_pass(self, cache)
+        return cache
+
+    def backward(
+        self,
+        cache: Cache,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        grad: Gradient | None = None,
+    ) -> Gradient:
+        """Return δ^l, ∂E/∂W^l and ∂E/∂b^l of every layer.
+
+        Parameters
+        ----------
+        cache : Cache
+            What `forward` returned.
+        y : array_like, shape (m, n_L) or (n_L,)
+            Targets.
+        sample_weight : array_like, shape (m,), optional
+            E is then Σ w_i E_i / Σ w_i; the default is the mean, every w_i = 1.
+        grad : Gradient, optional
+            Of an earlier call, to overwrite and return if it fits.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If y does not fit the net, the batch or the loss, or the cache is of another net.
+        """
+        if not cache.fits(self, cache.a_list[1]):
+            raise ValueError("this cache is of a forward pass of another net")
+        rows = self._targets(y, cache.a_list[1])
+        if grad is None or not grad.fits(cache):
+            grad = Gradient.empty(self, cache)
+        grad.weigh(validation.as_shares(sample_weight, cache.m, self.dtype))
+        with np.errstate(over="ignore", under="ignore"):
+            backward_pass(self, cache, rows, grad)
+        return grad
+
+    def loss(
+        self, a: ArrayLike | Cache, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> Any:
+        """Return E: the loss summed over outputs, averaged over samples.
+
+        Parameters
+        ----------
+        a : array_like, shape (m, n_L) or (n_L,), or a Cache
+            The network's output. With the cache, E is taken from z^L where the loss and the
+            output belong together, which stays exact where a rounds to 0 or 1.
+        y : array_like, shape (m, n_L) or (n_L,)
+        sample_weight : array_like, shape (m,), optional
+            As in `backward`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a or y does not fit the net, the other or the loss.
+        """
+        with np.errstate(over="ignore", under="ignore"):
+            if isinstance(a, Cache):
+                rows = self._targets(y, a.a_list[-1])
+                z, out = a.z_list[-1], a.a_list[-1]
+                share = self.loss_function.of_pass(z, out, rows, self.activation[self.L])
+            else:
+                out = self._rows(a, "a")
+                share = self.loss_function.of_output(out, self._targets(y, out))
+            E = reduce(share, validation.as_shares(sample_weight, out.shape[-2], self.dtype))
+        return E.item() if E.ndim == 0 else E
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Return a^L, the network's output, shape (m, n_L).
+
+        Parameters
+        ----------
+        x : array_like, shape (m, n_1) or (n_1,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `forward`.
+        """
+        rows = self._rows(x, "x")
+        self._check_theta()
+        out = np.empty_like(
+            self.theta, shape=(*self.theta.shape[:-1], rows.shape[-2], self.sizes[-1])
+        )
+        cache: Cache | None = None
+        for start in range(0, rows.shape[-2], CHUNK):  # so that z and a stay small
+            part = rows[..., start : start + CHUNK, :]
+            if cache is not None and cache.fits(self, part):
+                cache.read(part)
+            else:
+                cache = Cache.empty(self, part)
+            with np.errstate(over="ignore", under="ignore"):
+                forward_pass(self, cache)
+            out[..., start : start + CHUNK, :] = cache.a_list[-1]
+        return out
+
+    def copy(self) -> Self:
+        """Return an independent net with the same weights."""
+        return copy.deepcopy(self)
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return an independent net with its weights in another dtype.
+
+        Parameters
+        ----------
+        dtype : dtype
+            float64, float32, complex128 or complex64; a complex net lets θ and x carry the
+            imaginary step that the complex-step derivative reads.
+        """
+        theta = self.theta.astype(construction.as_dtype(dtype))
+        return type(self)(Parameters(self.sizes, theta), self.activation, self.loss_function)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the net to one .npz file; an older file survives a failed write.
+
+        Raises
+        ------
+        ValueError
+            If the net holds an activation or a loss of your own, which a file cannot name.
+        OSError
+            If the file cannot be written.
+        """
+        from bpnet.storage import save
+
+        save(self, path)
+
+    def __repr__(self) -> str:
+        names = ", ".join(f.name for f in self.activation.values())
+        sizes = "-".join(map(str, self.sizes))
+        return f"MLP({sizes}, {names}; {self.loss_function.name}, {self.dtype})"
+
+    def _rows(self, values: ArrayLike, name: str) -> Array:
+        """Return x, or a or y, as rows of this net's dtype."""
+        width, role = (self.sizes[0], "input") if name == "x" else (self.sizes[-1], "output")
+        networks = len(self.theta) if self.theta.ndim > 1 else None
+        return validation.as_rows(values, width, self.dtype, name, role, networks)
+
+    def _targets(self, y: ArrayLike, like: Array) -> Array:
+        """Return y as rows that fit the batch and the loss."""
+        rows = self._rows(y, "y")
+        validation.same_length(like, rows)
+        return check_targets(self.loss_function, rows)
+
+    def _check_theta(self) -> None:
+        if not validation.all_finite(self.theta):
+            k = int(np.argmin(np.isfinite(self.theta).ravel()))
+            name = self.parameters.name(k % self.theta.shape[-1])
+            raise ValueError(
+                f"theta must be finite, but {name} is {self.theta.flat[k]}: "
+                "set it, or start again from finite weights"
+            )
+
+
+CHUNK = 1024  # rows at a time in `predict`

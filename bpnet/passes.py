@@ -1,0 +1,157 @@
+"""What one pass holds: the cache of `forward` and the gradient of `backward`.
+
+Each is a value of its own, with its own buffers, kernels and scratch space. Lists beside the
+mappings hold the same arrays; their index is the layer too, and they cost no look-up by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bpnet import validation
+from bpnet.activations import Activation
+from bpnet.kernels import activation_kernels, output_kernels
+from bpnet.losses import Loss
+from bpnet.parameters import FIRST, Array, ByLayer, Parameters
+
+if TYPE_CHECKING:
+    from bpnet.mlp import MLP
+
+PAD: list[Any] = [None] * FIRST
+
+
+class Signature(NamedTuple):
+    """What must be equal for a cache or a gradient of one net to serve another."""
+
+    sizes: tuple[int, ...]
+    theta_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    activations: tuple[Activation, ...]
+    loss: Loss
+
+    @classmethod
+    def of(cls, net: MLP) -> Self:
+        """Return the signature of a net."""
+        activations = tuple(net.activation.values())
+        return cls(net.sizes, net.theta.shape, net.theta.dtype, activations, net.loss_function)
+
+
+class Cache:
+    """z^l and a^l of one forward pass.
+
+    Attributes
+    ----------
+    z : mapping
+        ``z[l]``, l = 2..L, shape (m, n_l): the weighted input of layer l.
+    a : mapping
+        ``a[l]``, l = 1..L, shape (m, n_l): its output; ``a[1]`` is x, ``a[L]`` the net's output.
+    m : int
+        Number of samples.
+    """
+
+    def __init__(
+        self, signature: Signature, a: Sequence[Array], z: Sequence[Array], mask: Any = None
+    ) -> None:
+        self.signature = signature
+        self.m = a[0].shape[-2]
+        self.z_list: list[Array] = [*PAD, *z]
+        self.a_list: list[Array] = [PAD[0], *a]
+        self.fed = list(self.a_list)  # what the next layer reads: a, or with dropout a part of it
+        self.mask: list[Any] = [None] * (len(a) + 1)  # of layer l: an array, or None
+        rules = zip(signature.activations, z, strict=True)
+        self.f = [*PAD, *(activation_kernels(f, z_l)[0] for f, z_l in rules)]
+        self.z = ByLayer("z", FIRST, z)
+        self.a = ByLayer("a", 1, a)
+        self.hold(mask)
+
+    @classmethod
+    def empty(cls, net: MLP, x: Array) -> Self:
+        """Return room for a pass over x, which is kept, not copied."""
+        lead = net.theta.shape[:-1]
+        z = [np.empty_like(net.theta, shape=(*lead, x.shape[-2], n)) for n in net.sizes[1:]]
+        return cls(Signature.of(net), [x, *map(np.empty_like, z)], z)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        mask = {l: mask for l, mask in enumerate(self.mask) if mask is not None}
+        return type(self), (self.signature, self.a_list[1:], self.z_list[FIRST:], mask)
+
+    def fits(self, net: MLP, x: Array) -> bool:
+        """Whether the buffers serve this net and this batch."""
+        return self.a_list[1].shape == x.shape and self.signature == Signature.of(net)
+
+    def read(self, x: Array) -> None:
+        """Take x as a¹, without copying it."""
+        self.a_list[1] = self.fed[1] = x
+        self.a = ByLayer("a", 1, self.a_list[1:])
+
+    def hold(self, mask: Mapping[int, ArrayLike] | None) -> None:
+        """Set the dropout masks of the hidden layers, copied, or none."""
+        hidden = range(FIRST, len(self.a_list) - 1)
+        for l in mask or ():
+            if l not in hidden:
+                known = ", ".join(map(str, hidden)) or "none"
+                raise ValueError(f"mask[{l!r}] is for no hidden layer: these are {known}")
+        for l in hidden:
+            a = self.a_list[l]
+            if mask is None or l not in mask:
+                self.mask[l], self.fed[l] = None, a
+                continue
+            array = validation.as_numbers(mask[l], f"mask[{l}]")
+            if array.shape != a.shape:
+                raise ValueError(f"mask[{l}] has shape {array.shape}, but a[{l}] has {a.shape}")
+            self.mask[l] = validation.converted(array, a.dtype, f"mask[{l}]").copy()
+            self.fed[l] = np.empty_like(a)
+
+
+class Gradient(Parameters):
+    """∂E/∂θ and the errors δ^l of one backward pass; laid out as the parameters are.
+
+    Attributes
+    ----------
+    theta : array, shape (P,)
+        ∂E/∂θ.
+    W, b : mapping
+        ``W[l]`` is ∂E/∂W^l and ``b[l]`` is ∂E/∂b^l, views of ``theta``.
+    delta : mapping
+        ``delta[l]``, l = 2..L, shape (m, n_l), is ∂E/∂z^l.
+    """
+
+    def __init__(self, signature: Signature, theta: Array, delta: Sequence[Array]) -> None:
+        super().__init__(signature.sizes, theta)
+        self.signature = signature
+        self.m = delta[0].shape[-2]
+        self.delta_list: list[Array] = [*PAD, *delta]
+        self.delta_T: list[Array] = [*PAD, *(delta_l.mT for delta_l in delta)]
+        rules = zip(signature.activations, delta, strict=True)
+        self.times_df = [*PAD, *(activation_kernels(f, delta_l)[1] for f, delta_l in rules)]
+        self.output_delta, self.value = output_kernels(
+            signature.loss, signature.activations[-1], delta[-1]
+        )
+        self.ones = np.ones_like(theta, shape=(1, self.m))
+        self.share: Array | None
+        self.weigh(None)
+        self.delta = ByLayer("delta", FIRST, delta)
+
+    @classmethod
+    def empty(cls, net: MLP, cache: Cache) -> Self:
+        """Return room for the gradient of a pass."""
+        delta = [np.empty_like(z) for z in cache.z_list[FIRST:]]
+        return cls(cache.signature, np.empty_like(net.theta), delta)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.signature, self.theta, self.delta_list[FIRST:])
+
+    def weigh(self, shares: Array | None) -> None:
+        """Set each sample's share in the mean, (m,); None is 1/m each."""
+        if shares is not None:
+            self.share = shares[:, None]
+        else:
+            self.share = None if self.m == 1 else np.array(1 / self.m, self.theta.dtype)
+
+    def fits(self, cache: Cache) -> bool:
+        """Whether the buffers serve this cache."""
+        return self.m == cache.m and self.signature == cache.signature
