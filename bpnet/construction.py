@@ -149,6 +149,8 @@ def join_weights(
             )
     sizes = (Ws[0].shape[1], *(W_l.shape[0] for W_l in Ws))
     chosen = common_dtype([*Ws, *bs]) if dtype is None else as_dtype(dtype)
+    if chosen.kind != "c" and common_dtype([*Ws, *bs]).kind == "c":
+        raise TypeError(f"W and b hold complex numbers, which do not fit into {chosen}")
     joined = Parameters(sizes, np.empty(count(sizes), chosen))
     for l, (W_l, b_l) in enumerate(zip(Ws, bs, strict=True), FIRST):
         joined.W[l] = converted(W_l, chosen, f"W[{l}]")

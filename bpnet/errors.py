@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class InvalidFile(ValueError):
     """A file that is not what it should be: no net, damaged, or of an unknown version."""
+
+
+class TrainingDiverged(ArithmeticError):
+    """A loss, a gradient or a step that is no longer finite; the net keeps its last finite weights.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it happened, both counted from 1; the step within the epoch.
+    layer : int or None
+        The first layer whose z, a or δ is not finite.
+    learning_rate : float
+        The one in use.
+    history : History
+        Of the epochs before.
+    """
+
+    def __init__(
+        self, message: str, *, epoch: int, step: int, layer: int | None, learning_rate: Any
+    ) -> None:
+        super().__init__(message)
+        self.epoch, self.step, self.layer = epoch, step, layer
+        self.learning_rate = learning_rate
+        self.history: Any = None

@@ -15,6 +15,25 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy import (  # by name, since a look-up in np is a tenth of what a small call costs
+    absolute,
+    add,
+    copyto,
+    divide,
+    exp,
+    expm1,
+    greater,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    reciprocal,
+    sign,
+    subtract,
+    tanh,
+)
 
 from bpnet.activations import (
     ACTIVATIONS,
@@ -38,26 +57,26 @@ def constant(value: float, z: Array) -> Array:
     return np.array(value, z.dtype)
 
 
-def sigmoid(z: Array) -> tuple[Forward, Backward]:
+def sigmoid_kernels(z: Array) -> tuple[Forward, Backward]:
     one, s = constant(1, z), np.empty_like(z)
 
     def f(z: Array, a: Array) -> None:
-        np.negative(z, a)
-        np.exp(a, a)
-        np.add(a, one, a)
-        np.reciprocal(a, a)
+        negative(z, a)
+        exp(a, a)
+        add(a, one, a)
+        reciprocal(a, a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        np.subtract(one, a, s)
-        np.multiply(s, a, s)
-        np.multiply(g, s, g)
+        subtract(one, a, s)
+        multiply(s, a, s)
+        multiply(g, s, g)
 
     return f, times_df
 
 
-def identity(z: Array) -> tuple[Forward, Backward]:
+def identity_kernels(z: Array) -> tuple[Forward, Backward]:
     def f(z: Array, a: Array) -> None:
-        np.copyto(a, z)
+        copyto(a, z)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
         pass
@@ -65,179 +84,187 @@ def identity(z: Array) -> tuple[Forward, Backward]:
     return f, times_df
 
 
-def tanh(z: Array) -> tuple[Forward, Backward]:
+def tanh_kernels(z: Array) -> tuple[Forward, Backward]:
     one, s = constant(1, z), np.empty_like(z)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        np.multiply(a, a, s)
-        np.subtract(one, s, s)
-        np.multiply(g, s, g)
+        multiply(a, a, s)
+        subtract(one, s, s)
+        multiply(g, s, g)
 
-    return np.tanh, times_df
+    return tanh, times_df
 
 
-def relu(z: Array) -> tuple[Forward, Backward]:
+def relu_kernels(z: Array) -> tuple[Forward, Backward]:
     zero, s = constant(0, z), np.empty_like(z)
 
     def f(z: Array, a: Array) -> None:
-        np.maximum(z, zero, out=a)
+        maximum(z, zero, out=a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        np.sign(a, s)  # a is z or 0, so this is 1 or 0
-        np.multiply(g, s, g)
+        sign(a, s)  # a is z or 0, so this is 1 or 0
+        multiply(g, s, g)
 
     return f, times_df
 
 
-def leaky_relu(z: Array) -> tuple[Forward, Backward]:
+def leaky_relu_kernels(z: Array) -> tuple[Forward, Backward]:
     zero, leak, s = constant(0, z), constant(LEAK, z), np.empty_like(z)
     positive = np.empty_like(z, bool)
 
     def f(z: Array, a: Array) -> None:
-        np.multiply(z, leak, a)
-        np.maximum(z, a, out=a)
+        multiply(z, leak, a)
+        maximum(z, a, out=a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        np.greater(z, zero, positive)
-        np.multiply(g, leak, s)
-        np.copyto(s, g, where=positive)
-        np.copyto(g, s)
+        greater(z, zero, positive)
+        multiply(g, leak, s)
+        copyto(s, g, where=positive)
+        copyto(g, s)
 
     return f, times_df
 
 
-def elu(z: Array) -> tuple[Forward, Backward]:
+def elu_kernels(z: Array) -> tuple[Forward, Backward]:
     zero, one, s = constant(0, z), constant(1, z), np.empty_like(z)
 
     def f(z: Array, a: Array) -> None:
-        np.minimum(z, zero, out=a)
-        np.expm1(a, a)
-        np.maximum(z, zero, out=s)
-        np.add(a, s, a)
+        minimum(z, zero, out=a)
+        expm1(a, a)
+        maximum(z, zero, out=s)
+        add(a, s, a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        np.minimum(a, zero, out=s)  # e^z - 1 where z < 0, else 0
-        np.add(s, one, s)
-        np.multiply(g, s, g)
+        minimum(a, zero, out=s)  # e^z - 1 where z < 0, else 0
+        add(s, one, s)
+        multiply(g, s, g)
 
     return f, times_df
 
 
-def softplus(z: Array) -> tuple[Forward, Backward]:
+def softplus_kernels(z: Array) -> tuple[Forward, Backward]:
     zero, s = constant(0, z), np.empty_like(z)
-    sigmoid_f, _ = sigmoid(z)
+    sigmoid_f, _ = sigmoid_kernels(z)
 
     def f(z: Array, a: Array) -> None:
-        np.absolute(z, a)
-        np.negative(a, a)
-        np.exp(a, a)
-        np.log1p(a, a)
-        np.maximum(z, zero, out=s)
-        np.add(a, s, a)
+        absolute(z, a)
+        negative(a, a)
+        exp(a, a)
+        log1p(a, a)
+        maximum(z, zero, out=s)
+        add(a, s, a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
         sigmoid_f(z, s)
-        np.multiply(g, s, g)
+        multiply(g, s, g)
 
     return f, times_df
 
 
-def silu(z: Array) -> tuple[Forward, Backward]:
+def silu_kernels(z: Array) -> tuple[Forward, Backward]:
     one, s, t = constant(1, z), np.empty_like(z), np.empty_like(z)
-    sigmoid_f, _ = sigmoid(z)
+    sigmoid_f, _ = sigmoid_kernels(z)
 
     def f(z: Array, a: Array) -> None:
         sigmoid_f(z, a)
-        np.multiply(a, z, a)
+        multiply(a, z, a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
         sigmoid_f(z, s)
-        np.subtract(one, s, t)
-        np.multiply(t, z, t)
-        np.add(t, one, t)
-        np.multiply(s, t, s)
-        np.multiply(g, s, g)
+        subtract(one, s, t)
+        multiply(t, z, t)
+        add(t, one, t)
+        multiply(s, t, s)
+        multiply(g, s, g)
 
     return f, times_df
 
 
-def gelu(z: Array) -> tuple[Forward, Backward]:
+def gelu_kernels(z: Array) -> tuple[Forward, Backward]:
     one, half = constant(1, z), constant(0.5, z)
     s, t, u = np.empty_like(z), np.empty_like(z), np.empty_like(z)
     scale, cube = constant(GELU_SCALE, z), constant(GELU_SCALE * GELU_CUBE, z)
     cube_prime = constant(3 * GELU_SCALE * GELU_CUBE, z)
 
     def inner(z: Array, t: Array) -> None:
-        np.multiply(z, z, t)
-        np.multiply(t, cube, t)
-        np.add(t, scale, t)
-        np.multiply(t, z, t)
-        np.tanh(t, t)
+        multiply(z, z, t)
+        multiply(t, cube, t)
+        add(t, scale, t)
+        multiply(t, z, t)
+        tanh(t, t)
 
     def f(z: Array, a: Array) -> None:
         inner(z, a)
-        np.add(a, one, a)
-        np.multiply(a, z, a)
-        np.multiply(a, half, a)
+        add(a, one, a)
+        multiply(a, half, a)
+        multiply(a, z, a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
         inner(z, t)
-        np.multiply(z, z, s)
-        np.multiply(s, cube_prime, s)
-        np.add(s, scale, s)  # the derivative of what tanh is taken of
-        np.multiply(s, z, s)
-        np.multiply(g, half, g)
-        np.multiply(t, t, u)
-        np.subtract(one, u, u)
-        np.multiply(s, u, s)  # z t'
-        np.add(s, t, s)
-        np.add(s, one, s)
-        np.multiply(g, s, g)
+        multiply(t, t, u)
+        subtract(one, u, u)
+        multiply(u, z, u)  # z (1 - t²): 0 at large z, before z² could overflow
+        multiply(u, z, s)
+        multiply(s, z, s)
+        multiply(s, cube_prime, s)
+        multiply(u, scale, u)
+        add(s, u, s)  # z t'
+        multiply(g, half, g)
+        add(s, t, s)
+        add(s, one, s)
+        multiply(g, s, g)
 
     return f, times_df
 
 
-def exp(z: Array) -> tuple[Forward, Backward]:
+def exp_kernels(z: Array) -> tuple[Forward, Backward]:
     zero, cap = constant(0, z), constant(largest_exponent(z.dtype), z)
     beyond = np.empty_like(z, bool)
 
     def f(z: Array, a: Array) -> None:
-        np.minimum(z, cap, out=a)
-        np.exp(a, a)
+        minimum(z, cap, out=a)
+        exp(a, a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        np.multiply(g, a, g)
-        np.greater(z, cap, beyond)
-        np.copyto(g, zero, where=beyond)
+        multiply(g, a, g)
+        greater(z, cap, beyond)
+        copyto(g, zero, where=beyond)
 
     return f, times_df
 
 
-def softmax(z: Array) -> tuple[Forward, Backward]:
+def softmax_kernels(z: Array) -> tuple[Forward, Backward]:
     s, of_row = np.empty_like(z), np.empty_like(z[..., :1])
 
     def f(z: Array, a: Array) -> None:
-        np.maximum.reduce(z, axis=-1, out=of_row, keepdims=True)
-        np.subtract(z, of_row, a)
-        np.exp(a, a)
-        np.add.reduce(a, axis=-1, out=of_row, keepdims=True)
-        np.divide(a, of_row, a)
+        maximum.reduce(z, axis=-1, out=of_row, keepdims=True)
+        subtract(z, of_row, a)
+        exp(a, a)
+        add.reduce(a, axis=-1, out=of_row, keepdims=True)
+        divide(a, of_row, a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        np.multiply(g, a, s)
-        np.add.reduce(s, axis=-1, out=of_row, keepdims=True)
-        np.subtract(g, of_row, g)
-        np.multiply(g, a, g)
+        multiply(g, a, s)
+        add.reduce(s, axis=-1, out=of_row, keepdims=True)
+        subtract(g, of_row, g)
+        multiply(g, a, g)
 
     return f, times_df
 
 
 KERNELS = {
-    kernel.__name__: kernel
-    for kernel in (
-        identity, sigmoid, tanh, relu, leaky_relu, elu, softplus, silu, gelu, exp, softmax
-    )
-}  # fmt: skip
+    "identity": identity_kernels,
+    "sigmoid": sigmoid_kernels,
+    "tanh": tanh_kernels,
+    "relu": relu_kernels,
+    "leaky_relu": leaky_relu_kernels,
+    "elu": elu_kernels,
+    "softplus": softplus_kernels,
+    "silu": silu_kernels,
+    "gelu": gelu_kernels,
+    "exp": exp_kernels,
+    "softmax": softmax_kernels,
+}
 
 
 def activation_kernels(activation: Activation, z: Array) -> tuple[Forward, Backward]:
@@ -249,10 +276,10 @@ def activation_kernels(activation: Activation, z: Array) -> tuple[Forward, Backw
         return KERNELS[activation.name](z)
 
     def f(z: Array, a: Array) -> None:
-        np.copyto(a, activation.f(z))
+        copyto(a, activation.f(z))
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        np.copyto(g, activation.backward(g, z, a))
+        copyto(g, activation.backward(g, z, a))
 
     return f, times_df
 
@@ -261,31 +288,68 @@ def output_kernels(loss: Loss, output: Activation, z: Array) -> tuple[OutputDelt
     """Return what writes δ^L, and what returns the loss of a batch, for outputs shaped like z.
 
     δ^L = ∂E/∂z^L of each sample's loss: a - y where loss and output belong together, else
-    ∂E/∂a ⊙ f'(z^L). Neither holds the mean over samples.
+    ∂E/∂a ⊙ f'(z^L). It does not hold the mean over samples; the value of the loss does.
     """
+    return delta_kernel(loss, output, z), value_kernel(loss, output, z)
 
-    def value(z: Array, a: Array, y: Array) -> Any:
-        return reduce(loss.of_pass(z, a, y, output))
+
+def delta_kernel(loss: Loss, output: Activation, z: Array) -> OutputDelta:
+    def joined(delta: Array, z: Array, a: Array, y: Array) -> None:
+        subtract(a, y, delta)
 
     if loss.joins(output):
-
-        def joined(delta: Array, z: Array, a: Array, y: Array) -> None:
-            np.subtract(a, y, delta)
-
-        return joined, value
-
+        return joined
     _, times_df = activation_kernels(output, z)
 
-    if loss is LOSSES["half_squared_error"]:
-
-        def squared(delta: Array, z: Array, a: Array, y: Array) -> None:
-            np.subtract(a, y, delta)
-            times_df(delta, z, a)
-
-        return squared, value
-
-    def general(delta: Array, z: Array, a: Array, y: Array) -> None:
-        np.copyto(delta, loss.dE(a, y))
+    def squared(delta: Array, z: Array, a: Array, y: Array) -> None:
+        subtract(a, y, delta)
         times_df(delta, z, a)
 
-    return general, value
+    def general(delta: Array, z: Array, a: Array, y: Array) -> None:
+        copyto(delta, loss.derivative(a, y))
+        times_df(delta, z, a)
+
+    return squared if loss is LOSSES["half_squared_error"] else general
+
+
+def value_kernel(loss: Loss, output: Activation, z: Array) -> Value:
+    """Return the batch's loss in place, for the losses that most nets are trained on."""
+
+    def general(z: Array, a: Array, y: Array) -> Any:
+        return reduce(loss.of_pass(z, a, y, output))
+
+    if z.ndim != 2 or z.dtype.kind != "f":
+        return general
+    name, m = loss.name, z.shape[0]
+    s, t, u = np.empty_like(z), np.empty_like(z), np.empty_like(z)
+    flat_s, zero, least = s.reshape(-1), constant(0, z), np.finfo(z.dtype).tiny
+
+    def squared(z: Array, a: Array, y: Array) -> Any:
+        subtract(a, y, s)
+        return flat_s.dot(flat_s) / (2 * m)
+
+    def softmax_cross_entropy(z: Array, a: Array, y: Array) -> Any:
+        if minimum.reduce(a, axis=None) < least:  # log a is not exact: take it from z
+            return general(z, a, y)
+        log(a, s)
+        multiply(s, y, s)
+        return -add.reduce(flat_s) / m
+
+    def sigmoid_cross_entropy(z: Array, a: Array, y: Array) -> Any:
+        absolute(z, s)  # max(z, 0) - y z + log(1 + e^-|z|)
+        negative(s, s)
+        exp(s, s)
+        log1p(s, s)
+        maximum(z, zero, out=t)
+        multiply(y, z, u)
+        subtract(t, u, t)
+        add(s, t, s)
+        return add.reduce(flat_s) / m
+
+    if loss is LOSSES["half_squared_error"]:
+        return squared
+    if loss.joins(output) and name == "cross_entropy":
+        return softmax_cross_entropy
+    if loss.joins(output) and name == "binary_cross_entropy":
+        return sigmoid_cross_entropy
+    return general

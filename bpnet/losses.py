@@ -24,6 +24,7 @@ import numpy as np
 
 from bpnet.activations import ACTIVATIONS, Activation, Real, capped_exp, log_softmax, softplus
 from bpnet.parameters import Array
+from bpnet.validation import as_float
 
 ROW_SUM_TOLERANCE = 1e-5  # rows rounded to float32 pass, rows that are no distribution do not
 
@@ -84,19 +85,25 @@ class Loss:
 
     def of_output(self, a: Array, y: Array) -> Array:
         """Return each output's share of the loss from a; a share of the wrong shape is refused."""
-        share = self.E(a, y)
-        if share.shape != a.shape:
-            raise ValueError(
-                f"the loss {self.name!r} returned shape {share.shape} for outputs of shape "
-                f"{a.shape}: E(a, y) is taken element by element, and summed by bpnet"
-            )
-        return share
+        return self._elements(self.E(a, y), a, "E(a, y)")
 
     def of_pass(self, z: Array, a: Array, y: Array, output: Activation) -> Array:
         """Return each output's share of the loss, from z where that is exact."""
         if self.E_z is not None and self.joins(output):
-            return self.E_z(z, y)
+            return self._elements(self.E_z(z, y), z, "E_z(z, y)")
         return self.of_output(a, y)
+
+    def derivative(self, a: Array, y: Array) -> Array:
+        """Return ∂E/∂a; one of the wrong shape is refused."""
+        return self._elements(self.dE(a, y), a, "dE(a, y)")
+
+    def _elements(self, values: Array, like: Array, what: str) -> Array:
+        if np.shape(values) != like.shape:
+            raise ValueError(
+                f"the loss {self.name!r} returned shape {np.shape(values)} for outputs of shape "
+                f"{like.shape}: {what} is taken element by element, and summed by bpnet"
+            )
+        return values
 
 
 def reduce(share: Array, weight: Array | None = None) -> Any:
@@ -143,12 +150,10 @@ def huber(limit: float = 1.0) -> Loss:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If limit is not a positive number.
     """
-    if not (isinstance(limit, (int, float)) and 0 < limit < math.inf):
-        raise ValueError(f"huber's limit must be a positive number, not {limit!r}")
-
+    limit = as_float(limit, "limit", above=0)
     return Loss(
         "huber" if limit == 1 else f"huber({limit:g})",
         E=partial(huber_E, limit=limit),

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy import add, multiply
 from numpy.typing import ArrayLike, DTypeLike
 
 from bpnet import construction, validation
@@ -41,14 +42,15 @@ def forward_pass(net: MLP, cache: Cache) -> None:
     z^l = W^l a^{l-1} + b^l
     a^l = f(z^l)
     """
-    W_T, b, dot = net.parameters.W_T, net.parameters.b_row, net.parameters.dot
+    theta = net.parameters
+    W_T, b, dot = theta.W_T, theta.b_row, theta.dot
     z, a, f, fed, mask = cache.z_list, cache.a_list, cache.f, cache.fed, cache.mask
-    for l in range(2, net.L + 1):
+    for l in cache.upward:
+        if mask[l - 1] is not None:  # dropout: layer l is fed a part of a^{l-1}
+            multiply(a[l - 1], mask[l - 1], fed[l - 1])
         dot(fed[l - 1], W_T[l], z[l])
-        np.add(z[l], b[l], z[l])
+        add(z[l], b[l], z[l])
         f[l](z[l], a[l])
-        if mask[l] is not None:  # dropout: the next layer is fed a part of a^l
-            np.multiply(a[l], mask[l], fed[l])
 
 
 def backward_pass(net: MLP, cache: Cache, y: Array, grad: Gradient) -> None:
@@ -58,18 +60,19 @@ def backward_pass(net: MLP, cache: Cache, y: Array, grad: Gradient) -> None:
     δ^l = (W^{l+1})ᵀ δ^{l+1} ⊙ f'(z^l)          ∂E/∂b^l = δ^l, summed over the samples
     """
     W, dot = net.parameters.W_list, net.parameters.dot
+    dW, db = grad.W_list, grad.b_row
     z, a, fed, mask = cache.z_list, cache.a_list, cache.fed, cache.mask
     delta, delta_T, ones = grad.delta_list, grad.delta_T, grad.ones
     grad.output_delta(delta[-1], z[-1], a[-1], y)
     if grad.share is not None:  # each sample's share in the mean: 1/m
-        np.multiply(delta[-1], grad.share, delta[-1])
-    for l in range(net.L, 1, -1):
-        dot(delta_T[l], fed[l - 1], grad.W_list[l])
-        dot(ones, delta[l], grad.b_row[l])
+        multiply(delta[-1], grad.share, delta[-1])
+    for l in cache.downward:
+        dot(delta_T[l], fed[l - 1], dW[l])
+        dot(ones, delta[l], db[l])
         if l > 2:
             dot(delta[l], W[l], delta[l - 1])
             if mask[l - 1] is not None:
-                np.multiply(delta[l - 1], mask[l - 1], delta[l - 1])
+                multiply(delta[l - 1], mask[l - 1], delta[l - 1])
             grad.times_df[l - 1](delta[l - 1], z[l - 1], a[l - 1])
 
 
@@ -238,8 +241,8 @@ class MLP:
             Of an earlier call. It is overwritten and returned if it fits this batch, which
             saves the allocation; else a new one is returned.
         mask : mapping of int to array, optional
-            Dropout with held masks: ``mask[l]``, shape (m, n_l), multiplies a^l of the hidden
-            layer l before the next layer reads it.
+            Dropout with held masks: ``mask[l]``, shape (m, n_l), l = 1..L-1, multiplies a^l
+            before the next layer reads it.
 
         Raises
         ------
@@ -248,11 +251,10 @@ class MLP:
         """
         rows = self._rows(x, "x")
         self._check_theta()
-        if cache is not None and cache.fits(self, rows):
-            np.copyto(cache.a_list[1], rows)
-        else:
-            cache = Cache.empty(self, rows.copy())
+        if cache is None or not cache.fits(self, rows):
+            cache = Cache.empty(self, np.empty_like(rows))
         cache.hold(mask)
+        np.copyto(cache.a_list[1], rows)
         with np.errstate(over="ignore", under="ignore"):
             forward_pass(self, cache)
         return cache
@@ -283,8 +285,7 @@ class MLP:
         TypeError, ValueError
             If y does not fit the net, the batch or the loss, or the cache is of another net.
         """
-        if not cache.fits(self, cache.a_list[1]):
-            raise ValueError("this cache is of a forward pass of another net")
+        self._check_cache(cache)
         rows = self._targets(y, cache.a_list[1])
         if grad is None or not grad.fits(cache):
             grad = Gradient.empty(self, cache)
@@ -310,10 +311,11 @@ class MLP:
         Raises
         ------
         TypeError, ValueError
-            If a or y does not fit the net, the other or the loss.
+            If a or y does not fit the net, the other or the loss, or the cache is of another net.
         """
         with np.errstate(over="ignore", under="ignore"):
             if isinstance(a, Cache):
+                self._check_cache(a)
                 rows = self._targets(y, a.a_list[-1])
                 z, out = a.z_list[-1], a.a_list[-1]
                 share = self.loss_function.of_pass(z, out, rows, self.activation[self.L])
@@ -398,6 +400,12 @@ class MLP:
         rows = self._rows(y, "y")
         validation.same_length(like, rows)
         return check_targets(self.loss_function, rows)
+
+    def _check_cache(self, cache: Cache) -> None:
+        if not isinstance(cache, Cache):
+            raise TypeError(f"cache must be what forward returned, not {cache!r}")
+        if not cache.fits(self, cache.a_list[1]):
+            raise ValueError("this cache is of a forward pass of another net")
 
     def _check_theta(self) -> None:
         if not validation.all_finite(self.theta):

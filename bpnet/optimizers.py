@@ -1,46 +1,372 @@
 """Update rules on flat vectors; they know no network.
 
-θ     parameters, (P,); a step changes them in place
-g     ∂E/∂θ, only read
-η     learning rate
+    θ     parameters, (P,), or (networks, P) for a stack
+    g     ∂E/∂θ, of the same shape; only read
+    η     learning rate, a number or a schedule; for a stack also one number a network
+    t     number of this step, 1, 2, ...
+
+Each step is θ ← θ - move, and `move` is what a rule computes: always minus a gradient. Constants
+are 0-d arrays of θ's dtype, and the moments are kept rescaled, since on a small net a step costs
+what its calls cost and on a large one what its passes over θ cost.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bpnet.parameters import Array
-from bpnet.validation import as_float
+from bpnet.schedules import Schedule, as_schedule
+from bpnet.validation import as_float, as_int
+
+
+class Optimizer:
+    """An update rule with its state.
+
+    A rule names the vectors it keeps in ``vectors`` and writes the step into ``self._move`` in
+    `_compute`. `fit` calls `start`, then `set_rate` and `move`; `step` is for a loop of your own.
+
+    Attributes
+    ----------
+    learning_rate : float or Schedule
+    t : int
+        Steps taken.
+    state : dict of str to array
+        The vectors kept from step to step, by name; empty before `start`.
+    """
+
+    vectors: ClassVar[tuple[str, ...]] = ()
+    learning_rate: Any
+
+    def __post_init__(self) -> None:
+        self.schedule: Schedule = as_schedule(self.learning_rate)
+        self.state: dict[str, Array] = {}
+        self.t = 0
+        self._check()
+
+    def _check(self) -> None:
+        """Raise for hyperparameters out of range."""
+
+    def start(self, theta: Array, weights: Array | None = None) -> None:
+        """Begin afresh: forget every step taken, make room for vectors like θ.
+
+        Parameters
+        ----------
+        theta : array
+        weights : array of bool, shape (P,), optional
+            Which coordinates are weights, for rules that decay weights but not biases.
+        """
+        self.t = 0
+        self.state = {name: np.zeros_like(theta) for name in self.vectors}
+        self._prepare(theta, weights)
+
+    def resume(self, theta: Array, weights: Array | None = None) -> None:
+        """Go on with the state as it is, or begin afresh where it does not fit θ.
+
+        Raises
+        ------
+        ValueError
+            If the state is of vectors of another shape or dtype.
+        """
+        if not self.state and self.t == 0:
+            self.start(theta, weights)
+            return
+        for name, vector in self.state.items():
+            if vector.shape != theta.shape or vector.dtype != theta.dtype:
+                raise ValueError(
+                    f"the optimizer's {name} is {vector.dtype} of shape {vector.shape}, but theta "
+                    f"is {theta.dtype} of shape {theta.shape}: start it afresh"
+                )
+        self._prepare(theta, weights)
+
+    def _prepare(self, theta: Array, weights: Array | None) -> None:
+        self._move = np.empty_like(theta)
+        self._weights = weights
+        self._shape, self._dtype = theta.shape, theta.dtype
+        self._constants = {
+            name: np.array(value, theta.dtype)
+            for name, value in vars(self).items()
+            if isinstance(value, float)
+        }
+        self.last_rate: Any = None
+        self.set_rate_at(0.0)
+
+    def set_rate_at(self, t: float) -> None:
+        """Set η for the steps that follow to what the schedule has after t epochs."""
+        rate = self.schedule(t)
+        if rate is not self.last_rate:
+            self.last_rate = rate
+            self.set_rate(rate)
+
+    def set_rate(self, rate: Any) -> None:
+        """Set η for the steps that follow: a number, or one for each network of a stack."""
+        rate = np.asarray(rate, self._dtype)
+        if rate.ndim and rate.shape != self._shape[:-1]:
+            raise ValueError(
+                f"learning_rate holds {len(rate)} numbers, but one is needed for each network "
+                f"of a stack, and theta has shape {self._shape}"
+            )
+        self.rate = rate[:, None] if rate.ndim else rate
+
+    def move(self, theta: Array, g: Array) -> Array:
+        """Return what to subtract from θ in this step; the array is reused by the next call."""
+        self.t += 1
+        self._compute(theta, g, self._move)
+        return self._move
+
+    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+        raise NotImplementedError
+
+    def step(self, theta: Array, g: Array) -> None:
+        """Take one step: θ changes in place.
+
+        Raises
+        ------
+        ValueError
+            If θ and g differ in shape, or from those of the steps before.
+        """
+        if theta.shape != g.shape:
+            raise ValueError(f"theta has shape {theta.shape}, but g has shape {g.shape}")
+        if not hasattr(self, "_move"):
+            self.resume(theta)
+        elif self._shape != theta.shape:
+            raise ValueError(
+                f"theta has shape {theta.shape}, but the steps before had {self._shape}: "
+                "call start(theta) to begin afresh"
+            )
+        np.subtract(theta, self.move(theta, g), theta)
 
 
 @dataclass
-class SGD:
-    """Gradient descent: θ ← θ - η g.
+class SGD(Optimizer):
+    """Gradient descent, with momentum if asked.
+
+    plain       move = η g
+    momentum    v ← μ v + g,   move = η v                     (Polyak 1964)
+    Nesterov    v ← μ v + g,   move = η (g + μ v)             (Sutskever et al. 2013, as in PyTorch)
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
         η > 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the learning rate is no positive number.
+    momentum : float
+        μ in [0, 1).
+    nesterov : bool
     """
 
-    learning_rate: float
+    learning_rate: Any
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def _check(self) -> None:
+        self.momentum = as_float(self.momentum, "momentum", least=0, below=1)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum: give momentum=0.9 or so")
+        self.vectors = ("v",) if self.momentum else ()  # type: ignore[misc]  # none is kept without
+
+    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+        if not self.momentum:
+            np.multiply(g, self.rate, move)
+            return
+        v, mu = self.state["v"], self._constants["momentum"]
+        np.multiply(v, mu, v)
+        np.add(v, g, v)
+        if self.nesterov:
+            np.multiply(v, mu, move)
+            np.add(move, g, move)
+            np.multiply(move, self.rate, move)
+        else:
+            np.multiply(v, self.rate, move)
+
+
+@dataclass
+class Adagrad(Optimizer):
+    """Steps divided by the root of all squared gradients so far.
+
+    s ← s + g²
+    move = η g / (√s + ε)
+
+    Duchi, Hazan & Singer, "Adaptive Subgradient Methods", 2011.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    epsilon : float
+        ε > 0.
+    """
+
+    learning_rate: Any = 0.01
+    epsilon: float = 1e-10
+    vectors = ("s",)
+
+    def _check(self) -> None:
+        self.epsilon = as_float(self.epsilon, "epsilon", above=0)
+
+    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+        s = self.state["s"]
+        np.multiply(g, g, move)
+        np.add(s, move, s)
+        divide_by_root(g, s, self._constants["epsilon"], self.rate, move)
+
+
+@dataclass
+class RMSprop(Optimizer):
+    """Steps divided by the root of a running mean of squared gradients.
+
+    s ← ρ s + (1 - ρ) g²
+    move = η g / (√s + ε),  or with momentum  v ← μ v + g / (√s + ε),  move = η v
+
+    Hinton, "Neural Networks for Machine Learning", lecture 6e, 2012; ε and momentum as in PyTorch.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    rho : float
+        ρ in [0, 1).
+    epsilon : float
+        ε > 0.
+    momentum : float
+        μ in [0, 1).
+    """
+
+    learning_rate: Any = 0.01
+    rho: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    vectors = ("s", "v")
+
+    def _check(self) -> None:
+        self.rho = as_float(self.rho, "rho", least=0, below=1)
+        self.epsilon = as_float(self.epsilon, "epsilon", above=0)
+        self.momentum = as_float(self.momentum, "momentum", least=0, below=1)
+        self.one_less_rho = 1 - self.rho
+
+    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+        s, constants = self.state["s"], self._constants
+        np.multiply(s, constants["rho"], s)
+        np.multiply(g, g, move)
+        np.multiply(move, constants["one_less_rho"], move)
+        np.add(s, move, s)
+        if not self.momentum:
+            divide_by_root(g, s, constants["epsilon"], self.rate, move)
+            return
+        v = self.state["v"]
+        divide_by_root(g, s, constants["epsilon"], np.ones_like(self.rate), move)
+        np.multiply(v, constants["momentum"], v)
+        np.add(v, move, v)
+        np.multiply(v, self.rate, move)
+
+
+def divide_by_root(g: Array, s: Array, epsilon: Array, rate: Array, move: Array) -> None:
+    """Write η g / (√s + ε) into move."""
+    np.sqrt(s, move)
+    np.add(move, epsilon, move)
+    np.divide(g, move, move)
+    np.multiply(move, rate, move)
+
+
+@dataclass
+class Adam(Optimizer):
+    """Steps along a running mean of gradients, divided by the root of that of their squares.
+
+    m ← β₁ m + (1 - β₁) g
+    v ← β₂ v + (1 - β₂) g²
+    move = η m̂ / (√v̂ + ε),   m̂ = m / (1 - β₁^t),   v̂ = v / (1 - β₂^t)
+
+    Kingma & Ba, "Adam", 2015, algorithm 1. Kept are m / (1 - β₁) and v / (1 - β₂), which saves two
+    passes over θ; the factors are put back into one number and into ε:
+
+    move = c m' / (√v' + ε'),  r = √((1 - β₂) / (1 - β₂^t)),  ε' = ε / r,
+    c = η (1 - β₁) / ((1 - β₁^t) r)
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta1, beta2 : float
+        β₁ and β₂ in [0, 1).
+    epsilon : float
+        ε > 0.
+    """
+
+    learning_rate: Any = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    vectors = ("m", "v")
+
+    def _check(self) -> None:
+        self.beta1 = as_float(self.beta1, "beta1", least=0, below=1)
+        self.beta2 = as_float(self.beta2, "beta2", least=0, below=1)
+        self.epsilon = as_float(self.epsilon, "epsilon", above=0)
+
+    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+        m, v, constants = self.state["m"], self.state["v"], self._constants
+        np.multiply(m, constants["beta1"], m)
+        np.add(m, g, m)
+        np.multiply(v, constants["beta2"], v)
+        np.multiply(g, g, move)
+        np.add(v, move, v)
+        r = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
+        constants["epsilon"][...] = self.epsilon / r
+        c = self.rate * ((1 - self.beta1) / ((1 - self.beta1**self.t) * r))
+        divide_by_root(m, v, constants["epsilon"], c, move)
+
+
+@dataclass
+class AdamW(Adam):
+    """Adam with decoupled weight decay: move = Adam's + η λ θ.
+
+    Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019, algorithm 2. `fit` decays
+    weights, not biases; on a bare vector every coordinate decays.
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon
+        As in `Adam`.
+    weight_decay : float
+        λ >= 0.
+    """
+
+    weight_decay: float = 0.01
+
+    def _check(self) -> None:
+        super()._check()
+        self.weight_decay = as_float(self.weight_decay, "weight_decay", least=0)
+
+    def _prepare(self, theta: Array, weights: Array | None) -> None:
+        super()._prepare(theta, weights)
+        self._decay = np.empty_like(theta)
+        every = np.ones(theta.shape[-1:], bool) if weights is None else weights
+        self._lambda = (self.weight_decay * every).astype(theta.dtype)
+
+    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+        super()._compute(theta, g, move)
+        np.multiply(theta, self._lambda, self._decay)
+        np.multiply(self._decay, self.rate, self._decay)
+        np.add(move, self._decay, move)
+
+
+@dataclass
+class LBFGS:
+    """Limited-memory BFGS over the full batch, by SciPy (extra ``scipy``).
+
+    `scipy.optimize.minimize`, method "L-BFGS-B" (Byrd, Lu, Nocedal & Zhu 1995); an epoch is one
+    iteration, whose line search may take several passes over the data.
+
+    Parameters
+    ----------
+    memory : int
+        Pairs of steps and gradient changes that stand for the Hessian.
+    tolerance : float
+        Stop when no entry of the gradient is larger.
+    """
+
+    memory: int = 10
+    tolerance: float = 1e-8
 
     def __post_init__(self) -> None:
-        self.learning_rate = as_float(self.learning_rate, "learning_rate", above=0)
-
-    def start(self, theta: Array) -> None:
-        """Make room for steps on a vector of this shape and dtype."""
-        self._rate = np.array(self.learning_rate, theta.dtype)
-        self._move = np.empty_like(theta)
-
-    def step(self, theta: Array, g: Array) -> None:
-        """Take one step: θ changes in place."""
-        np.multiply(g, self._rate, self._move)
-        np.subtract(theta, self._move, theta)
+        self.memory = as_int(self.memory, "memory", least=1)
+        self.tolerance = as_float(self.tolerance, "tolerance", least=0)

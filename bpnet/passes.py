@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from bpnet import validation
 from bpnet.activations import Activation
 from bpnet.kernels import activation_kernels, output_kernels
-from bpnet.losses import Loss
+from bpnet.losses import Loss, reduce
 from bpnet.parameters import FIRST, Array, ByLayer, Parameters
 
 if TYPE_CHECKING:
@@ -64,9 +64,13 @@ class Cache:
         self.mask: list[Any] = [None] * (len(a) + 1)  # of layer l: an array, or None
         rules = zip(signature.activations, z, strict=True)
         self.f = [*PAD, *(activation_kernels(f, z_l)[0] for f, z_l in rules)]
+        self.upward = range(FIRST, len(a) + 1)  # the layers 2..L
+        self.downward = self.upward[::-1]
         self.z = ByLayer("z", FIRST, z)
         self.a = ByLayer("a", 1, a)
         self.hold(mask)
+        for l in mask or ():
+            np.multiply(self.a_list[l], self.mask[l], self.fed[l])
 
     @classmethod
     def empty(cls, net: MLP, x: Array) -> Self:
@@ -85,17 +89,18 @@ class Cache:
 
     def read(self, x: Array) -> None:
         """Take x as a¹, without copying it."""
-        self.a_list[1] = self.fed[1] = x
+        self.a_list[1] = x
+        if self.mask[1] is None:
+            self.fed[1] = x
         self.a = ByLayer("a", 1, self.a_list[1:])
 
     def hold(self, mask: Mapping[int, ArrayLike] | None) -> None:
-        """Set the dropout masks of the hidden layers, copied, or none."""
-        hidden = range(FIRST, len(self.a_list) - 1)
+        """Set the dropout masks of the hidden layers, copied, or none; all of them or an error."""
+        layers = range(1, len(self.a_list) - 1)
         for l in mask or ():
-            if l not in hidden:
-                known = ", ".join(map(str, hidden)) or "none"
-                raise ValueError(f"mask[{l!r}] is for no hidden layer: these are {known}")
-        for l in hidden:
+            if l not in layers:
+                raise ValueError(f"mask[{l!r}] is for no layer: dropout is for 1..{layers[-1]}")
+        for l in layers:
             a = self.a_list[l]
             if mask is None or l not in mask:
                 self.mask[l], self.fed[l] = None, a
@@ -132,7 +137,8 @@ class Gradient(Parameters):
             signature.loss, signature.activations[-1], delta[-1]
         )
         self.ones = np.ones_like(theta, shape=(1, self.m))
-        self.share: Array | None
+        self.equal_share = None if self.m == 1 else np.array(1 / self.m, theta.dtype)
+        self.share: Any
         self.weigh(None)
         self.delta = ByLayer("delta", FIRST, delta)
 
@@ -147,10 +153,16 @@ class Gradient(Parameters):
 
     def weigh(self, shares: Array | None) -> None:
         """Set each sample's share in the mean, (m,); None is 1/m each."""
-        if shares is not None:
-            self.share = shares[:, None]
-        else:
-            self.share = None if self.m == 1 else np.array(1 / self.m, self.theta.dtype)
+        self.weighted = shares is not None
+        self.share = self.equal_share if shares is None else shares[:, None]
+
+    def loss(self, cache: Cache, y: Array) -> Any:
+        """Return E of the pass, with the shares that `weigh` has set."""
+        z, a = cache.z_list[-1], cache.a_list[-1]
+        if not self.weighted:
+            return self.value(z, a, y)
+        of_output = self.signature.loss.of_pass(z, a, y, self.signature.activations[-1])
+        return reduce(of_output, self.share[:, 0])
 
     def fits(self, cache: Cache) -> bool:
         """Whether the buffers serve this cache."""

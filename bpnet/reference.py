@@ -79,20 +79,25 @@ def log(a: float) -> float:
     return math.log(max(a, TINY))
 
 
+def floor(a: float) -> float:
+    """Return a, or the smallest normal number where a is 0: something that can be divided by."""
+    return max(a, TINY)
+
+
 # name: (E of one output, ∂E/∂a); the loss of a sample is the sum over its outputs.
 LOSSES: dict[str, tuple[Callable[[float, float], float], Callable[[float, float], float]]] = {
     "half_squared_error": (lambda a, y: (a - y) ** 2 / 2, lambda a, y: a - y),
-    "cross_entropy": (lambda a, y: -y * log(a), lambda a, y: -y / a),
+    "cross_entropy": (lambda a, y: -y * log(a), lambda a, y: -y / floor(a)),
     "binary_cross_entropy": (
         lambda a, y: -y * log(a) - (1 - y) * log(1 - a),
-        lambda a, y: (1 - y) / (1 - a) - y / a,
+        lambda a, y: (1 - y) / floor(1 - a) - y / floor(a),
     ),
     "absolute_error": (lambda a, y: abs(a - y), lambda a, y: float((a > y) - (a < y))),
     "huber": (
         lambda a, y: (a - y) ** 2 / 2 if abs(a - y) <= 1 else abs(a - y) - 0.5,
         lambda a, y: max(-1.0, min(1.0, a - y)),
     ),
-    "poisson": (lambda a, y: a - y * log(a), lambda a, y: 1 - y / a),
+    "poisson": (lambda a, y: a - y * log(a), lambda a, y: 1 - y / floor(a)),
 }
 
 # Output and loss that belong together: δ = a - y, with no quotient that could overflow.
@@ -216,6 +221,7 @@ class Network:
             n_in = len(layer.neurons[0].w)
             if n_in != len(before.neurons):
                 raise ValueError(f"a layer of {n_in} inputs follows one of {len(before.neurons)}")
+        self.n_in = len(self.layers[0].neurons[0].w)
         if loss not in LOSSES:
             raise ValueError(f"unknown loss {loss!r}: the known ones are {', '.join(LOSSES)}")
         self.E, self.dE = LOSSES[loss]
@@ -223,13 +229,15 @@ class Network:
 
     def forward(self, x: Sequence[float]) -> list[float]:
         """Return the outputs for one sample."""
+        if len(x) != self.n_in:
+            raise ValueError(f"x has {len(x)} numbers, but this net takes {self.n_in} inputs")
         for layer in self.layers:
             x = layer.forward(x)
         return list(x)
 
     def loss(self, x: Sequence[float], y: Sequence[float]) -> float:
         """Return the loss of one sample: the sum over its outputs."""
-        return sum(map(self.E, self.forward(x), y))
+        return sum(self.E(a, y_i) for a, y_i in zip(self.forward(x), y, strict=True))
 
     def backward(self, y: Sequence[float]) -> None:
         """Set every neuron's δ for the sample of the last `forward`, the output layer first."""

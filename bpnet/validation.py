@@ -61,7 +61,7 @@ def check_finite(array: Array, name: str) -> None:
 
 def converted(array: Array, dtype: DTypeLike, name: str) -> Array:
     """Return the array in this dtype, not copied where it has it; what overflows is refused."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         result = array.astype(dtype, copy=False)
     if not all_finite(result):
         check_finite(array, name)
@@ -118,7 +118,7 @@ def as_rows(
         raise ValueError(f"{name} has shape {array.shape}, but {need}{hint}")
     if array.shape[-2] == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}, but needs a row at least")
-    return converted(array, dtype, name)
+    return np.ascontiguousarray(converted(array, dtype, name))  # same bits from every layout
 
 
 def same_length(x: Array, y: Array) -> None:
@@ -149,10 +149,12 @@ def as_shares(sample_weight: ArrayLike | None, m: int, dtype: np.dtype[Any]) -> 
     weights = converted(weights, np.float64, "sample_weight")
     if weights.min() < 0:
         raise ValueError(f"sample_weight must be >= 0, but holds {weights.min():g}")
-    total = weights.sum()
-    if total == 0:
+    most = weights.max()
+    if most == 0:
         raise ValueError("sample_weight is 0 for every sample: give one a weight")
-    shares: Array = (weights / total).astype(dtype)
+    with np.errstate(under="ignore"):
+        weights = weights / most  # so that their sum cannot overflow
+        shares: Array = (weights / weights.sum()).astype(dtype)
     return shares
 
 

@@ -1,0 +1,313 @@
+"""Where training reads its samples from: arrays, files larger than memory, or batches of one's own.
+
+Every source yields ``(x, y, share, weight)``: the rows of a batch, each row's share in the mean
+(None: 1/m), and the batch's weight in the mean over the epoch. The arrays are the source's own
+buffers, overwritten by the next batch.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bpnet import validation
+from bpnet.losses import check_targets
+from bpnet.parameters import Array
+
+if TYPE_CHECKING:
+    from bpnet.mlp import MLP
+
+Batch = tuple[Array, Array, Array | None, float]
+CHUNK = 1024  # rows at a time where order and steps do not matter
+
+
+class ArraySource:
+    """Rows of arrays, in a new order each epoch; nothing is copied but the batch at hand.
+
+    A `numpy.memmap` is read, converted and checked batch by batch, so that data larger than
+    memory train in constant memory; other arrays are checked once.
+
+    Parameters
+    ----------
+    net : MLP
+    x, y : array_like
+    weight : array, shape (m,), optional
+        Sample weights; they count relative to their mean.
+    rows : array of int, optional
+        The rows that belong to this source; the default is all.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data do not fit the net.
+    """
+
+    def __init__(
+        self,
+        net: MLP,
+        x: ArrayLike,
+        y: ArrayLike,
+        weight: Array | None = None,
+        rows: Array | None = None,
+    ) -> None:
+        self.net = net
+        self.lazy = isinstance(x, np.memmap) or isinstance(y, np.memmap)
+        if self.lazy:
+            self.x, self.y = self._mapped(x, "x"), self._mapped(y, "y")
+        else:
+            self.x, self.y = net._rows(x, "x"), net._rows(y, "y")
+        validation.same_length(self.x, self.y)
+        if not self.lazy:
+            self.y = check_targets(net.loss_function, self.y)
+        self.weight = weight
+        self.rows = rows
+        self.m = self.x.shape[-2] if rows is None else len(rows)
+        self.buffers: dict[int, tuple[Any, ...]] = {}
+
+    def _mapped(self, values: ArrayLike, name: str) -> Array:
+        """Check what can be checked without reading the file; each batch is checked in full."""
+        array = validation.as_numbers(values, name)
+        if array.shape[:1] == (0,):
+            raise ValueError(f"{name} is empty: it has shape {array.shape}, but needs a row")
+        self.net._rows(array[:1], name)
+        return array
+
+    def split(self, fraction: float, rng: np.random.Generator) -> tuple[ArraySource, ArraySource]:
+        """Return two sources of disjoint rows: the rest, and a fraction drawn at random.
+
+        Raises
+        ------
+        ValueError
+            If the fraction leaves either without rows.
+        """
+        fraction = validation.as_float(fraction, "validation", above=0, below=1)
+        n = round(fraction * self.m)
+        if not 0 < n < self.m:
+            raise ValueError(
+                f"validation={fraction:g} of {self.m} samples leaves {n} to validate and "
+                f"{self.m - n} to train on: both need some"
+            )
+        order = rng.permutation(self.m)
+        return self._part(np.sort(order[n:])), self._part(np.sort(order[:n]))
+
+    def _part(self, rows: Array) -> ArraySource:
+        part = object.__new__(ArraySource)
+        vars(part).update(vars(self))
+        part.rows, part.m, part.buffers = rows, len(rows), {}
+        return part
+
+    def fingerprint(self) -> list[int]:
+        """Return the number of rows and a checksum of which they are."""
+        return [self.m, 0 if self.rows is None else zlib.crc32(self.rows.tobytes())]
+
+    def steps(self, size: int) -> int:
+        """Return the number of batches an epoch."""
+        return -(-self.m // size)
+
+    def epoch(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
+        """Yield the batches of an epoch: in a new order, or as they stand without an rng."""
+        if size >= self.m and self.rows is None and not self.lazy:
+            share = None if self.weight is None else self._share(self.weight, self.m)
+            yield self.x, self.y, share, self._mass(share, self.m)
+            return
+        order = np.arange(self.m) if rng is None or size >= self.m else rng.permutation(self.m)
+        if self.rows is not None:
+            order = self.rows[order]
+        for start in range(0, self.m, size):
+            yield self._gather(order[start : start + size])
+
+    def _gather(self, index: Array) -> Batch:
+        n = len(index)
+        if n not in self.buffers:
+            self.buffers[n] = (
+                *(self._room(a, n) for a in (self.x, self.y)),
+                None if self.weight is None else np.empty(n, self.net.dtype),
+            )
+        (x, raw_x), (y, raw_y), w = self.buffers[n]
+        np.take(self.x, index, axis=-2, out=raw_x, mode="clip")  # clip: no copy of the buffer
+        np.take(self.y, index, axis=-2, out=raw_y, mode="clip")
+        if self.lazy:
+            x = self.net._rows(raw_x, "x")
+            y = check_targets(self.net.loss_function, self.net._rows(raw_y, "y"))
+        if w is not None and self.weight is not None:
+            np.take(self.weight, index, out=w, mode="clip")
+            return x, y, self._share(w, n), self._mass(w / n, n)
+        return x, y, None, n
+
+    def _room(self, source: Array, n: int) -> tuple[Array, Array]:
+        raw = np.empty((*source.shape[:-2], n, source.shape[-1]), source.dtype)
+        return raw, raw
+
+    def _share(self, weight: Array, n: int) -> Array:
+        share: Array = (weight / n).astype(self.net.dtype, copy=False)
+        return share
+
+    @staticmethod
+    def _mass(share: Array | None, n: int) -> float:
+        return n if share is None else float(n * share.sum())
+
+
+class StreamSource:
+    """Batches that an iterable gives, one pass an epoch.
+
+    Parameters
+    ----------
+    net : MLP
+    batches : iterable, or a function that returns one
+        Of ``(x, y)`` or ``(x, y, sample_weight)``.
+    epochs : int
+        How often it will be gone through.
+    steps : int, optional
+        Batches an epoch; the iterable may then go on for ever, and an iterator is continued
+        from epoch to epoch.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be iterated.
+    ValueError
+        If it is an iterator, which can be gone through only once, and there is more than one
+        epoch; and while training, if it ends early or a batch does not fit the net.
+    """
+
+    def __init__(
+        self,
+        net: MLP,
+        batches: Iterable[Any] | Callable[[], Iterable[Any]],
+        epochs: int,
+        steps: int | None,
+    ) -> None:
+        if not (callable(batches) or isinstance(batches, Iterable)):
+            raise TypeError(
+                "without y, x must be an iterable of batches (x, y), or a function that returns "
+                f"one, not {type(batches).__name__}"
+            )
+        once = isinstance(batches, Iterator)
+        if once and epochs > 1 and steps is None:
+            raise ValueError(
+                f"an iterator gives its batches once, but there are {epochs} epochs: pass a list, "
+                "a function that returns a new iterator, or steps_per_epoch"
+            )
+        self.net, self.batches, self.expected = net, batches, steps
+        self.running: Iterator[Any] | None = None
+        self.number = 0
+        self.m: int | None = None
+
+    def steps(self, size: int) -> int | None:
+        """Return the number of batches an epoch, if it is known."""
+        return self.expected
+
+    def epoch(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
+        """Yield the batches of an epoch."""
+        self.number += 1
+        if self.running is None or self.expected is None:
+            self.running = iter(self.batches() if callable(self.batches) else self.batches)
+        taken = 0
+        while self.expected is None or taken < self.expected:
+            try:
+                batch = next(self.running)
+            except StopIteration:
+                break
+            taken += 1
+            yield self._checked(batch, taken)
+        if taken == 0 or (self.expected is not None and taken < self.expected):
+            need = "one at least" if self.expected is None else f"{self.expected}"
+            raise ValueError(
+                f"the iterable ended early: epoch {self.number} needs {need}, but it gave "
+                f"{taken} batches"
+            )
+
+    def _checked(self, batch: Any, number: int) -> Batch:
+        where = f"batch {number} of epoch {self.number}"
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise TypeError(
+                f"{where} must be (x, y) or (x, y, sample_weight), not {type(batch).__name__}"
+            )
+        try:
+            x, y = self.net._rows(batch[0], "x"), self.net._rows(batch[1], "y")
+            validation.same_length(x, y)
+            y = check_targets(self.net.loss_function, y)
+            m = x.shape[-2]
+            if len(batch) == 2:
+                return x, y, None, m
+            weight = as_weight(batch[2], m)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{where}: {error}") from None
+        return x, y, (weight / m).astype(self.net.dtype), float(weight.sum())
+
+
+def as_weight(sample_weight: ArrayLike, m: int) -> Array:
+    """Return sample weights as float64, checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is not one for each sample, or one is negative, NaN or infinite, or all are 0.
+    """
+    shares = validation.as_shares(sample_weight, m, np.dtype(np.float64))
+    assert shares is not None  # since the weights are not None
+    total: Array = shares * np.sum(np.asarray(sample_weight, np.float64))
+    return total
+
+
+def combined_weight(
+    y: Array, sample_weight: ArrayLike | None, class_weight: Mapping[int, float] | str | None
+) -> Array | None:
+    """Return each sample's weight, the product of both kinds, with the mean 1; or None.
+
+    Parameters
+    ----------
+    y : array, shape (m, n_L)
+        One-hot rows, or one column of 0 and 1.
+    sample_weight : array_like, shape (m,), optional
+    class_weight : mapping of class number to weight, or "balanced", optional
+        A class that the mapping leaves out has the weight 1; "balanced" gives every class the
+        same total.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If weights are out of range, or y names no classes.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    m = y.shape[-2]
+    weight: Array = np.ones(m) if sample_weight is None else as_weight(sample_weight, m)
+    if class_weight is not None:
+        labels = class_labels(y)
+        n = max(2, y.shape[-1])
+        weight *= class_weights(class_weight, np.bincount(labels, minlength=n))[labels]
+    if weight.sum() == 0:
+        raise ValueError("sample_weight and class_weight leave no sample a weight above 0")
+    weight *= m / weight.sum()
+    return weight
+
+
+def class_labels(y: Array) -> Array:
+    """Return the class number of each row of one-hot or 0/1 targets."""
+    one_hot = ((y == 0) | (y == 1)).all() and (y.shape[-1] == 1 or (y.sum(axis=-1) == 1).all())
+    if y.ndim != 2 or not one_hot:
+        raise ValueError(
+            "class_weight needs classes: y must hold one-hot rows, or one column of 0 and 1; "
+            "use sample_weight for other targets"
+        )
+    return y[:, 0].astype(int) if y.shape[-1] == 1 else y.argmax(axis=-1)
+
+
+def class_weights(given: Mapping[int, float] | str, counts: Array) -> Array:
+    """Return the weight of each class."""
+    if isinstance(given, str):
+        if given != "balanced":
+            raise ValueError(f'class_weight must be a dict or "balanced", not {given!r}')
+        balanced: Array = counts.sum() / np.maximum(counts, 1) / np.count_nonzero(counts)
+        return balanced
+    weights = np.ones(len(counts))
+    for label, weight in given.items():
+        if validation.as_int(label, "a class of class_weight", least=0) >= len(counts):
+            raise ValueError(f"class_weight names class {label}, but y has {len(counts)} classes")
+        weights[label] = validation.as_float(weight, f"class_weight[{label}]", least=0)
+    return weights

@@ -1,0 +1,70 @@
+"""What training did, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class History:
+    """What training did: one entry an epoch in each list.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean loss of the epoch's samples, each taken just before the step that used it, without
+        L1 and L2 penalties: comparable with the validation loss.
+    validation_loss : list of float
+        Loss of the validation data at the end of the epoch; empty where there is none.
+    metrics : dict of str to list of float
+        By name, at the end of the epoch: of the validation data if there is any, else of the
+        training data.
+    learning_rate : list of float
+        The learning rate of the epoch's last step; empty for L-BFGS, which has none.
+    time : list of float
+        Seconds that the epoch took.
+    best_epoch : int or None
+        Number, from 1, of the epoch with the lowest monitored loss, under early stopping.
+    stopped : str or None
+        Why training ended before the last epoch: "early stopping", "interrupted", what a
+        callback said, or None.
+    """
+
+    loss: list[Any] = field(default_factory=list)
+    validation_loss: list[Any] = field(default_factory=list)
+    metrics: dict[str, list[Any]] = field(default_factory=dict)
+    learning_rate: list[Any] = field(default_factory=list)
+    time: list[float] = field(default_factory=list)
+    best_epoch: Any = None
+    stopped: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return the columns by name: ``epoch`` from 1, ``loss``, ... and each metric.
+
+        A column that was not recorded is left out.
+        """
+        columns = {
+            "epoch": list(range(1, len(self) + 1)),
+            "loss": self.loss,
+            "validation_loss": self.validation_loss,
+            **self.metrics,
+            "learning_rate": self.learning_rate,
+            "time": self.time,
+        }
+        return {name: list(column) for name, column in columns.items() if column}
+
+    def to_frame(self) -> Any:
+        """Return the columns as a pandas DataFrame, indexed by epoch.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict()).set_index("epoch")
