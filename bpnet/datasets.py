@@ -1,0 +1,226 @@
+"""MNIST from its four IDX files.
+
+An IDX file is a magic number, the number of items and the lengths of an item's axes, each four
+bytes, the highest first, and then one byte a pixel or label (LeCun, Cortes & Burges, "The MNIST
+database of handwritten digits").
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bpnet.errors import InvalidFile
+from bpnet.parameters import Array
+
+MIRRORS = (
+    "any mirror, such as https://ossci-datasets.s3.amazonaws.com/mnist/ "
+    "or https://storage.googleapis.com/cvdf-datasets/mnist/"
+)
+CLASSES = 10
+CHUNK = 1024  # items read at a time, so that the raw bytes stay small
+Stream = IO[bytes] | gzip.GzipFile
+GZIP_MARK = b"\x1f\x8b"
+GZIP_MOST = 1032  # deflate makes no more than this of one byte
+
+
+class Kind(NamedTuple):
+    """What one of the files must hold: its magic number, a word, the axes of an item."""
+
+    magic: int
+    what: str
+    axes: tuple[int, ...]
+
+
+IMAGES = Kind(2051, "images", (28, 28))
+LABELS = Kind(2049, "labels", ())
+FILES = {
+    "train-images-idx3-ubyte": IMAGES,
+    "train-labels-idx1-ubyte": LABELS,
+    "t10k-images-idx3-ubyte": IMAGES,
+    "t10k-labels-idx1-ubyte": LABELS,
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MNIST:
+    """The images, one row each, and their labels.
+
+    Attributes
+    ----------
+    x_train, x_test : array, shape (m, 784)
+        Pixels from 0 (white) to 1 (black), row by row from the top.
+    y_train, y_test : array, shape (m, 10)
+        One-hot rows: 1 in the column of the digit.
+    labels_train, labels_test : array of int, shape (m,)
+        The digits.
+    """
+
+    x_train: Array
+    y_train: Array
+    labels_train: Array
+    x_test: Array
+    y_test: Array
+    labels_test: Array
+
+    def __repr__(self) -> str:
+        return (
+            f"MNIST({len(self.x_train)} training images, {len(self.x_test)} test images, "
+            f"{self.x_train.dtype})"
+        )
+
+
+def load_mnist(directory: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> MNIST:
+    """Read MNIST, or a set in its format such as Fashion-MNIST, from a folder.
+
+    Parameters
+    ----------
+    directory : path
+        The folder of ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
+        ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, each plain or with ``.gz``;
+        names with a dot, such as ``train-images.idx3-ubyte``, are known too.
+    dtype : dtype
+        float32 or float64, of the images and the one-hot rows.
+
+    Returns
+    -------
+    MNIST
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file or the folder is missing; the message says where MNIST can be had.
+    InvalidFile
+        If a file is damaged, holds something else, or does not belong to its partner.
+    ValueError
+        If dtype is another one.
+    """
+    chosen = np.dtype(dtype)
+    if chosen not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be float32 or float64, not {dtype!r}")
+    train_images, train_labels, test_images, test_labels = find(Path(directory))
+    return MNIST(
+        *read_pair(train_images, train_labels, chosen), *read_pair(test_images, test_labels, chosen)
+    )
+
+
+def find(directory: Path) -> list[Path]:
+    """Return the paths of the four files."""
+    if not directory.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {directory}: it should hold MNIST, the files "
+            f"{', '.join(FILES)}, each plain or .gz; they can be had from {MIRRORS}"
+        )
+    paths, missing = [], []
+    for name in FILES:
+        dotted = name.replace("-idx", ".idx")
+        candidates = [directory / f"{stem}{end}" for stem in (name, dotted) for end in ("", ".gz")]
+        present = [path for path in candidates if path.is_file()]
+        paths += present[:1]
+        if not present:
+            missing.append(name)
+    if missing:
+        raise FileNotFoundError(
+            f"{directory} lacks {' and '.join(missing)} (plain or .gz): MNIST is the four files "
+            f"{', '.join(FILES)}, which can be had from {MIRRORS}"
+        )
+    return paths
+
+
+def read_pair(images: Path, labels: Path, dtype: np.dtype[Any]) -> tuple[Array, ...]:
+    """Return x, y and the labels of one part of the set."""
+    digits = read_idx(labels, LABELS, np.dtype(np.intp))
+    if digits.max() >= CLASSES:
+        k = int(digits.argmax())
+        raise invalid(labels, f"holds the label {digits[k]} at place {k}: they must be 0..9")
+    x = read_idx(images, IMAGES, dtype).reshape(-1, 784)
+    if len(x) != len(digits):
+        raise invalid(
+            labels,
+            f"holds {len(digits)} labels, but {images} holds {len(x)} images: "
+            "the two are not of the same set",
+        )
+    x /= 255
+    y = np.zeros((len(x), CLASSES), dtype)
+    y[np.arange(len(x)), digits] = 1
+    return x, y, digits
+
+
+def read_idx(path: Path, kind: Kind, dtype: np.dtype[Any]) -> Array:
+    """Return the items of one file, converted piece by piece."""
+    with opened(path) as (file, capacity):
+        count = read_header(path, file, kind, capacity)
+        items = np.empty((count, *kind.axes), dtype)
+        for start in range(0, count, CHUNK):
+            part = items[start : start + CHUNK]
+            data = file.read(part.size)
+            if len(data) < part.size:
+                have = start * items[0].size + len(data)
+                raise invalid(path, f"ends after {have} of its {items.size} bytes of {kind.what}")
+            np.copyto(part, np.frombuffer(data, np.uint8).reshape(part.shape))
+        if file.read(1):
+            raise invalid(path, f"goes on after its {count} {kind.what}")
+    return items
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Stream, int]]:
+    """Open a plain or gzip file, told apart by its bytes; with the most that it can hold."""
+    try:
+        with path.open("rb") as raw:
+            size = os.fstat(raw.fileno()).st_size
+            if raw.peek(2)[:2] != GZIP_MARK:
+                yield raw, size
+                return
+            with gzip.GzipFile(fileobj=raw) as file:
+                yield file, size * GZIP_MOST
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise invalid(path, f"is a damaged gzip file ({error})") from None
+
+
+def read_header(path: Path, file: Stream, kind: Kind, capacity: int) -> int:
+    """Return the number of items that the header announces, if it is right."""
+    length = 8 + 4 * len(kind.axes)
+    head = file.read(length)
+    if len(head) >= 4:
+        (magic,) = struct.unpack(">I", head[:4])
+        if magic != kind.magic:
+            other = {known.magic: known.what for known in (IMAGES, LABELS)}
+            holds = f"holds {other[magic]}" if magic in other else "is no such IDX file"
+            raise invalid(
+                path,
+                f"should hold {kind.what} (magic number {kind.magic}), but {holds} "
+                f"(magic number {magic})",
+            )
+    if len(head) < length:
+        raise invalid(path, f"ends within its header, after {len(head)} of {length} bytes")
+    count, *axes = struct.unpack(f">{1 + len(kind.axes)}I", head[4:])
+    if tuple(axes) != kind.axes:
+        have, need = (" x ".join(map(str, pair)) for pair in (axes, kind.axes))
+        raise invalid(path, f"holds images of {have} pixels, but MNIST's are {need}")
+    if count == 0:
+        raise invalid(path, f"holds no {kind.what}")
+    need_bytes = length + count * math.prod(kind.axes)
+    if need_bytes > capacity:  # before room is made for what a wrong header claims
+        raise invalid(
+            path,
+            f"announces {count} {kind.what}, which are {need_bytes} bytes with the header, "
+            f"but it is {path.stat().st_size} bytes long",
+        )
+    return int(count)
+
+
+def invalid(path: Path, cause: str) -> InvalidFile:
+    """Return the error that names the file, the cause and where a good file can be had."""
+    return InvalidFile(f"{path} {cause}; MNIST can be had from {MIRRORS}")
