@@ -23,6 +23,7 @@ from time import perf_counter
 from typing import Any, Self
 
 Run = Callable[[int], object]  # takes the given number of steps
+Clock = Callable[[Any, int], float]  # takes a contender and a number of steps; returns the seconds
 
 LEAST_ROUNDS = 5  # quartiles of fewer say nothing
 THREAD_VARIABLES = (
@@ -128,13 +129,28 @@ def race(
         For each contender the seconds a step took, round by round.
     """
     steps = {name: steps_for(run, seconds) for name, run in contenders.items()}
+    return turns(contenders, steps, rounds=rounds, budget=budget)
+
+
+def turns(
+    contenders: Mapping[str, Any],
+    steps: Mapping[str, int],
+    *,
+    rounds: int,
+    budget: float,
+    clock: Clock = seconds_of,
+) -> dict[str, list[float]]:
+    """Time contenders in turn, each with its number of steps; the rest is as in `race`.
+
+    The clock may ask a process of its own for the seconds: what a contender is, it alone knows.
+    """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     start = perf_counter()
     for done in range(rounds):
         if done >= LEAST_ROUNDS and perf_counter() - start > budget:
             break
-        for name, run in contenders.items():
-            times[name].append(seconds_of(run, steps[name]) / steps[name])
+        for name, contender in contenders.items():
+            times[name].append(clock(contender, steps[name]) / steps[name])
     return times
 
 
@@ -231,14 +247,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def arguments(description: str) -> argparse.ArgumentParser:
+def arguments(description: str, *, threads: int = 1) -> argparse.ArgumentParser:
     """Return a parser that knows the options which all benchmarks have."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="seconds, not minutes: a smoke test")
     parser.add_argument(
-        "--threads", type=at_least_one, default=1, help="threads of the BLAS (default 1)"
+        "--threads",
+        type=at_least_one,
+        default=threads,
+        help="threads of the BLAS (default %(default)s)",
     )
     parser.add_argument("--json", type=new_file, metavar="FILE", help="write the results there")
     parser.add_argument(

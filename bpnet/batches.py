@@ -1,8 +1,9 @@
 """Where training reads its samples from: arrays, files larger than memory, or batches of one's own.
 
-Every source yields ``(x, y, share, weight)``: the rows of a batch, each row's share in the mean
-(None: 1/m), and the batch's weight in the mean over the epoch. The arrays are the source's own
-buffers, overwritten by the next batch.
+Every source yields ``(x, y, share, rows, weight)``: a batch, each row's share in the batch's loss
+(None: 1/rows), the number of rows, and the sum of their weights. With the loss E of each batch, the
+loss of an epoch is Σ rows E / Σ weight. The arrays are the source's own buffers, overwritten by the
+next batch.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bpnet.parameters import Array
 if TYPE_CHECKING:
     from bpnet.mlp import MLP
 
-Batch = tuple[Array, Array, Array | None, float]
+Batch = tuple[Array, Array, Array | None, int, float]
 CHUNK = 1024  # rows at a time where order and steps do not matter
 
 
@@ -55,26 +56,23 @@ class ArraySource:
         rows: Array | None = None,
     ) -> None:
         self.net = net
-        self.lazy = isinstance(x, np.memmap) or isinstance(y, np.memmap)
-        if self.lazy:
-            self.x, self.y = self._mapped(x, "x"), self._mapped(y, "y")
-        else:
-            self.x, self.y = net._rows(x, "x"), net._rows(y, "y")
+        self.x, self.y = (self._mapped(a, name) for a, name in ((x, "x"), (y, "y")))
         validation.same_length(self.x, self.y)
-        if not self.lazy:
+        self.lazy = isinstance(x, np.memmap) or isinstance(y, np.memmap)
+        if not isinstance(y, np.memmap):
             self.y = check_targets(net.loss_function, self.y)
         self.weight = weight
         self.rows = rows
         self.m = self.x.shape[-2] if rows is None else len(rows)
         self.buffers: dict[int, tuple[Any, ...]] = {}
+        self.whole: tuple[Batch] | None = None
 
     def _mapped(self, values: ArrayLike, name: str) -> Array:
-        """Check what can be checked without reading the file; each batch is checked in full."""
+        """Return the array checked, or a memmap as it is: each of its batches is checked."""
         array = validation.as_numbers(values, name)
-        if array.shape[:1] == (0,):
-            raise ValueError(f"{name} is empty: it has shape {array.shape}, but needs a row")
-        self.net._rows(array[:1], name)
-        return array
+        width = self.net.sizes[0 if name == "x" else -1]
+        lazy = isinstance(values, np.memmap) and array.ndim == 2 and array.size > 0
+        return array if lazy and array.shape[1] == width else self.net._rows(array, name)
 
     def split(self, fraction: float, rng: np.random.Generator) -> tuple[ArraySource, ArraySource]:
         """Return two sources of disjoint rows: the rest, and a fraction drawn at random.
@@ -82,7 +80,7 @@ class ArraySource:
         Raises
         ------
         ValueError
-            If the fraction leaves either without rows.
+            If the fraction leaves either without rows, or without a weight above 0.
         """
         fraction = validation.as_float(fraction, "validation", above=0, below=1)
         n = round(fraction * self.m)
@@ -92,12 +90,18 @@ class ArraySource:
                 f"{self.m - n} to train on: both need some"
             )
         order = rng.permutation(self.m)
-        return self._part(np.sort(order[n:])), self._part(np.sort(order[:n]))
+        rest, held = np.sort(order[n:]), np.sort(order[:n])
+        return self._part(rest, "train on"), self._part(held, "validate")
 
-    def _part(self, rows: Array) -> ArraySource:
+    def _part(self, rows: Array, purpose: str) -> ArraySource:
         part = object.__new__(ArraySource)
         vars(part).update(vars(self))
-        part.rows, part.m, part.buffers = rows, len(rows), {}
+        part.rows, part.m, part.buffers, part.whole = rows, len(rows), {}, None
+        if self.weight is not None:
+            mean = self.weight[rows].mean()
+            if mean == 0:
+                raise ValueError(f"validation leaves only rows of weight 0 to {purpose}")
+            part.weight = self.weight / mean
         return part
 
     def fingerprint(self) -> list[int]:
@@ -108,12 +112,20 @@ class ArraySource:
         """Return the number of batches an epoch."""
         return -(-self.m // size)
 
-    def epoch(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
-        """Yield the batches of an epoch: in a new order, or as they stand without an rng."""
+    def epoch(self, size: int, rng: np.random.Generator | None) -> Iterable[Batch]:
+        """Return the batches of an epoch: in a new order, or as they stand without an rng."""
         if size >= self.m and self.rows is None and not self.lazy:
-            share = None if self.weight is None else self._share(self.weight, self.m)
-            yield self.x, self.y, share, self._mass(share, self.m)
-            return
+            return self._whole()
+        return self._parts(size, rng)
+
+    def _whole(self) -> Iterable[Batch]:
+        """Return the one batch that holds everything, uncopied."""
+        if self.whole is None:
+            share = None if self.weight is None else (self.weight / self.m).astype(self.net.dtype)
+            self.whole = ((self.x, self.y, share, self.m, self.m),)
+        return self.whole
+
+    def _parts(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
         order = np.arange(self.m) if rng is None or size >= self.m else rng.permutation(self.m)
         if self.rows is not None:
             order = self.rows[order]
@@ -125,30 +137,43 @@ class ArraySource:
         if n not in self.buffers:
             self.buffers[n] = (
                 *(self._room(a, n) for a in (self.x, self.y)),
-                None if self.weight is None else np.empty(n, self.net.dtype),
+                np.empty(n),
+                np.empty(n, self.net.dtype),
             )
-        (x, raw_x), (y, raw_y), w = self.buffers[n]
-        np.take(self.x, index, axis=-2, out=raw_x, mode="clip")  # clip: no copy of the buffer
-        np.take(self.y, index, axis=-2, out=raw_y, mode="clip")
+        (x, raw_x), (y, raw_y), weight, share = self.buffers[n]
+        take_rows(self.x, index, raw_x)
+        take_rows(self.y, index, raw_y)
         if self.lazy:
-            x = self.net._rows(raw_x, "x")
-            y = check_targets(self.net.loss_function, self.net._rows(raw_y, "y"))
-        if w is not None and self.weight is not None:
-            np.take(self.weight, index, out=w, mode="clip")
-            return x, y, self._share(w, n), self._mass(w / n, n)
-        return x, y, None, n
+            x, y = self._converted(raw_x, raw_y, index)
+        if self.weight is None:
+            return x, y, None, n, n
+        np.take(self.weight, index, out=weight, mode="clip")
+        np.divide(weight, n, share, casting="same_kind")
+        return x, y, share, n, float(weight.sum())
+
+    def _converted(self, x: Array, y: Array, index: Array) -> tuple[Array, Array]:
+        """Return rows of a memmap as the net takes them; an error names the row of the file."""
+        try:
+            rows = self.net._rows(y, "y")
+            return self.net._rows(x, "x"), check_targets(self.net.loss_function, rows)
+        except (TypeError, ValueError) as error:
+            if len(index) == 1:
+                raise type(error)(f"row {index[0]} of the data: {error}") from None
+            for k in range(len(index)):
+                self._converted(x[k : k + 1], y[k : k + 1], index[k : k + 1])
+            raise
 
     def _room(self, source: Array, n: int) -> tuple[Array, Array]:
         raw = np.empty((*source.shape[:-2], n, source.shape[-1]), source.dtype)
         return raw, raw
 
-    def _share(self, weight: Array, n: int) -> Array:
-        share: Array = (weight / n).astype(self.net.dtype, copy=False)
-        return share
 
-    @staticmethod
-    def _mass(share: Array | None, n: int) -> float:
-        return n if share is None else float(n * share.sum())
+def take_rows(source: Array, index: Array, out: Array) -> None:
+    """Copy the rows of an array that index names."""
+    if source.flags.c_contiguous:
+        np.take(source, index, axis=-2, out=out, mode="clip")  # clip: no copy of the buffer
+    else:  # np.take would copy the whole source
+        out[...] = source[..., index, :]
 
 
 class StreamSource:
@@ -162,8 +187,8 @@ class StreamSource:
     epochs : int
         How often it will be gone through.
     steps : int, optional
-        Batches an epoch; the iterable may then go on for ever, and an iterator is continued
-        from epoch to epoch.
+        Batches an epoch; the iterable may then go on for ever. It is continued from epoch to
+        epoch, and where an epoch begins at its end, it is gone through anew if that can be.
 
     Raises
     ------
@@ -181,6 +206,8 @@ class StreamSource:
         epochs: int,
         steps: int | None,
     ) -> None:
+        if isinstance(batches, np.ndarray):
+            raise TypeError("y is missing: x is an array, which needs its targets in another")
         if not (callable(batches) or isinstance(batches, Iterable)):
             raise TypeError(
                 "without y, x must be an iterable of batches (x, y), or a function that returns "
@@ -203,23 +230,46 @@ class StreamSource:
 
     def epoch(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
+        for taken, batch in enumerate(self._batches(), 1):
+            yield self._checked(batch, taken)
+
+    def skip(self, epochs: int) -> None:
+        """Pass over the batches of epochs that an earlier training has done."""
+        for _ in range(epochs if self.expected else 0):
+            for _ in self._batches():
+                pass
+        self.number = epochs
+
+    def _batches(self) -> Iterator[Any]:
+        """Yield the batches of an epoch as they come."""
         self.number += 1
-        if self.running is None or self.expected is None:
-            self.running = iter(self.batches() if callable(self.batches) else self.batches)
         taken = 0
+        if self.running is None or self.expected is None:
+            self.running = self._begun()
         while self.expected is None or taken < self.expected:
-            try:
-                batch = next(self.running)
-            except StopIteration:
+            batch = next(self.running, END)
+            if batch is END and taken == 0 and not isinstance(self.batches, Iterator):
+                self.running = self._begun()
+                batch = next(self.running, END)
+            if batch is END:
                 break
             taken += 1
-            yield self._checked(batch, taken)
-        if taken == 0 or (self.expected is not None and taken < self.expected):
+            yield batch
+        if taken < (self.expected or 1):
             need = "one at least" if self.expected is None else f"{self.expected}"
             raise ValueError(
                 f"the iterable ended early: epoch {self.number} needs {need}, but it gave "
                 f"{taken} batches"
             )
+
+    def _begun(self) -> Iterator[Any]:
+        batches = self.batches() if callable(self.batches) else self.batches
+        if not isinstance(batches, Iterable):
+            raise TypeError(
+                "the function must return an iterable of batches (x, y), "
+                f"not {type(batches).__name__}"
+            )
+        return iter(batches)
 
     def _checked(self, batch: Any, number: int) -> Batch:
         where = f"batch {number} of epoch {self.number}"
@@ -233,11 +283,14 @@ class StreamSource:
             y = check_targets(self.net.loss_function, y)
             m = x.shape[-2]
             if len(batch) == 2:
-                return x, y, None, m
+                return x, y, None, m, m
             weight = as_weight(batch[2], m)
         except (ValueError, TypeError) as error:
             raise type(error)(f"{where}: {error}") from None
-        return x, y, (weight / m).astype(self.net.dtype), float(weight.sum())
+        return x, y, (weight / m).astype(self.net.dtype), m, float(weight.sum())
+
+
+END = object()  # what follows the last batch
 
 
 def as_weight(sample_weight: ArrayLike, m: int) -> Array:
@@ -248,10 +301,8 @@ def as_weight(sample_weight: ArrayLike, m: int) -> Array:
     TypeError, ValueError
         If there is not one for each sample, or one is negative, NaN or infinite, or all are 0.
     """
-    shares = validation.as_shares(sample_weight, m, np.dtype(np.float64))
-    assert shares is not None  # since the weights are not None
-    total: Array = shares * np.sum(np.asarray(sample_weight, np.float64))
-    return total
+    validation.as_shares(sample_weight, m, np.dtype(np.float64))
+    return np.array(sample_weight, np.float64)
 
 
 def combined_weight(
@@ -281,8 +332,9 @@ def combined_weight(
         labels = class_labels(y)
         n = max(2, y.shape[-1])
         weight *= class_weights(class_weight, np.bincount(labels, minlength=n))[labels]
-    if weight.sum() == 0:
+    if not weight.any():
         raise ValueError("sample_weight and class_weight leave no sample a weight above 0")
+    weight /= weight.max()  # so that the sum cannot overflow
     weight *= m / weight.sum()
     return weight
 
@@ -305,6 +357,8 @@ def class_weights(given: Mapping[int, float] | str, counts: Array) -> Array:
             raise ValueError(f'class_weight must be a dict or "balanced", not {given!r}')
         balanced: Array = counts.sum() / np.maximum(counts, 1) / np.count_nonzero(counts)
         return balanced
+    if not isinstance(given, Mapping):
+        raise TypeError(f'class_weight must be a dict of class to weight, or "balanced", not {given!r}')
     weights = np.ones(len(counts))
     for label, weight in given.items():
         if validation.as_int(label, "a class of class_weight", least=0) >= len(counts):

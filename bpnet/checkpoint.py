@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bpnet.batches import ArraySource
+from bpnet.batches import ArraySource, StreamSource
 from bpnet.errors import InvalidFile
 from bpnet.history import History
 from bpnet.optimizers import Optimizer
 from bpnet.parameters import Array
+from bpnet.schedules import Schedule
 from bpnet.storage import read_arrays, writable_target, write_arrays
 from bpnet.validation import as_int
 
 if TYPE_CHECKING:
-    from bpnet.training import Training
+    from bpnet.loop import Training
 
 FORMAT, VERSION = "bpnet.checkpoint", 1
 
@@ -73,11 +74,13 @@ class Checkpoint:
             "epoch": training.epoch,
             "step": training.step,
             "optimizer_steps": optimizer.t,
-            "schedule": optimizer.schedule.state,
+            "schedule": plain(optimizer.schedule.state),
             "rng": plain(training.rng.bit_generator.state),
             "history": plain(dataclasses.asdict(training.history)),
             "early_stopping": None if stopper is None else plain(stopper.state),
             "lowest": plain(training.lowest),
+            "first": plain(training.first),
+            "going": None if training.going is None else training.going.mask.tolist(),
         }
         arrays["state"] = np.array(json.dumps(state))
         write_arrays(self.path, arrays)
@@ -94,33 +97,35 @@ class Checkpoint:
         if not self.path.exists():
             return
         arrays = read_arrays(self.path)
-        state = self._state(arrays, training)
+        state = arrays_again(self._state(arrays, training))
         optimizer, stopper, net = training.optimizer, training.early_stopping, training.net
         assert isinstance(optimizer, Optimizer)
         try:
             vectors = {name: arrays[f"optimizer.{name}"] for name in optimizer.state}
-            for name, vector in {"theta": arrays["theta"], **vectors}.items():
+            best = {"best_theta": arrays["best_theta"]} if "best_theta" in arrays else {}
+            for name, vector in {"theta": arrays["theta"], **vectors, **best}.items():
                 if vector.shape != net.theta.shape or vector.dtype != net.dtype:
                     raise ValueError(f"{name} is {vector.dtype} of shape {vector.shape}")
             history = History(**state["history"])
-            training.rng.bit_generator.state = arrays_again(state["rng"])
+            epoch, step, t = (int(state[name]) for name in ("epoch", "step", "optimizer_steps"))
+            lowest, first, waited = state["lowest"], state["first"], state["early_stopping"] or {}
+            training.rng.bit_generator.state = state["rng"]
             optimizer.schedule.state = state["schedule"]
-            optimizer.t = int(state["optimizer_steps"])
-            training.epoch, training.step = int(state["epoch"]), int(state["step"])
-            training.lowest = state["lowest"]
+            optimizer.t, training.epoch, training.step = t, epoch, step
+            training.lowest, training.first = lowest, first
+            if training.going is not None:
+                training.going.end(~np.array(state["going"]))
             if stopper is not None:
-                stopper.best = state["early_stopping"]["best"]
-                stopper.waited = state["early_stopping"]["waited"]
-                stopper.best_epoch = state["early_stopping"]["best_epoch"]
-                stopper.best_theta = arrays.get("best_theta")
+                stopper.best, stopper.best_epoch = waited["best"], waited["best_epoch"]
+                stopper.waited, stopper.best_theta = waited["waited"], arrays.get("best_theta")
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidFile(f"{self.path} is a damaged checkpoint: {error!r}") from error
         for name, vector in vectors.items():
             optimizer.state[name][...] = vector
         net.theta[...] = arrays["theta"]
-        if history.stopped == "interrupted":
-            history.stopped = None
         training.history = history
+        if isinstance(training.source, StreamSource):
+            training.source.skip(epoch)
 
     def _state(self, arrays: dict[str, Array], training: Training) -> dict[str, Any]:
         """Return the JSON part, if it is of this training."""
@@ -161,6 +166,8 @@ def settings(training: Training) -> dict[str, Any]:
         "loss": net.loss_function.name,
         "optimizer": repr(optimizer) if not isinstance(optimizer, Optimizer) else rule(optimizer),
         "samples": source.m,
+        "steps_per_epoch": source.expected if isinstance(source, StreamSource) else None,
+        "weights": digest(source.weight) if isinstance(source, ArraySource) else None,
         "batch_size": training.size,
         "shuffle": training.shuffle,
         "rng": type(training.rng.bit_generator).__name__,
@@ -184,11 +191,17 @@ def settings(training: Training) -> dict[str, Any]:
 def rule(optimizer: Optimizer) -> str:
     """Return an optimizer's name and hyperparameters, without its state."""
     fields = {f.name: getattr(optimizer, f.name) for f in dataclasses.fields(optimizer)}  # type: ignore[arg-type]  # every rule is a dataclass
-    schedule = optimizer.schedule
-    known = dataclasses.fields(schedule) if dataclasses.is_dataclass(schedule) else ()
-    rates = {f.name: getattr(schedule, f.name) for f in known if f.init}
-    fields["learning_rate"] = f"{type(schedule).__name__}({rates})"
+    fields["learning_rate"] = described(optimizer.schedule)
     return f"{type(optimizer).__name__}({fields})"
+
+
+def described(value: Any) -> Any:
+    """Return a schedule's name and parameters, of the one within it too; other values as are."""
+    if not isinstance(value, Schedule):
+        return value
+    known: Any = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+    rates = {f.name: described(getattr(value, f.name)) for f in known if f.init}
+    return f"{type(value).__name__}({rates})"
 
 
 def digest(array: Array | None) -> int | None:
@@ -213,4 +226,4 @@ def arrays_again(value: Any) -> Any:
         if set(value) == {"array", "dtype"}:
             return np.array(value["array"], value["dtype"])
         return {key: arrays_again(item) for key, item in value.items()}
-    return value
+    return [arrays_again(item) for item in value] if isinstance(value, list) else value

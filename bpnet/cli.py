@@ -25,7 +25,7 @@ from bpnet.training import fit
 from bpnet.validation import as_float, as_int
 
 if TYPE_CHECKING:
-    from bpnet.training import Training
+    from bpnet.loop import Training
 
 X, Y = (0.05, 0.10), (0.01, 0.99)  # the article's sample
 PUBLISHED_W = [[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]]
@@ -47,6 +47,7 @@ examples:
   bpnet --published                        from the start weights of the published example
   bpnet --sizes 2,5,3,2 --seed 7           a deeper net
   bpnet --epochs 10 50000 --learning-rate 2
+  bpnet --restarts 1000                    from 1,000 starts at once
   bpnet mnist data/mnist                   train on MNIST; more by bpnet mnist --help"""
 
 MNIST_EXAMPLES = """\
@@ -192,6 +193,12 @@ def add_article(parser: Parser) -> None:
         action="store_true",
         help="start from the weights of Mazur's step by step example (2015) instead",
     )
+    options.add_argument(
+        "--restarts",
+        type=int,
+        metavar="N",
+        help="train from N seeded starts at once, and print how their losses are spread",
+    )
     parser.set_defaults(run=run_article)
 
 
@@ -199,6 +206,8 @@ def run_article(args: argparse.Namespace) -> int:
     """Train on one sample, and print the loss and the outputs on the way."""
     marks = sorted({as_int(n, "--epochs", least=1) for n in args.epochs})
     rate = as_float(args.learning_rate, "--learning-rate", above=0)
+    if args.restarts is not None:
+        return run_restarts(args, marks, rate)
     net, start = article_net(args)
     x, y, source = article_sample(net, args.seed or 0)
     print(f"net            {'-'.join(map(str, net.sizes))}, sigmoid, half squared error")
@@ -228,6 +237,25 @@ def run_article(args: argparse.Namespace) -> int:
             f"{mark:>10,}  {E:>#12.6g}  {seconds:>8.3f}  {row(cache.a[net.L][0])}",
             flush=True,
         )
+    return 0
+
+
+def run_restarts(args: argparse.Namespace, marks: list[int], rate: float) -> int:
+    """Train from many starts at once, and print how the losses are spread."""
+    from bpnet.restarts import report
+
+    if args.published:
+        raise ValueError("--published is one start, --restarts asks for many: leave one out")
+    count = as_int(args.restarts, "--restarts", least=1)
+    seed, rule = as_int(args.seed or 0, "--seed", least=0), args.initializer or "uniform"
+    net = MLP.init(args.sizes, initializer=rule, rng=seed, networks=count)
+    x, y, source = article_sample(net, seed)
+    print(f"net            {'-'.join(map(str, net.sizes))}, sigmoid, half squared error")
+    print(f"starts         {count:,}, weights and biases by {rule!r}, seed {seed}")
+    print(f"input          {row(x)}{source}")
+    print(f"target         {row(y)}")
+    print(f"learning rate  {rate:g}\n", flush=True)
+    print(report(net, x, y, marks, rate))
     return 0
 
 
@@ -362,6 +390,8 @@ def run_mnist(args: argparse.Namespace) -> int:
         rng=rng,
         callbacks=[show],
     )
+    if not accuracy:  # Ctrl-C in the first epoch
+        raise KeyboardInterrupt
     best = max(accuracy)
     print(f"\nbest      {best:.2%}, epoch {accuracy.index(best) + 1}\nlast      {accuracy[-1]:.2%}")
     if args.save is not None:

@@ -12,7 +12,8 @@ from bpnet.activations import ACTIVATIONS, Activation, get_activation
 from bpnet.initializers import Initializer, Seed, generator, get_initializer
 from bpnet.losses import Loss, check_pair, get_loss
 from bpnet.parameters import FIRST, Array, ByLayer, Parameters, count
-from bpnet.validation import as_numbers, converted
+from bpnet.stacks import check_memory
+from bpnet.validation import as_int, as_numbers, converted
 
 DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "complex128", "complex64"))
 
@@ -101,17 +102,23 @@ def start_theta(
     initializer: str | Initializer | Sequence[str | Initializer] | None,
     rng: Seed,
     dtype: DTypeLike,
+    networks: int | None,
 ) -> Array:
     """Return θ with start weights; drawn in float64, so that every dtype starts alike."""
     L = len(sizes)
     rules = per_layer(initializer, (str, Initializer), L, "initializer")
-    rng = generator(rng)
-    start = Parameters(sizes, np.empty(count(sizes)))
+    rng, chosen = generator(rng), as_dtype(dtype)
+    lead: tuple[int, ...] = ()
+    if networks is not None:
+        lead = (as_int(networks, "networks", least=1),)
+        what = f"{networks:,} networks of {count(sizes):,} parameters"
+        check_memory(what, networks, chosen, count(sizes))
+    start = Parameters(sizes, np.empty((*lead, count(sizes))))
     for l, rule in enumerate(rules, FIRST):
         draw = get_initializer(activation[l].initializer if rule is None else rule)
         start.W[l] = draw.W(rng, start.W[l].shape)
         start.b[l] = draw.b(rng, start.b[l].shape)
-    return start.theta.astype(as_dtype(dtype))
+    return start.theta.astype(chosen, copy=False)
 
 
 def join_weights(
@@ -131,31 +138,43 @@ def join_weights(
         raise ValueError(f"W has {len(Ws)} layers, but b has {len(bs)}: each layer needs both")
     if not Ws:
         raise ValueError("W is empty: give W², ..., W^L, one matrix for each layer with weights")
+    lead = Ws[0].shape[:-2]  # (networks,) for a stack
     for l, (W_l, b_l) in enumerate(zip(Ws, bs, strict=True), FIRST):
-        if W_l.ndim != 2 or 0 in W_l.shape:
-            raise ValueError(
-                f"W[{l}] has shape {W_l.shape}, but must be a matrix "
-                "(neurons of this layer, neurons of the layer before)"
-            )
-        if b_l.shape != W_l.shape[:1]:
-            raise ValueError(
-                f"b[{l}] has shape {b_l.shape}, but W[{l}] of shape {W_l.shape} has "
-                f"{W_l.shape[0]} neurons: b[{l}] must have shape ({W_l.shape[0]},)"
-            )
-        if l > FIRST and W_l.shape[1] != Ws[l - FIRST - 1].shape[0]:
-            raise ValueError(
-                f"W[{l}] has shape {W_l.shape}, but the layer before has "
-                f"{Ws[l - FIRST - 1].shape[0]} neurons: W[{l}] needs as many columns"
-            )
-    sizes = (Ws[0].shape[1], *(W_l.shape[0] for W_l in Ws))
+        before = Ws[l - FIRST - 1].shape[-2] if l > FIRST else None
+        check_layer(l, W_l, b_l, before, lead)
+    sizes = (Ws[0].shape[-1], *(W_l.shape[-2] for W_l in Ws))
     chosen = common_dtype([*Ws, *bs]) if dtype is None else as_dtype(dtype)
     if chosen.kind != "c" and common_dtype([*Ws, *bs]).kind == "c":
         raise TypeError(f"W and b hold complex numbers, which do not fit into {chosen}")
-    joined = Parameters(sizes, np.empty(count(sizes), chosen))
+    joined = Parameters(sizes, np.empty((*lead, count(sizes)), chosen))
     for l, (W_l, b_l) in enumerate(zip(Ws, bs, strict=True), FIRST):
         joined.W[l] = converted(W_l, chosen, f"W[{l}]")
         joined.b[l] = converted(b_l, chosen, f"b[{l}]")
     return sizes, joined.theta
+
+
+def check_layer(l: int, W: Array, b: Array, before: int | None, lead: tuple[int, ...]) -> None:
+    """Raise ValueError if W^l and b^l fit neither each other nor the layer before."""
+    if W.ndim not in (2, 3) or 0 in W.shape:
+        raise ValueError(
+            f"W[{l}] has shape {W.shape}, but must be a matrix "
+            "(neurons of this layer, neurons of the layer before), or a stack of them"
+        )
+    if W.shape[:-2] != lead:
+        raise ValueError(
+            f"W[{l}] has shape {W.shape}, but W[{FIRST}] is of {lead[0] if lead else 'no'} stacked "
+            "networks: every layer needs as many"
+        )
+    if b.shape != W.shape[:-1]:
+        raise ValueError(
+            f"b[{l}] has shape {b.shape}, but W[{l}] of shape {W.shape} has {W.shape[-2]} "
+            f"neurons: b[{l}] must have shape {W.shape[:-1]}"
+        )
+    if before is not None and W.shape[-1] != before:
+        raise ValueError(
+            f"W[{l}] has shape {W.shape}, but the layer before has {before} neurons: "
+            f"W[{l}] needs as many columns"
+        )
 
 
 def listed(arrays: Sequence[ArrayLike] | Mapping[int, ArrayLike], name: str) -> list[Array]:

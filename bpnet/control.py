@@ -6,16 +6,21 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from bpnet.validation import as_float, as_int
 
 if TYPE_CHECKING:
+    from bpnet.loop import Training
     from bpnet.parameters import Array
-    from bpnet.training import Training
+
+
+EVENTS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
 class Callback(Protocol):
@@ -56,9 +61,9 @@ class EarlyStopping:
     min_delta: float = 0.0
     monitor: str | None = None
     restore_best: bool = True
-    best: float = field(default=math.inf, init=False)
-    waited: int = field(default=0, init=False)
-    best_epoch: int | None = field(default=None, init=False)
+    best: Any = field(default=math.inf, init=False)
+    waited: Any = field(default=0, init=False)
+    best_epoch: Any = field(default=0, init=False)
     best_theta: Array | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -69,17 +74,25 @@ class EarlyStopping:
 
     def start(self) -> None:
         """Forget what an earlier training left."""
-        self.best, self.waited, self.best_epoch, self.best_theta = math.inf, 0, None, None
+        self.best, self.waited, self.best_epoch, self.best_theta = math.inf, 0, 0, None
 
-    def observe(self, loss: float, epoch: int, theta: Array) -> bool:
-        """Take the loss of an epoch; return whether to stop."""
-        if loss < self.best - self.min_delta:
-            self.best, self.waited, self.best_epoch = loss, 0, epoch
-            if self.restore_best:
+    def observe(self, loss: Any, epoch: int, theta: Array) -> Array:
+        """Take the loss of an epoch, for a stack one each; return which have finished."""
+        better = np.asarray(loss < self.best - self.min_delta)
+        self.best = np.where(better, loss, self.best)
+        self.best_epoch = np.where(better, epoch, self.best_epoch)
+        self.waited = np.where(better, 0, self.waited + 1)
+        if self.restore_best:
+            if self.best_theta is None:
                 self.best_theta = theta.copy()
-            return False
-        self.waited += 1
-        return self.waited > self.patience
+            np.copyto(self.best_theta, theta, where=better[..., None])
+        finished: Array = self.waited > self.patience
+        return finished
+
+    def best_epochs(self) -> Any:
+        """Return the number of the best epoch, or None before any; for a stack one each, or 0."""
+        best = np.asarray(self.best_epoch)
+        return best if best.ndim else int(best) or None
 
     @property
     def state(self) -> dict[str, Any]:
@@ -98,6 +111,27 @@ def as_early_stopping(given: EarlyStopping | int | None) -> EarlyStopping | None
     if given is None or isinstance(given, EarlyStopping):
         return given
     return EarlyStopping(patience=as_int(given, "early_stopping", least=0))
+
+
+def as_callbacks(given: Sequence[Any]) -> list[Any]:
+    """Return the callbacks as a list.
+
+    Raises
+    ------
+    TypeError
+        If one of them cannot be called, or they are no sequence.
+    """
+    if callable(given) or not isinstance(given, Iterable):
+        raise TypeError(f"callbacks must be a list of callbacks, not {given!r}")
+    callbacks = list(given)
+    for callback in callbacks:
+        known = callable(callback) or any(hasattr(callback, event) for event in EVENTS)
+        if not known or isinstance(callback, type):
+            raise TypeError(
+                f"a callback is a function, or an object with one of {', '.join(EVENTS)}, "
+                f"not {callback!r}"
+            )
+    return callbacks
 
 
 class Interrupt:

@@ -31,3 +31,7 @@ class TrainingDiverged(ArithmeticError):
         self.epoch, self.step, self.layer = epoch, step, layer
         self.learning_rate = learning_rate
         self.history: Any = None
+
+
+class GradientCheckFailed(AssertionError):
+    """A gradient that is not the derivative of its function; the message is the whole report."""

@@ -17,29 +17,36 @@ from bpnet.passes import Cache, Gradient
 
 def evaluate_source(
     net: MLP, source: ArraySource, metrics: dict[str, Metric]
-) -> tuple[float, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     """Return the loss and each metric; the outputs are kept only where a metric needs them."""
     work: dict[int, tuple[Cache, Gradient]] = {}
-    total, mass = 0.0, 0.0
+    total, mass = np.float64(0), 0.0  # losses in float32 too are added in float64
     kept: list[tuple[Array, Array]] = []
-    for x, y, share, weight in source.epoch(CHUNK, None):
-        m = x.shape[-2]
-        if m not in work:
+    for x, y, share, rows, weight in source.epoch(CHUNK, None):
+        if rows not in work:
             cache = Cache.empty(net, x)
-            work[m] = cache, Gradient.empty(net, cache)
-        cache, grad = work[m]
+            work[rows] = cache, Gradient.empty(net, cache)
+        cache, grad = work[rows]
         cache.read(x)
         forward_pass(net, cache)
         grad.weigh(share)
-        total += weight * grad.loss(cache, y)
+        total += rows * grad.loss(cache, y)
         mass += weight
         if metrics:
             kept.append((y.copy(), cache.a_list[-1].copy()))
-    loss = total / mass
+    mean = total / mass
+    loss = mean.item() if mean.ndim == 0 else mean
     if not metrics:
         return loss, {}
     y_all, a_all = (np.concatenate(part, axis=-2) for part in zip(*kept, strict=True))
-    return loss, {name: metric(y_all, a_all) for name, metric in metrics.items()}
+    return loss, {name: measured(metric, y_all, a_all) for name, metric in metrics.items()}
+
+
+def measured(metric: Metric, y: Array, a: Array) -> Any:
+    """Return a metric of the outputs, for a stack one number a network."""
+    if a.ndim == 2:
+        return metric(y, a)
+    return np.array([metric(y[k] if y.ndim == 3 else y, a_k) for k, a_k in enumerate(a)])
 
 
 def evaluate(
@@ -65,9 +72,18 @@ def evaluate(
     -------
     dict
         "loss", and each metric by its name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data do not fit the net, or a metric is unknown.
     """
+    if not isinstance(net, MLP):
+        raise TypeError(f"net must be an MLP, not {type(net).__name__}")
+    net._check_theta()
     source = ArraySource(net, x, y)
     source.weight = combined_weight(source.y, sample_weight, None)
+    named = as_metrics(metrics)
     with np.errstate(over="ignore", under="ignore"):
-        loss, values = evaluate_source(net, source, as_metrics(metrics))
+        loss, values = evaluate_source(net, source, named)
     return {"loss": loss, **values}

@@ -10,6 +10,8 @@ from typing import Any
 class History:
     """What training did: one entry an epoch in each list.
 
+    For a stack of networks each entry of a loss or a metric is an array, (networks,).
+
     Attributes
     ----------
     loss : list of float
@@ -26,6 +28,9 @@ class History:
         Seconds that the epoch took.
     best_epoch : int or None
         Number, from 1, of the epoch with the lowest monitored loss, under early stopping.
+    diverged : list of dict
+        Of a stack: "network", "epoch", "step" and "layer" of each that diverged, while others went
+        on; for one network `TrainingDiverged` is raised instead.
     stopped : str or None
         Why training ended before the last epoch: "early stopping", "interrupted", what a
         callback said, or None.
@@ -37,6 +42,7 @@ class History:
     learning_rate: list[Any] = field(default_factory=list)
     time: list[float] = field(default_factory=list)
     best_epoch: Any = None
+    diverged: list[dict[str, int]] = field(default_factory=list)
     stopped: str | None = None
 
     def __len__(self) -> int:
@@ -45,7 +51,7 @@ class History:
     def to_dict(self) -> dict[str, list[Any]]:
         """Return the columns by name: ``epoch`` from 1, ``loss``, ... and each metric.
 
-        A column that was not recorded is left out.
+        A column that was not recorded is left out, but for the first two.
         """
         columns = {
             "epoch": list(range(1, len(self) + 1)),
@@ -55,7 +61,8 @@ class History:
             "learning_rate": self.learning_rate,
             "time": self.time,
         }
-        return {name: list(column) for name, column in columns.items() if column}
+        recorded = {name: list(column) for name, column in columns.items() if column}
+        return recorded or {"epoch": [], "loss": []}
 
     def to_frame(self) -> Any:
         """Return the columns as a pandas DataFrame, indexed by epoch.

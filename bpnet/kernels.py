@@ -312,21 +312,37 @@ def delta_kernel(loss: Loss, output: Activation, z: Array) -> OutputDelta:
     return squared if loss is LOSSES["half_squared_error"] else general
 
 
+def stack_value_kernel(loss: Loss, z: Array, general: Value) -> Value:
+    if loss is not LOSSES["half_squared_error"]:
+        return general
+    s, half_share = np.empty_like(z), 0.5 / z.shape[-2]
+
+    def squared(z: Array, a: Array, y: Array) -> Any:
+        subtract(a, y, s)
+        multiply(s, s, s)
+        return add.reduce(s, axis=(-2, -1)) * half_share
+
+    return squared
+
+
 def value_kernel(loss: Loss, output: Activation, z: Array) -> Value:
     """Return the batch's loss in place, for the losses that most nets are trained on."""
 
     def general(z: Array, a: Array, y: Array) -> Any:
         return reduce(loss.of_pass(z, a, y, output))
 
-    if z.ndim != 2 or z.dtype.kind != "f":
+    if z.dtype.kind != "f":
         return general
+    if z.ndim > 2:
+        return stack_value_kernel(loss, z, general)
     name, m = loss.name, z.shape[0]
     s, t, u = np.empty_like(z), np.empty_like(z), np.empty_like(z)
     flat_s, zero, least = s.reshape(-1), constant(0, z), np.finfo(z.dtype).tiny
+    half_share = 0.5 / m
 
     def squared(z: Array, a: Array, y: Array) -> Any:
         subtract(a, y, s)
-        return flat_s.dot(flat_s) / (2 * m)
+        return flat_s.dot(flat_s) * half_share
 
     def softmax_cross_entropy(z: Array, a: Array, y: Array) -> Any:
         if minimum.reduce(a, axis=None) < least:  # log a is not exact: take it from z

@@ -16,7 +16,7 @@ from bpnet.parameters import Array
 from bpnet.passes import Cache, Gradient
 
 if TYPE_CHECKING:
-    from bpnet.training import Training
+    from bpnet.loop import Training
 
 
 def run_lbfgs(training: Training) -> None:
@@ -87,7 +87,7 @@ class Objective:
         """Return E + penalty and its gradient at θ, both float64; θ is left in the net."""
         training, net = self.training, self.training.net
         net.theta[...] = theta
-        x, y, share, _ = next(iter(self.source.epoch(self.source.m, None)))
+        x, y, share, _, _ = next(iter(self.source.epoch(self.source.m, None)))
         if self.buffers is None:
             cache = Cache.empty(net, x)
             self.buffers = cache, Gradient.empty(net, cache)

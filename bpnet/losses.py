@@ -112,11 +112,13 @@ def reduce(share: Array, weight: Array | None = None) -> Any:
     Parameters
     ----------
     share : array, shape (..., m, n_L)
-    weight : array, shape (m,), optional
+    weight : array, shape (m,) or (networks, m), optional
         Each sample's share of the mean, adding up to 1; the default is 1/m each.
     """
     of_sample = share.sum(axis=-1)
-    return of_sample.mean(axis=-1) if weight is None else of_sample @ weight
+    if weight is None:
+        return of_sample.mean(axis=-1)
+    return (of_sample * weight).sum(axis=-1)
 
 
 def floor(x: Array) -> Array:

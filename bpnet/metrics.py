@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,8 @@ def as_metrics(metrics: str | Metric | Sequence[str | Metric]) -> dict[str, Metr
         If a name is unknown, or two metrics have the same name.
     """
     single = isinstance(metrics, str) or callable(metrics)
+    if not single and not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics must be names or functions of (y, a), not {metrics!r}")
     listed: Sequence[Any] = [metrics] if single else list(metrics)  # type: ignore[arg-type]  # mypy does not follow `single`
     found: dict[str, Metric] = {}
     for metric in listed:

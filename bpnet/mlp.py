@@ -23,10 +23,11 @@ import numpy as np
 from numpy import add, multiply
 from numpy.typing import ArrayLike, DTypeLike
 
-from bpnet import construction, validation
+from bpnet import construction, stacks, validation
 from bpnet.losses import check_targets, reduce
 from bpnet.parameters import Array, ByLayer, Parameters, Views
 from bpnet.passes import Cache, Gradient
+from bpnet.stackable import Stackable
 
 if TYPE_CHECKING:
     import os
@@ -77,7 +78,7 @@ def backward_pass(net: MLP, cache: Cache, y: Array, grad: Gradient) -> None:
 
 
 @dataclass(eq=False, repr=False)
-class MLP:
+class MLP(Stackable):
     """A multi-layer perceptron: weight matrices, bias vectors, activations and a loss.
 
     Made by `MLP.init` with random start weights, or by `MLP.from_weights` with given ones.
@@ -118,6 +119,7 @@ class MLP:
         initializer: str | Initializer | Sequence[str | Initializer] | None = None,
         rng: Seed,
         dtype: DTypeLike = np.float64,
+        networks: int | None = None,
     ) -> Self:
         """Return a net with random start weights.
 
@@ -138,16 +140,21 @@ class MLP:
             The seed, or the generator to draw from.
         dtype : dtype
             float64, float32, or complex128 and complex64 for the complex step.
+        networks : int, optional
+            Make a stack: so many networks, each with its own start weights, that train in one
+            pass. ``W[l]`` is then (networks, n_l, n_{l-1}), and ``net[k]`` is network k.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is of the wrong kind or out of range, a name is unknown, or the
             output and the loss cannot go together.
+        MemoryError
+            If a stack would not fit into this machine's memory.
         """
         sizes = validation.as_sizes(sizes)
         rules = construction.layer_rules(len(sizes), activation, output, loss)
-        theta = construction.start_theta(sizes, rules[0], initializer, rng, dtype)
+        theta = construction.start_theta(sizes, rules[0], initializer, rng, dtype, networks)
         return cls(Parameters(sizes, theta), *rules)
 
     @classmethod
@@ -166,9 +173,10 @@ class MLP:
         Parameters
         ----------
         W : sequence or mapping of arrays
-            W², ..., W^L in this order, or keyed by layer; W^l has shape (n_l, n_{l-1}).
+            W², ..., W^L in this order, or keyed by layer; W^l has shape (n_l, n_{l-1}), or
+            (networks, n_l, n_{l-1}) for a stack.
         b : sequence or mapping of arrays
-            b², ..., b^L; b^l has shape (n_l,).
+            b², ..., b^L; b^l has shape (n_l,), or (networks, n_l).
         activation, output, loss
             As in `init`.
         dtype : dtype, optional
@@ -326,7 +334,7 @@ class MLP:
         return E.item() if E.ndim == 0 else E
 
     def predict(self, x: ArrayLike) -> Array:
-        """Return a^L, the network's output, shape (m, n_L).
+        """Return a^L, the network's output, shape (m, n_L), or (networks, m, n_L) for a stack.
 
         Parameters
         ----------
@@ -339,9 +347,7 @@ class MLP:
         """
         rows = self._rows(x, "x")
         self._check_theta()
-        out = np.empty_like(
-            self.theta, shape=(*self.theta.shape[:-1], rows.shape[-2], self.sizes[-1])
-        )
+        out = stacks.room(self.theta, rows.shape[-2], self.sizes[-1])
         cache: Cache | None = None
         for start in range(0, rows.shape[-2], CHUNK):  # so that z and a stay small
             part = rows[..., start : start + CHUNK, :]
@@ -367,7 +373,9 @@ class MLP:
             float64, float32, complex128 or complex64; a complex net lets θ and x carry the
             imaginary step that the complex-step derivative reads.
         """
-        theta = self.theta.astype(construction.as_dtype(dtype))
+        return self._with(self.theta.astype(construction.as_dtype(dtype)))
+
+    def _with(self, theta: Array) -> Self:
         return type(self)(Parameters(self.sizes, theta), self.activation, self.loss_function)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -387,7 +395,8 @@ class MLP:
     def __repr__(self) -> str:
         names = ", ".join(f.name for f in self.activation.values())
         sizes = "-".join(map(str, self.sizes))
-        return f"MLP({sizes}, {names}; {self.loss_function.name}, {self.dtype})"
+        many = f"{len(self)} networks " if self.theta.ndim > 1 else ""
+        return f"MLP({many}{sizes}, {names}; {self.loss_function.name}, {self.dtype})"
 
     def _rows(self, values: ArrayLike, name: str) -> Array:
         """Return x, or a or y, as rows of this net's dtype."""
@@ -410,7 +419,10 @@ class MLP:
     def _check_theta(self) -> None:
         if not validation.all_finite(self.theta):
             k = int(np.argmin(np.isfinite(self.theta).ravel()))
-            name = self.parameters.name(k % self.theta.shape[-1])
+            network, k_theta = divmod(k, self.theta.shape[-1])
+            name = self.parameters.name(k_theta)
+            if self.theta.ndim > 1:
+                name = f"{name} of network {network}"
             raise ValueError(
                 f"theta must be finite, but {name} is {self.theta.flat[k]}: "
                 "set it, or start again from finite weights"

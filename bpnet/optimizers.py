@@ -20,18 +20,19 @@ import numpy as np
 
 from bpnet.parameters import Array
 from bpnet.schedules import Schedule, as_schedule
-from bpnet.validation import as_float, as_int
+from bpnet.validation import all_finite, as_float, as_int
 
 
 class Optimizer:
     """An update rule with its state.
 
-    A rule names the vectors it keeps in ``vectors`` and writes the step into ``self._move`` in
-    `_compute`. `fit` calls `start`, then `set_rate` and `move`; `step` is for a loop of your own.
+    A rule names the vectors it keeps in ``vectors``, and writes the step in `compute`. `fit` calls
+    `start`, then `set_rate_at` and `compute`; `step` is for a loop of your own.
 
     Attributes
     ----------
     learning_rate : float or Schedule
+        May be set anew, also while training: it holds from the next epoch on.
     t : int
         Steps taken.
     state : dict of str to array
@@ -42,13 +43,17 @@ class Optimizer:
     learning_rate: Any
 
     def __post_init__(self) -> None:
-        self.schedule: Schedule = as_schedule(self.learning_rate)
+        self._adopt_rate()
         self.state: dict[str, Array] = {}
         self.t = 0
         self._check()
 
     def _check(self) -> None:
         """Raise for hyperparameters out of range."""
+
+    def _adopt_rate(self) -> None:
+        self.schedule: Schedule = as_schedule(self.learning_rate)
+        self._adopted = self.learning_rate
 
     def start(self, theta: Array, weights: Array | None = None) -> None:
         """Begin afresh: forget every step taken, make room for vectors like θ.
@@ -58,19 +63,30 @@ class Optimizer:
         theta : array
         weights : array of bool, shape (P,), optional
             Which coordinates are weights, for rules that decay weights but not biases.
-        """
-        self.t = 0
-        self.state = {name: np.zeros_like(theta) for name in self.vectors}
-        self._prepare(theta, weights)
-
-    def resume(self, theta: Array, weights: Array | None = None) -> None:
-        """Go on with the state as it is, or begin afresh where it does not fit θ.
 
         Raises
         ------
-        ValueError
-            If the state is of vectors of another shape or dtype.
+        TypeError
+            If θ is no array of floats.
         """
+        check_floats(theta)
+        self._check()
+        self.t = 0
+        self.state = {name: np.zeros_like(theta) for name in self.vectors}
+        self.schedule.reset()
+        self._prepare(theta, weights)
+
+    def resume(self, theta: Array, weights: Array | None = None) -> None:
+        """Go on with the state as it is, or begin where there is none.
+
+        Raises
+        ------
+        TypeError
+            If θ is no array of floats.
+        ValueError
+            If the state is of vectors of another shape or dtype, or holds NaN or infinity.
+        """
+        check_floats(theta)
         if not self.state and self.t == 0:
             self.start(theta, weights)
             return
@@ -79,6 +95,10 @@ class Optimizer:
                 raise ValueError(
                     f"the optimizer's {name} is {vector.dtype} of shape {vector.shape}, but theta "
                     f"is {theta.dtype} of shape {theta.shape}: start it afresh"
+                )
+            if not all_finite(vector):
+                raise ValueError(
+                    f"the optimizer's {name} is not finite since training diverged: start it afresh"
                 )
         self._prepare(theta, weights)
 
@@ -96,14 +116,25 @@ class Optimizer:
 
     def set_rate_at(self, t: float) -> None:
         """Set η for the steps that follow to what the schedule has after t epochs."""
+        if self.learning_rate is not self._adopted:
+            self._adopt_rate()
         rate = self.schedule(t)
         if rate is not self.last_rate:
             self.last_rate = rate
             self.set_rate(rate)
 
     def set_rate(self, rate: Any) -> None:
-        """Set η for the steps that follow: a number, or one for each network of a stack."""
-        rate = np.asarray(rate, self._dtype)
+        """Set η for the steps that follow: a number, or one for each network of a stack.
+
+        Raises
+        ------
+        ValueError
+            If it is negative or not finite, or not one for each network.
+        """
+        known = isinstance(rate, float)  # as almost always: a comparison in Python is quicker
+        if not (0 <= rate < math.inf if known else np.all((rate >= 0) & np.isfinite(rate))):
+            raise ValueError(f"a learning rate must be finite and >= 0, but the schedule gave {rate}")
+        rate = np.array(rate, self._dtype)
         if rate.ndim and rate.shape != self._shape[:-1]:
             raise ValueError(
                 f"learning_rate holds {len(rate)} numbers, but one is needed for each network "
@@ -111,13 +142,8 @@ class Optimizer:
             )
         self.rate = rate[:, None] if rate.ndim else rate
 
-    def move(self, theta: Array, g: Array) -> Array:
-        """Return what to subtract from θ in this step; the array is reused by the next call."""
-        self.t += 1
-        self._compute(theta, g, self._move)
-        return self._move
-
-    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+    def compute(self, theta: Array, g: Array, move: Array) -> None:
+        """Write what to subtract from θ in step ``t`` into move; count t up before."""
         raise NotImplementedError
 
     def step(self, theta: Array, g: Array) -> None:
@@ -125,19 +151,30 @@ class Optimizer:
 
         Raises
         ------
+        TypeError
+            If θ is no array of floats.
         ValueError
-            If θ and g differ in shape, or from those of the steps before.
+            If θ and g differ in shape, or θ from that of the steps before.
         """
-        if theta.shape != g.shape:
-            raise ValueError(f"theta has shape {theta.shape}, but g has shape {g.shape}")
         if not hasattr(self, "_move"):
             self.resume(theta)
-        elif self._shape != theta.shape:
+        if theta.shape != np.shape(g):
+            raise ValueError(f"theta has shape {theta.shape}, but g has shape {np.shape(g)}")
+        if (self._shape, self._dtype) != (theta.shape, theta.dtype):
             raise ValueError(
-                f"theta has shape {theta.shape}, but the steps before had {self._shape}: "
-                "call start(theta) to begin afresh"
+                f"theta is {theta.dtype} of shape {theta.shape}, but was {self._dtype} of shape "
+                f"{self._shape} in the steps before: call start(theta) to begin afresh"
             )
-        np.subtract(theta, self.move(theta, g), theta)
+        self.t += 1
+        self.compute(theta, g, self._move)
+        np.subtract(theta, self._move, theta)
+
+
+def check_floats(theta: Any) -> None:
+    """Raise TypeError for a θ in which a step cannot be taken in place."""
+    if not isinstance(theta, np.ndarray) or theta.dtype.kind != "f":
+        kind = getattr(theta, "dtype", type(theta).__name__)
+        raise TypeError(f"theta must be an array of floats, which changes in place, not {kind}")
 
 
 @dataclass
@@ -167,7 +204,8 @@ class SGD(Optimizer):
             raise ValueError("nesterov needs momentum: give momentum=0.9 or so")
         self.vectors = ("v",) if self.momentum else ()  # type: ignore[misc]  # none is kept without
 
-    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+    def compute(self, theta: Array, g: Array, move: Array) -> None:
+        """Write the step into move."""
         if not self.momentum:
             np.multiply(g, self.rate, move)
             return
@@ -205,7 +243,8 @@ class Adagrad(Optimizer):
     def _check(self) -> None:
         self.epsilon = as_float(self.epsilon, "epsilon", above=0)
 
-    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+    def compute(self, theta: Array, g: Array, move: Array) -> None:
+        """Write the step into move."""
         s = self.state["s"]
         np.multiply(g, g, move)
         np.add(s, move, s)
@@ -236,15 +275,16 @@ class RMSprop(Optimizer):
     rho: float = 0.99
     epsilon: float = 1e-8
     momentum: float = 0.0
-    vectors = ("s", "v")
 
     def _check(self) -> None:
         self.rho = as_float(self.rho, "rho", least=0, below=1)
         self.epsilon = as_float(self.epsilon, "epsilon", above=0)
         self.momentum = as_float(self.momentum, "momentum", least=0, below=1)
         self.one_less_rho = 1 - self.rho
+        self.vectors = ("s", "v") if self.momentum else ("s",)  # type: ignore[misc]  # as in SGD
 
-    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+    def compute(self, theta: Array, g: Array, move: Array) -> None:
+        """Write the step into move."""
         s, constants = self.state["s"], self._constants
         np.multiply(s, constants["rho"], s)
         np.multiply(g, g, move)
@@ -302,7 +342,8 @@ class Adam(Optimizer):
         self.beta2 = as_float(self.beta2, "beta2", least=0, below=1)
         self.epsilon = as_float(self.epsilon, "epsilon", above=0)
 
-    def _compute(self, theta: Array, g: Array, move: Array) -> None:
+    def compute(self, theta: Array, g: Array, move: Array) -> None:
+        """Write the step into move."""
         m, v, constants = self.state["m"], self.state["v"], self._constants
         np.multiply(m, constants["beta1"], m)
         np.add(m, g, m)
@@ -342,8 +383,9 @@ class AdamW(Adam):
         every = np.ones(theta.shape[-1:], bool) if weights is None else weights
         self._lambda = (self.weight_decay * every).astype(theta.dtype)
 
-    def _compute(self, theta: Array, g: Array, move: Array) -> None:
-        super()._compute(theta, g, move)
+    def compute(self, theta: Array, g: Array, move: Array) -> None:
+        """Write the step into move."""
+        super().compute(theta, g, move)
         np.multiply(theta, self._lambda, self._decay)
         np.multiply(self._decay, self.rate, self._decay)
         np.add(move, self._decay, move)

@@ -17,6 +17,7 @@ from bpnet.activations import Activation
 from bpnet.kernels import activation_kernels, output_kernels
 from bpnet.losses import Loss, reduce
 from bpnet.parameters import FIRST, Array, ByLayer, Parameters
+from bpnet.stacks import check_memory, room
 
 if TYPE_CHECKING:
     from bpnet.mlp import MLP
@@ -75,8 +76,11 @@ class Cache:
     @classmethod
     def empty(cls, net: MLP, x: Array) -> Self:
         """Return room for a pass over x, which is kept, not copied."""
-        lead = net.theta.shape[:-1]
-        z = [np.empty_like(net.theta, shape=(*lead, x.shape[-2], n)) for n in net.sizes[1:]]
+        m, theta = x.shape[-2], net.theta
+        if theta.ndim > 1:
+            what = f"{len(theta):,} networks on {m:,} samples"
+            check_memory(what, len(theta), theta.dtype, 2 * m * sum(net.sizes[1:]))
+        z = [room(theta, m, n) for n in net.sizes[1:]]
         return cls(Signature.of(net), [x, *map(np.empty_like, z)], z)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -95,21 +99,25 @@ class Cache:
         self.a = ByLayer("a", 1, self.a_list[1:])
 
     def hold(self, mask: Mapping[int, ArrayLike] | None) -> None:
-        """Set the dropout masks of the hidden layers, copied, or none; all of them or an error."""
-        layers = range(1, len(self.a_list) - 1)
-        for l in mask or ():
-            if l not in layers:
-                raise ValueError(f"mask[{l!r}] is for no layer: dropout is for 1..{layers[-1]}")
-        for l in layers:
-            a = self.a_list[l]
-            if mask is None or l not in mask:
-                self.mask[l], self.fed[l] = None, a
-                continue
-            array = validation.as_numbers(mask[l], f"mask[{l}]")
+        """Set the dropout masks of the layers 1..L-1, copied, or none; all of them or an error."""
+        held = {} if mask is None else self._held(mask)
+        for l in range(1, len(self.a_list) - 1):
+            self.mask[l] = held.get(l)
+            self.fed[l] = np.empty_like(self.a_list[l]) if l in held else self.a_list[l]
+
+    def _held(self, mask: Mapping[int, ArrayLike]) -> dict[int, Array]:
+        if not isinstance(mask, Mapping):
+            raise TypeError(f"mask must be a dict by layer such as {{2: array}}, not {mask!r}")
+        held: dict[int, Array] = {}
+        for l, values in mask.items():
+            if l not in range(1, len(self.a_list) - 1):
+                last = len(self.a_list) - 2
+                raise ValueError(f"mask[{l!r}] is for no layer: dropout is for 1..{last}")
+            a, array = self.a_list[l], validation.as_numbers(values, f"mask[{l}]")
             if array.shape != a.shape:
                 raise ValueError(f"mask[{l}] has shape {array.shape}, but a[{l}] has {a.shape}")
-            self.mask[l] = validation.converted(array, a.dtype, f"mask[{l}]").copy()
-            self.fed[l] = np.empty_like(a)
+            held[l] = validation.converted(array, a.dtype, f"mask[{l}]").copy()
+        return held
 
 
 class Gradient(Parameters):
@@ -152,9 +160,9 @@ class Gradient(Parameters):
         return type(self), (self.signature, self.theta, self.delta_list[FIRST:])
 
     def weigh(self, shares: Array | None) -> None:
-        """Set each sample's share in the mean, (m,); None is 1/m each."""
+        """Set each sample's share in the mean, (m,) or (networks, m); None is 1/m each."""
         self.weighted = shares is not None
-        self.share = self.equal_share if shares is None else shares[:, None]
+        self.share = self.equal_share if shares is None else shares[..., None]
 
     def loss(self, cache: Cache, y: Array) -> Any:
         """Return E of the pass, with the shares that `weigh` has set."""
@@ -162,7 +170,7 @@ class Gradient(Parameters):
         if not self.weighted:
             return self.value(z, a, y)
         of_output = self.signature.loss.of_pass(z, a, y, self.signature.activations[-1])
-        return reduce(of_output, self.share[:, 0])
+        return reduce(of_output, self.share[..., 0])
 
     def fits(self, cache: Cache) -> bool:
         """Whether the buffers serve this cache."""

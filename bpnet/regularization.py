@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bpnet.parameters import Array, Parameters
-from bpnet.validation import as_float
+from bpnet.validation import as_float, as_int
 
 if TYPE_CHECKING:
     from bpnet.mlp import MLP
@@ -102,10 +101,15 @@ class Dropout:
         self.rng = rng
         if not isinstance(rates, Mapping):
             p = as_float(rates, "dropout", least=0, below=1)
+            if p and net.L == 2:
+                raise ValueError(
+                    "dropout is for hidden layers, of which this net has none; "
+                    f"{{1: {p:g}}} drops inputs"
+                )
             rates = dict.fromkeys(range(2, net.L), p) if p else {}
         self.keep: dict[int, float] = {}
         for l, p in rates.items():
-            if l not in range(1, net.L):
+            if as_int(l, "a layer of dropout", least=1) >= net.L:
                 raise ValueError(f"dropout names layer {l!r}, but it is for layers 1..{net.L - 1}")
             if as_float(p, f"dropout[{l}]", least=0, below=1):
                 self.keep[l] = 1 - float(p)
@@ -120,7 +124,7 @@ class Dropout:
             if mask is None:
                 mask = np.empty_like(cache.a_list[l])
                 cache.mask[l], cache.fed[l] = mask, np.empty_like(mask)
-            self.rng.random(out=mask, dtype=mask.dtype)
+            self.rng.random(out=mask.ravel(order="K"), dtype=mask.dtype)  # a view
             np.less(mask, keep, out=mask)
             np.multiply(mask, 1 / keep, mask)
 
@@ -144,14 +148,21 @@ class Clip:
         return self.norm is not None or self.value is not None
 
     def apply(self, g: Array) -> None:
-        """Limit g in place."""
-        if self.norm is not None:
-            if g.ndim == 1:
-                length = math.sqrt(g.dot(g))
-                if self.norm < length < math.inf:
-                    np.multiply(g, self.norm / length, g)
-            else:  # each network of a stack by itself
-                lengths = np.sqrt(np.square(g).sum(axis=-1, keepdims=True))
-                np.multiply(g, self.norm / np.maximum(lengths, self.norm), g)
+        """Limit g in place, each network of a stack by itself; one with NaN or infinity is left."""
+        length = norms(g)
+        finite: Any = np.isfinite(length)
+        where = True if finite.all() else finite
+        if self.norm is not None and (length > self.norm).any():
+            scale = self.norm / np.maximum(length, self.norm)
+            np.multiply(g, scale.astype(g.dtype), g, where=where)
         if self.value is not None:
-            np.clip(g, -self.value, self.value, out=g)
+            np.clip(g, -self.value, self.value, out=g, where=where)
+
+
+def norms(g: Array) -> Array:
+    """Return the Euclidean norms over the last axis, (1,) or (networks, 1), without overflow."""
+    squares: Array = np.vecdot(g, g)[..., None]
+    if not np.isfinite(squares).all():
+        squares = np.square(g.astype(np.float64) * 2.0**-600).sum(axis=-1, keepdims=True)
+        return np.sqrt(squares) * 2.0**600
+    return np.sqrt(squares)

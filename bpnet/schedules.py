@@ -21,6 +21,14 @@ class Schedule:
 
     every_step = True  # False where η changes only between epochs, which saves the calls
 
+    def reset(self) -> None:
+        """Forget the losses of an earlier training."""
+
+    @property
+    def observes(self) -> bool:
+        """Whether the schedule wants to be told the losses."""
+        return type(self).observe is not Schedule.observe
+
     def __call__(self, t: float) -> Any:
         """Return η(t)."""
         raise NotImplementedError
@@ -152,7 +160,7 @@ class CosineDecay(Schedule):
     epochs : int
         How long the decay takes.
     final : float
-        Where it ends, >= 0.
+        Where it ends, in [0, rate].
     """
 
     rate: Any
@@ -163,6 +171,8 @@ class CosineDecay(Schedule):
         self.rate = as_rate(self.rate)
         self.epochs = as_int(self.epochs, "epochs", least=1)
         self.final = as_float(self.final, "final", least=0)
+        if self.final > np.min(self.rate):
+            raise ValueError(f"final must be at most the rate, but is {self.final:g}")
 
     def __call__(self, t: float) -> Any:
         """Return η(t)."""
@@ -202,6 +212,15 @@ class Warmup(Schedule):
             return self.then(0.0) * (self.start + (1 - self.start) * t / self.epochs)
         return self.then(t - self.epochs)
 
+    @property
+    def observes(self) -> bool:
+        """Whether the schedule that follows wants to be told the losses."""
+        return bool(self.then.observes)
+
+    def reset(self) -> None:
+        """Reset the schedule that follows."""
+        self.then.reset()
+
     def observe(self, loss: Any) -> None:
         """Pass the loss on."""
         self.then.observe(loss)
@@ -232,7 +251,7 @@ class ReduceOnPlateau(Schedule):
     min_delta : float
         What counts as an improvement is more than this.
     least : float
-        η never falls below it.
+        η never falls below it; at most the rate.
     """
 
     rate: Any
@@ -240,30 +259,37 @@ class ReduceOnPlateau(Schedule):
     patience: int = 5
     min_delta: float = 0.0
     least: float = 0.0
-    best: float = field(default=math.inf, init=False)
-    waited: int = field(default=0, init=False)
-    drops: int = field(default=0, init=False)
+    best: Any = field(default=math.inf, init=False, repr=False)
+    waited: Any = field(default=0, init=False, repr=False)
+    drops: Any = field(default=0, init=False, repr=False)
     every_step = False
 
     def __post_init__(self) -> None:
-        self.rate = as_float(self.rate, "rate", above=0)
+        self.rate = as_rate(self.rate)
         self.factor = as_float(self.factor, "factor", above=0, below=1)
         self.patience = as_int(self.patience, "patience", least=0)
         self.min_delta = as_float(self.min_delta, "min_delta", least=0)
         self.least = as_float(self.least, "least", least=0)
+        if self.least > np.min(self.rate):
+            raise ValueError(f"least must be at most the rate, but is {self.least:g}")
 
-    def __call__(self, t: float) -> float:
+    def reset(self) -> None:
+        """Forget the losses seen so far."""
+        self.best, self.waited, self.drops = math.inf, 0, 0
+
+    def __call__(self, t: float) -> Any:
         """Return η(t), which depends on the losses seen so far alone."""
-        return float(max(self.rate * self.factor**self.drops, self.least))
+        rate = np.maximum(self.rate * self.factor**self.drops, self.least)
+        return rate if np.ndim(rate) else float(rate)
 
-    def observe(self, loss: float) -> None:
+    def observe(self, loss: Any) -> None:
         """Count the epochs without improvement; drop when there are more than the patience."""
-        if loss < self.best - self.min_delta:
-            self.best, self.waited = loss, 0
-            return
-        self.waited += 1
-        if self.waited > self.patience:
-            self.drops, self.waited = self.drops + 1, 0
+        better = loss < self.best - self.min_delta
+        self.best = np.where(better, loss, self.best)
+        self.waited = np.where(better, 0, self.waited + 1)
+        drop = self.waited > self.patience
+        self.drops = self.drops + drop
+        self.waited = np.where(drop, 0, self.waited)
 
     @property
     def state(self) -> dict[str, Any]:

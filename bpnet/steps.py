@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy import subtract
@@ -17,67 +17,148 @@ if TYPE_CHECKING:
     from bpnet.optimizers import Optimizer
     from bpnet.regularization import Clip, Dropout, Penalty
 
-Step = Callable[[Array, Array | None], Any]
-Failed = Callable[[Cache, Gradient, str], NoReturn]
+Failed = Callable[[Cache, Gradient, str, Any], None]
+
+
+SHORT = 8192  # numbers; BLAS takes longer vectors to several threads, which may wait for a core
+
+
+def square(v: Array) -> Any:
+    """Return Σ v², not finite if one of v is not, or it overflows."""
+    return v.dot(v)
+
+
+def extent(v: Array) -> Any:
+    """Return the largest less the smallest of v, not finite if one of v is not, or it overflows."""
+    return np.maximum.reduce(v) - np.minimum.reduce(v)
+
+
+class Step(NamedTuple):
+    """What `make_step` returns.
+
+    Attributes
+    ----------
+    read : callable
+        ``read(x)`` sets the batch, which is not copied.
+    take : callable
+        ``take(y, share)`` takes the step on it and returns the loss before the update; share is
+        each row's part in the mean, (m,), or None for 1/m.
+    """
+
+    read: Callable[[Array], None]
+    take: Callable[[Array, Array | None], Any]
+
+
+class Going:
+    """Which networks of a stack still train; the others stand still.
+
+    Attributes
+    ----------
+    mask : array of bool, shape (networks,)
+    """
+
+    def __init__(self, networks: int) -> None:
+        self.mask = np.ones(networks, bool)
+        self.all = True
+
+    def end(self, networks: Array) -> None:
+        """Let these networks, a mask, stand still from now on."""
+        self.mask &= ~networks
+        self.all = bool(self.mask.all())
 
 
 def make_step(
     net: MLP,
-    cache: Cache,
+    x: Array,
     optimizer: Optimizer,
     failed: Failed,
     *,
     penalty: Penalty | None = None,
     dropout: Dropout | None = None,
     clip: Clip | None = None,
+    going: Going | None = None,
 ) -> Step:
-    """Return a function that takes a step on the batch that the cache reads.
+    """Return a step on batches shaped like x.
 
     Parameters
     ----------
     net : MLP
         Trained in place.
-    cache : Cache
-        ``cache.read(x)`` sets the batch.
+    x : array, shape (m, n_1)
     optimizer : Optimizer
         Started on the net's θ.
     failed : callable
-        Called with the cache, the gradient and "loss" or "step" where one is not finite; it
-        raises, before θ has changed.
+        Called before θ changes, with the cache, the gradient, "loss" or "step", and which
+        networks of a stack (None for one network), where one is not finite. For one network
+        it must raise.
     penalty, dropout, clip : optional
         What the step does beside.
-
-    Returns
-    -------
-    callable
-        ``step(y, share)`` returns the loss before the update; share is each row's part in the
-        mean, (m,), or None for 1/m.
+    going : Going, for a stack
+        Updated where networks fail.
     """
-    grad = Gradient.empty(net, cache)
-    theta, g = net.theta, grad.theta
+    theta = net.theta
+    # A stack of one takes the passes of one network, which cost less a call.
+    alone = going is not None and len(net) == 1
+    one = net[0] if alone else net
+    cache = Cache.empty(one, x[0] if alone and x.ndim == 3 else x)
+    grad = Gradient.empty(one, cache)
+    g = grad.theta[None] if alone else grad.theta
     value, z, a = grad.value, cache.z_list[-1], cache.a_list[-1]
-    move_of = optimizer.move
+    compute, move = optimizer.compute, np.empty_like(theta)
+    flat = move.ravel(order="K")  # a view, whatever the order in memory
+    size_of = square if flat.size <= SHORT else extent
 
-    def step(y: Array, share: Array | None) -> Any:
+    def advance(y: Array, share: Array | None) -> Any:
+        """Write the step into move; return the loss."""
         if dropout is not None:
             dropout.draw(cache)
-        forward_pass(net, cache)
+        forward_pass(one, cache)
         if share is None:
             loss = value(z, a, y)
         else:
             grad.weigh(share)
             loss = grad.loss(cache, y)
-        if not isfinite(loss):
-            failed(cache, grad, "loss")
-        backward_pass(net, cache, y, grad)
+        backward_pass(one, cache, y, grad)
         if penalty is not None:
             penalty.add(theta, g)
         if clip is not None:
-            clip.apply(g)
-        move = move_of(theta, g)
-        if not (isfinite(move.dot(move)) or np.isfinite(move).all()):
-            failed(cache, grad, "step")
+            clip.apply(g)  # which leaves a gradient that is not finite as it is
+        optimizer.t += 1
+        compute(theta, g, move)
+        return loss
+
+    def take(y: Array, share: Array | None) -> Any:
+        loss = advance(y, share)
+        if not isfinite(loss + size_of(flat)):  # which may have overflowed: look closer
+            if not isfinite(loss):
+                failed(cache, grad, "loss", None)
+            if not np.isfinite(move).all():
+                failed(cache, grad, "step", None)
         subtract(theta, move, theta)
         return loss
 
-    return step
+    def take_stack(y: Array, share: Array | None) -> Any:
+        assert going is not None
+        if alone:
+            y = y[0] if y.ndim == 3 else y
+            share = share[0] if share is not None and share.ndim == 2 else share
+        loss: Array = np.reshape(advance(y, share), len(theta))
+        if not isfinite(loss.sum() + size_of(flat)):
+            lost: Array = ~np.isfinite(loss)
+            broken: Array = ~np.isfinite(move).all(axis=1)
+            for what, networks in (
+                ("loss", lost & going.mask),
+                ("step", broken & ~lost & going.mask),
+            ):
+                if networks.any():
+                    failed(cache, grad, what, networks)
+                    going.end(networks)
+        if not going.all:
+            move[~going.mask] = 0
+        subtract(theta, move, theta)
+        return loss
+
+    def read(x: Array) -> None:
+        cache.read(x[0] if alone and x.ndim == 3 else x)
+
+    return Step(read, take if going is None else take_stack)

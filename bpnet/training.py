@@ -5,28 +5,22 @@
 
 from __future__ import annotations
 
-import math
-import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet import control
 from bpnet.batches import ArraySource, StreamSource, combined_weight
-from bpnet.errors import TrainingDiverged
-from bpnet.evaluation import evaluate_source
 from bpnet.history import History
 from bpnet.initializers import Seed, generator
+from bpnet.loop import Training
 from bpnet.metrics import Metric, as_metrics
 from bpnet.mlp import MLP
 from bpnet.optimizers import LBFGS, Adam, Optimizer
-from bpnet.parameters import Array
-from bpnet.passes import Cache, Gradient
-from bpnet.regularization import Clip, Dropout, Penalty, weight_coordinates
-from bpnet.steps import Step, make_step
+from bpnet.regularization import Clip, Dropout, Penalty
+from bpnet.stacks import best_layout
 from bpnet.validation import as_int
 
 if TYPE_CHECKING:
@@ -114,7 +108,8 @@ def fit(
     keep_state : bool
         Go on with the optimizer's state of an earlier call instead of a fresh one.
     steps_per_epoch : int, optional
-        Batches an epoch, for an iterable.
+        Batches an epoch, for an iterable, which may then go on for ever. Schedules need it to
+        change the learning rate within an epoch of an iterable.
 
     Returns
     -------
@@ -134,6 +129,8 @@ def fit(
         Whatever a callback or the iterable raises, with the history in its attribute
         ``history``; the net keeps the weights of the last step.
     """
+    if not isinstance(net, MLP):
+        raise TypeError(f"net must be an MLP, not {type(net).__name__}")
     if net.dtype.kind != "f":
         raise TypeError(f"fit trains float32 and float64 nets, not {net.dtype}: use net.astype")
     net._check_theta()
@@ -152,21 +149,23 @@ def fit(
         source = ArraySource(net, x, y)  # type: ignore[arg-type]  # it checks what x is
         source.weight = combined_weight(source.y, sample_weight, class_weight)
     held, source = validation_source(net, source, validation, rng)
+    size = batch_rows(batch_size, source, optimizer)
+    work = net._with(best_layout(net.theta, net.sizes, size))
     training = Training(
-        net,
+        work,
         source,
         held,
         epochs=epochs,
         optimizer=Adam() if optimizer is None else optimizer,
         rng=rng,
         shuffle=shuffle,
-        size=batch_rows(batch_size, source, optimizer),
+        size=size,
         metrics=as_metrics(metrics),
         penalty=Penalty(net, l1, l2),
         dropout=Dropout(net, dropout, rng),
         clip=Clip(clip_norm, clip_value),
         early_stopping=control.as_early_stopping(early_stopping),
-        callbacks=[*callbacks, *([control.Progress()] if progress else [])],
+        callbacks=[*control.as_callbacks(callbacks), *([control.Progress()] if progress else [])],
     )
     if checkpoint is not None:
         from bpnet.checkpoint import Checkpoint
@@ -174,7 +173,10 @@ def fit(
         training.checkpoint = Checkpoint(checkpoint, checkpoint_every)
     elif resume:
         raise ValueError("resume needs the checkpoint file to resume from: give checkpoint=")
-    training.run(resume=resume, keep_state=keep_state)
+    try:
+        training.run(resume=resume, keep_state=keep_state)
+    finally:
+        net.theta[...] = work.theta
     return training.history
 
 
@@ -199,6 +201,11 @@ def validation_source(
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation: {error}") from None
         return held, source
+    if not isinstance(given, (float, int, np.number)):
+        raise TypeError(
+            "validation must be (x, y), (x, y, sample_weight) or a fraction, "
+            f"not {type(given).__name__}"
+        )
     if not isinstance(source, ArraySource):
         raise ValueError("a fraction cannot be set aside of an iterable: give validation=(x, y)")
     rest, held = source.split(given, rng)
@@ -221,247 +228,3 @@ def batch_rows(
     if isinstance(optimizer, LBFGS) and size < source.m:
         raise ValueError("L-BFGS needs the full batch: batch_size=None")
     return size
-
-
-class Training:
-    """A training as it runs; what callbacks see.
-
-    Attributes
-    ----------
-    net : MLP
-    history : History
-    optimizer : Optimizer or LBFGS
-    epoch : int
-        Epochs done.
-    epochs : int
-        Epochs asked for.
-    step : int
-        Steps done within the present epoch.
-    """
-
-    def __init__(
-        self,
-        net: MLP,
-        source: ArraySource | StreamSource,
-        held: ArraySource | None,
-        *,
-        epochs: int,
-        optimizer: Optimizer | LBFGS,
-        rng: np.random.Generator,
-        shuffle: bool,
-        size: int,
-        metrics: dict[str, Metric],
-        penalty: Penalty,
-        dropout: Dropout,
-        clip: Clip,
-        early_stopping: control.EarlyStopping | None,
-        callbacks: list[Any],
-    ) -> None:
-        if not isinstance(optimizer, (Optimizer, LBFGS)):
-            raise TypeError(f"optimizer must be an Optimizer such as Adam(), not {optimizer!r}")
-        for callback in callbacks:
-            if not callable(callback) and not any(hasattr(callback, name) for name in EVENTS):
-                raise TypeError(
-                    f"a callback is a function, or has one of {', '.join(EVENTS)}: {callback!r}"
-                )
-        if metrics and held is None and not isinstance(source, ArraySource):
-            raise ValueError("metrics of an iterable need validation=(x, y)")
-        if early_stopping and early_stopping.monitor == "validation_loss" and held is None:
-            raise ValueError("early stopping on the validation loss needs validation data")
-        self.net, self.source, self.held = net, source, held
-        self.epochs, self.optimizer = epochs, optimizer
-        self.rng, self.shuffle, self.size = rng, shuffle, size
-        self.metrics, self.penalty, self.dropout, self.clip = metrics, penalty, dropout, clip
-        self.early_stopping, self.callbacks = early_stopping, callbacks
-        self.checkpoint: Any = None
-        self.history = History(metrics={name: [] for name in metrics})
-        self.epoch = self.step = 0
-        self.warned, self.lowest = False, math.inf
-        self.work: dict[int, tuple[Cache, Step]] = {}
-        self.interrupt = control.Interrupt()
-        self.user_errors = np.geterr()
-
-    def stop(self, reason: str) -> None:
-        """End training after this epoch; the reason goes into ``history.stopped``."""
-        self.history.stopped = reason
-
-    def run(self, *, resume: bool, keep_state: bool) -> None:
-        """Train to the last epoch, or until something ends it."""
-        if isinstance(self.optimizer, LBFGS):
-            if self.dropout or self.clip or self.checkpoint:
-                raise ValueError("L-BFGS goes without dropout, clipping and checkpoints")
-            if keep_state:
-                raise ValueError("L-BFGS keeps no state from call to call")
-        else:
-            begin = self.optimizer.resume if keep_state else self.optimizer.start
-            begin(self.net.theta, weight_coordinates(self.net))
-        if self.early_stopping:
-            self.early_stopping.start()
-        if resume:
-            self.checkpoint.restore(self)
-        try:
-            with control.ctrl_c_ends_training() as self.interrupt:
-                self._tell("on_train_begin")
-                if isinstance(self.optimizer, LBFGS):
-                    from bpnet.lbfgs import run_lbfgs
-
-                    run_lbfgs(self)
-                else:
-                    self._epochs(self.optimizer)
-                self._finish()
-        except Exception as error:
-            error.history = self.history  # type: ignore[attr-defined]  # for whoever catches it
-            raise
-
-    def _epochs(self, optimizer: Optimizer) -> None:
-        """Run the epochs that are left."""
-        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-            while self.epoch < self.epochs and self.history.stopped is None:
-                begun = time.perf_counter()
-                loss = self._one_epoch(optimizer)
-                if self.interrupt.pressed:
-                    self.stop("interrupted")
-                    if loss is None:
-                        return
-                self.end_epoch(loss, time.perf_counter() - begun)
-
-    def _one_epoch(self, optimizer: Optimizer) -> float | None:
-        """Go through the data once; return the mean loss, or None without any step."""
-        each_step = optimizer.schedule.every_step
-        order_rng = self.rng if self.shuffle else None
-        total = mass = 0.0
-        self.step = 0
-        epoch_steps = self.source.steps(self.size)
-        optimizer.set_rate_at(self.epoch)
-        for x, y, share, weight in self.source.epoch(self.size, order_rng):
-            if each_step and epoch_steps:
-                optimizer.set_rate_at(self.epoch + self.step / epoch_steps)
-            self.step += 1
-            total += weight * self._step_on(x, optimizer)(y, share)
-            mass += weight
-            if self.interrupt.pressed:
-                break
-        return total / mass if mass else None
-
-    def _step_on(self, x: Array, optimizer: Optimizer) -> Step:
-        """Return the step for batches of this size, set to read x."""
-        work = self.work.get(x.shape[-2])
-        if work is None:
-            cache = Cache.empty(self.net, x)
-            step = make_step(
-                self.net,
-                cache,
-                optimizer,
-                self._diverged,
-                penalty=self.penalty or None,
-                dropout=self.dropout or None,
-                clip=self.clip or None,
-            )
-            self.work[x.shape[-2]] = cache, step
-            return step
-        cache, step = work
-        if cache.a_list[1] is not x:
-            cache.read(x)
-        return step
-
-    def end_epoch(self, loss: Any, seconds: float) -> None:
-        """Record an epoch, and let everything that watches see it."""
-        self.epoch += 1
-        history = self.history
-        history.loss.append(loss)
-        if isinstance(self.optimizer, Optimizer):
-            history.learning_rate.append(self.optimizer.last_rate)
-        if self.held is not None or self.metrics:
-            self._validate()
-        history.time.append(seconds)
-        if loss < self.lowest:
-            self.lowest = loss
-        elif loss > EXPLODED * self.lowest and not self.warned:
-            self.warned = True
-            warnings.warn(
-                f"the loss has grown to {loss:.3g} in epoch {self.epoch}, from "
-                f"{self.lowest:.3g}: {self._advice()}",
-                RuntimeWarning,
-                stacklevel=5,
-            )
-        watched = history.validation_loss[-1] if self.held is not None else loss
-        if isinstance(self.optimizer, Optimizer):
-            self.optimizer.schedule.observe(watched)
-        self._consider_stopping()
-        self._tell("on_epoch_end")
-        if self.checkpoint is not None:
-            self.checkpoint.save_if_due(self)
-
-    def _validate(self) -> None:
-        """Record the validation loss and the metrics."""
-        source = self.held if self.held is not None else self.source
-        assert isinstance(source, ArraySource)  # an iterable with metrics has been refused
-        loss, values = evaluate_source(self.net, source, self.metrics)
-        if self.held is not None:
-            self.history.validation_loss.append(loss)
-        for name, value in values.items():
-            self.history.metrics[name].append(value)
-
-    def _consider_stopping(self) -> None:
-        stopper, history = self.early_stopping, self.history
-        if stopper is None:
-            return
-        on_training = self.held is None or stopper.monitor == "loss"
-        watched = (history.loss if on_training else history.validation_loss)[-1]
-        if stopper.observe(watched, self.epoch, self.net.theta) and history.stopped is None:
-            self.stop("early stopping")
-
-    def _finish(self) -> None:
-        stopper = self.early_stopping
-        if stopper is not None:
-            self.history.best_epoch = stopper.best_epoch
-            if stopper.best_theta is not None:
-                self.net.theta = stopper.best_theta
-        self._tell("on_train_end")
-
-    def _tell(self, event: str) -> None:
-        """Call the callbacks, with NumPy's warnings as the user has them."""
-        if not self.callbacks:
-            return
-        with np.errstate(**self.user_errors):
-            for callback in self.callbacks:
-                if hasattr(callback, event):
-                    getattr(callback, event)(self)
-                elif event == "on_epoch_end" and callable(callback):
-                    callback(self)
-
-    def _advice(self) -> str:
-        if not isinstance(self.optimizer, Optimizer):
-            return "scale the data"
-        rate = self.optimizer.last_rate
-        return f"the learning rate in use, {rate:g}, is likely too large; try {rate / 10:g}"
-
-    def _diverged(self, cache: Cache, grad: Gradient, what: str) -> NoReturn:
-        """Raise TrainingDiverged, naming the first layer that is not finite."""
-        layer, which = first_not_finite(cache, grad, backward=what == "step")
-        where = f"the {what} is not finite, from {which}[{layer}] on"
-        raise TrainingDiverged(
-            f"training diverged in epoch {self.epoch + 1}, step {self.step}: {where}; "
-            f"{self._advice()}. The net keeps its last finite weights",
-            epoch=self.epoch + 1,
-            step=self.step,
-            layer=layer,
-            learning_rate=getattr(self.optimizer, "last_rate", None),
-        )
-
-
-EVENTS = ("on_train_begin", "on_epoch_end", "on_train_end")
-
-
-def first_not_finite(cache: Cache, grad: Gradient, *, backward: bool) -> tuple[int, str]:
-    """Return the first layer, in the order of computing, with something not finite, and what."""
-    L = cache.upward[-1]
-    passes = [(l, name, arrays[l]) for l in cache.upward
-              for name, arrays in (("z", cache.z_list), ("a", cache.a_list))]  # fmt: skip
-    if backward:
-        passes += [(l, name, arrays[l]) for l in cache.downward
-                   for name, arrays in (("delta", grad.delta_list), ("W", grad.W_list))]  # fmt: skip
-    for l, name, array in passes:
-        if not np.isfinite(array).all():
-            return l, name
-    return L, "the loss of a" if not backward else "the step of W"

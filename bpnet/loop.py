@@ -1,0 +1,318 @@
+"""A training as it runs: epochs, steps, and what watches between epochs."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+
+from bpnet import control
+from bpnet.batches import ArraySource, StreamSource
+from bpnet.errors import TrainingDiverged
+from bpnet.evaluation import evaluate_source
+from bpnet.history import History
+from bpnet.metrics import Metric
+from bpnet.mlp import MLP
+from bpnet.optimizers import LBFGS, Optimizer
+from bpnet.parameters import Array
+from bpnet.passes import Cache, Gradient
+from bpnet.regularization import Clip, Dropout, Penalty, weight_coordinates
+from bpnet.steps import Going, Step, make_step
+
+EXPLODED = 1e3  # a loss this many times the lowest so far, and above the first, has exploded
+SHAPES = 8  # batches of so many shapes have buffers at a time, if an iterable's vary
+TELLING = 4  # a first batch of fewer targets tells nothing of the loss that training starts from
+
+
+class Training:
+    """A training as it runs; what callbacks see.
+
+    Attributes
+    ----------
+    net : MLP
+    history : History
+    optimizer : Optimizer or LBFGS
+    epoch : int
+        Epochs done.
+    epochs : int
+        Epochs asked for.
+    step : int
+        Steps done within the present epoch.
+    """
+
+    def __init__(
+        self,
+        net: MLP,
+        source: ArraySource | StreamSource,
+        held: ArraySource | None,
+        *,
+        epochs: int,
+        optimizer: Optimizer | LBFGS,
+        rng: np.random.Generator,
+        shuffle: bool,
+        size: int,
+        metrics: dict[str, Metric],
+        penalty: Penalty,
+        dropout: Dropout,
+        clip: Clip,
+        early_stopping: control.EarlyStopping | None,
+        callbacks: list[Any],
+    ) -> None:
+        if not isinstance(optimizer, (Optimizer, LBFGS)):
+            raise TypeError(f"optimizer must be an Optimizer such as Adam(), not {optimizer!r}")
+        if metrics and held is None and not isinstance(source, ArraySource):
+            raise ValueError("metrics of an iterable need validation=(x, y)")
+        if early_stopping and early_stopping.monitor == "validation_loss" and held is None:
+            raise ValueError("early stopping on the validation loss needs validation data")
+        self.net, self.source, self.held = net, source, held
+        self.epochs, self.optimizer = epochs, optimizer
+        self.rng, self.shuffle, self.size = rng, shuffle, size
+        self.metrics, self.penalty, self.dropout, self.clip = metrics, penalty, dropout, clip
+        self.early_stopping, self.callbacks = early_stopping, callbacks
+        self.checkpoint: Any = None
+        self.history = History(metrics={name: [] for name in metrics})
+        self.epoch = self.step = 0
+        self.warned = False
+        self.lowest: Any = math.inf
+        self.first: Any = None  # the loss before the first step, or else of the first epoch
+        self.work: dict[tuple[int, ...], Step] = {}
+        self.last_x: Array | None = None
+        self.last_take: Any = None
+        self.going = Going(len(net)) if net.theta.ndim > 1 else None
+        self.rule = optimizer if isinstance(optimizer, Optimizer) else None
+        self.order_rng = rng if shuffle else None
+        self.interrupt = control.Interrupt()
+        self.user_errors = np.geterr()
+
+    def stop(self, reason: str) -> None:
+        """End training after this epoch; the reason goes into ``history.stopped``."""
+        self.history.stopped = reason
+
+    def run(self, *, resume: bool, keep_state: bool) -> None:
+        """Train to the last epoch, or until something ends it."""
+        if isinstance(self.optimizer, LBFGS):
+            if self.dropout or self.clip or self.checkpoint:
+                raise ValueError("L-BFGS goes without dropout, clipping and checkpoints")
+            if keep_state:
+                raise ValueError("L-BFGS keeps no state from call to call")
+        else:
+            begin = self.optimizer.resume if keep_state else self.optimizer.start
+            begin(self.net.theta, weight_coordinates(self.net))
+        if self.early_stopping:
+            self.early_stopping.start()
+        if resume:
+            self.checkpoint.restore(self)
+        watchers = self.held, self.metrics, self.early_stopping, self.callbacks, self.checkpoint
+        adapts = self.rule is not None and self.rule.schedule.observes
+        self.watched = adapts or any(watchers)
+        try:
+            with control.ctrl_c_ends_training() as self.interrupt:
+                self._tell("on_train_begin")
+                if isinstance(self.optimizer, LBFGS):
+                    from bpnet.lbfgs import run_lbfgs
+
+                    run_lbfgs(self)
+                else:
+                    self._epochs(self.optimizer)
+                self._finish()
+        except BaseException as error:
+            error.history = self.history  # type: ignore[attr-defined]  # for whoever catches it
+            raise
+
+    def _epochs(self, optimizer: Optimizer) -> None:
+        """Run the epochs that are left."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            while self.epoch < self.epochs and self.history.stopped is None:
+                begun = time.perf_counter()
+                loss = self._one_epoch(optimizer)
+                if loss is not None:
+                    self.end_epoch(loss, time.perf_counter() - begun)
+                if self.interrupt.pressed:
+                    self.stop("interrupted")
+
+    def _one_epoch(self, optimizer: Optimizer) -> Any:
+        """Go through the data once; return the mean loss, or None if Ctrl-C cut it short."""
+        optimizer.set_rate_at(self.epoch)
+        epoch_steps = self.source.steps(self.size) if optimizer.schedule.every_step else None
+        total, mass = np.float64(0), 0.0  # losses in float32 too are added in float64
+        take = self.last_take
+        self.step = 0
+        for x, y, share, rows, weight in self.source.epoch(self.size, self.order_rng):
+            if self.interrupt.pressed:
+                return None
+            if epoch_steps:
+                optimizer.set_rate_at(self.epoch + self.step / epoch_steps)
+            if x is not self.last_x:
+                take, self.last_x = self._step_on(x, optimizer).take, x
+                self.last_take = take
+            self.step += 1
+            loss = take(y, share)
+            if self.first is None and y.size >= TELLING:
+                self.first = self.lowest = loss
+            total += rows * loss
+            mass += weight
+        mean = total / mass
+        return mean.item() if mean.ndim == 0 else mean
+
+    def _step_on(self, x: Array, optimizer: Optimizer) -> Step:
+        """Return the step for batches of this size, set to read x."""
+        if x.shape not in self.work:
+            if len(self.work) == SHAPES:
+                self.work.clear()
+            self.work[x.shape] = make_step(
+                self.net,
+                x,
+                optimizer,
+                self._diverged,
+                penalty=self.penalty or None,
+                dropout=self.dropout or None,
+                clip=self.clip or None,
+                going=self.going,
+            )
+        step = self.work[x.shape]
+        step.read(x)
+        return step
+
+    def end_epoch(self, loss: Any, seconds: float) -> None:
+        """Record an epoch, and let everything that watches see it."""
+        if self.held is not None or self.metrics:
+            self._validate()  # first, since a metric may raise: an epoch is recorded whole or not
+        self.epoch += 1
+        history = self.history
+        history.loss.append(loss)
+        history.time.append(seconds)
+        if self.rule is not None:
+            history.learning_rate.append(self.rule.last_rate)
+        if self.first is None:
+            self.first = loss
+        if self.going is not None:
+            self._compare_stack(loss)
+        elif loss < self.lowest:
+            self.lowest = loss
+        elif loss > EXPLODED * self.lowest and loss > self.first and not self.warned:
+            self._warn(f"the loss has grown to {loss:.3g}", f"from {self.lowest:.3g}")
+        if self.watched:
+            self._watch(loss)
+
+    def _watch(self, loss: Any) -> None:
+        """Let the schedule, early stopping, callbacks and the checkpoint act."""
+        if self.rule is not None:
+            self.rule.schedule.observe(self.history.validation_loss[-1] if self.held else loss)
+        self._consider_stopping()
+        self._tell("on_epoch_end")
+        if self.checkpoint is not None:
+            self.checkpoint.save_if_due(self)
+
+    def _compare_stack(self, loss: Array) -> None:
+        """Take the losses of a stack: note the lowest, warn of the first that explodes."""
+        exploded = (loss > EXPLODED * self.lowest) & (loss > self.first)
+        self.lowest = np.fmin(self.lowest, loss)
+        if exploded.any() and not self.warned:
+            numbers = listed(np.flatnonzero(exploded))
+            self._warn(f"the loss of network {numbers} has grown", f"over {EXPLODED:g}-fold")
+
+    def _warn(self, what: str, how: str) -> None:
+        self.warned = True
+        text = f"{what} in epoch {self.epoch}, {how}: {self._advice()}"
+        warnings.warn(text, RuntimeWarning, stacklevel=6)
+
+    def _validate(self) -> None:
+        """Record the validation loss and the metrics."""
+        source = self.held if self.held is not None else self.source
+        assert isinstance(source, ArraySource)  # an iterable with metrics has been refused
+        loss, values = evaluate_source(self.net, source, self.metrics)
+        if self.held is not None:
+            self.history.validation_loss.append(loss)
+        for name, value in values.items():
+            self.history.metrics[name].append(value)
+
+    def _consider_stopping(self) -> None:
+        stopper, history = self.early_stopping, self.history
+        if stopper is None:
+            return
+        on_training = self.held is None or stopper.monitor == "loss"
+        watched = (history.loss if on_training else history.validation_loss)[-1]
+        finished = stopper.observe(watched, self.epoch, self.net.theta)
+        if self.going is not None:
+            self.going.end(finished)
+        if np.all(finished) and history.stopped is None:
+            self.stop("early stopping")
+
+    def _finish(self) -> None:
+        stopper = self.early_stopping
+        if stopper is not None:
+            self.history.best_epoch = stopper.best_epochs()
+            if stopper.best_theta is not None:
+                self.net.theta = stopper.best_theta
+        self._tell("on_train_end")
+
+    def _tell(self, event: str) -> None:
+        """Call the callbacks, with NumPy's warnings as the user has them."""
+        if not self.callbacks:
+            return
+        with np.errstate(**self.user_errors):
+            for callback in self.callbacks:
+                if hasattr(callback, event):
+                    getattr(callback, event)(self)
+                elif event == "on_epoch_end" and callable(callback):
+                    callback(self)
+
+    def _advice(self) -> str:
+        if self.rule is None:
+            return "scale the data"
+        rate = np.max(self.rule.last_rate)
+        return f"the learning rate in use, {rate:g}, is likely too large; try {rate / 10:g}"
+
+    def _diverged(self, cache: Cache, grad: Gradient, what: str, networks: Array | None) -> None:
+        """Raise TrainingDiverged, naming the first layer that is not finite.
+
+        Where other networks of a stack go on, warn and note it in the history instead.
+        """
+        layer, which = first_not_finite(cache, grad, backward=what != "loss")
+        where = f"the {what} is not finite, from {which}[{layer}] on"
+        who, keeps = "training", "The net keeps its last finite weights"
+        if networks is not None:
+            numbers = np.flatnonzero(networks)
+            who, keeps = f"network {listed(numbers)}", "It keeps its last finite weights"
+            entry = {"epoch": self.epoch + 1, "step": self.step, "layer": layer}
+            self.history.diverged += [{"network": int(k), **entry} for k in numbers]
+        advice = self._advice()
+        if what != "step" and self.epoch == 0 and self.step == 1:
+            advice = "no step was taken yet, so scale the data or the start weights"
+        text = (
+            f"{who} diverged in epoch {self.epoch + 1}, step {self.step}: {where}; {advice}. {keeps}"
+        )
+        if self.going is not None and (self.going.mask & ~np.asarray(networks)).any():
+            warnings.warn(f"{text}; the others go on", RuntimeWarning, stacklevel=7)
+            return
+        raise TrainingDiverged(
+            text,
+            epoch=self.epoch + 1,
+            step=self.step,
+            layer=layer,
+            learning_rate=getattr(self.optimizer, "last_rate", None),
+        )
+
+
+def listed(numbers: Array) -> str:
+    """Return numbers of networks in words, the first few of them."""
+    text = ", ".join(map(str, numbers[:5]))
+    return text if len(numbers) <= 5 else f"{text} and {len(numbers) - 5} more"
+
+
+def first_not_finite(cache: Cache, grad: Gradient, *, backward: bool) -> tuple[int, str]:
+    """Return the first layer, in the order of computing, with something not finite, and what."""
+    L = cache.upward[-1]
+    passes = [(l, "z", cache.z_list[l]) for l in cache.upward]
+    passes += [(l, "a", cache.a_list[l]) for l in cache.upward]
+    passes.sort(key=lambda entry: entry[0])
+    if backward:
+        for l in cache.downward:
+            passes += [(l, "delta", grad.delta_list[l]), (l, "W", grad.W_list[l])]
+    for l, name, array in passes:
+        if not np.isfinite(array).all():
+            return l, name
+    return L, "the loss of a" if not backward else "the step of W"

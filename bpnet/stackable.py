@@ -1,0 +1,167 @@
+"""What a net can do as a stack of networks: be put together, taken apart, and asked as one."""
+
+from __future__ import annotations
+
+import operator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bpnet.stacks import Array
+
+
+class Stackable:
+    """The part of `MLP` that is about stacks: θ of shape (networks, P)."""
+
+    @property
+    @abstractmethod
+    def theta(self) -> Array:
+        """θ, (P,) or (networks, P)."""
+
+    @abstractmethod
+    def predict(self, x: ArrayLike) -> Array:
+        """Return a^L."""
+
+    @abstractmethod
+    def loss(self, a: Any, y: ArrayLike) -> Any:
+        """Return E."""
+
+    @abstractmethod
+    def _with(self, theta: Array) -> Self:
+        """Return a net like this one with another θ, not copied."""
+
+    @classmethod
+    def stack(cls, nets: Sequence[Self]) -> Self:
+        """Return a stack of copies of networks that are alike but for their weights.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there are none, or they differ in sizes, activations, loss or dtype.
+        """
+        theta = joined(nets)
+        return nets[0]._with(theta)
+
+    def ensemble(self, x: ArrayLike, *, spread: bool = False) -> Any:
+        """Return the mean of a stack's outputs, (m, n_L); if asked, also their spread.
+
+        Parameters
+        ----------
+        x : array_like
+            As in `predict`.
+        spread : bool
+            Return (mean, standard deviation over the networks).
+
+        Raises
+        ------
+        TypeError
+            If this is one network.
+        """
+        len(self)
+        out = self.predict(x)
+        return (out.mean(axis=0), out.std(axis=0)) if spread else out.mean(axis=0)
+
+    def best(self, x: ArrayLike, y: ArrayLike) -> Self:
+        """Return the network of a stack with the lowest loss on these data: ``net[k]`` for one k.
+
+        Raises
+        ------
+        TypeError
+            If this is one network.
+        ValueError
+            If no network has a finite loss, or as `loss`.
+        """
+        len(self)
+        return self[lowest(self.loss(self.predict(x), y))]
+
+    def __len__(self) -> int:
+        if self.theta.ndim == 1:
+            raise TypeError("this is one network, not a stack: it has no length")
+        return len(self.theta)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, k: int) -> Self:
+        """Return network k of a stack, which shares its memory.
+
+        Raises
+        ------
+        TypeError
+            If this is one network, or k is no integer.
+        IndexError
+            If there is no network k.
+        """
+        return self._with(self.theta[place(k, len(self))])
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[k] for k in range(len(self)))
+
+
+def joined(nets: Sequence[Any]) -> Array:
+    """Return the θ, (networks, P), of networks put together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Stackable.stack`.
+    """
+    if not nets:
+        raise ValueError("a stack needs a network at least")
+    first = nets[0]
+    for k, net in enumerate(nets):
+        if net.theta.ndim > 1:
+            raise ValueError(f"nets[{k}] is a stack itself: pass its networks, [*net]")
+        for what in ("sizes", "dtype", "loss_function"):
+            mine, theirs = getattr(net, what), getattr(first, what)
+            if mine != theirs:
+                raise ValueError(
+                    f"a stack is of networks alike, but nets[{k}] has {what} {mine}, "
+                    f"and nets[0] has {theirs}"
+                )
+        if [*net.activation.values()] != [*first.activation.values()]:
+            raise ValueError(f"a stack is of networks alike, but nets[{k}] has other activations")
+    return np.stack([net.theta for net in nets])
+
+
+def place(k: int, networks: int) -> int:
+    """Return k, counted from the end where negative, if there is such a network.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    IndexError
+        If it is out of range.
+    """
+    try:
+        index = operator.index(k)
+    except TypeError:
+        raise TypeError(f"net[k] takes an integer, not {k!r}") from None
+    if not -networks <= index < networks:
+        raise IndexError(f"there is no network {index}: the stack holds {networks}")
+    return index % networks
+
+
+def lowest(losses: Array) -> int:
+    """Return the number of the network with the lowest finite loss.
+
+    Raises
+    ------
+    ValueError
+        If none is finite.
+    """
+    if not np.isfinite(losses).any():
+        raise ValueError("no network of the stack has a finite loss")
+    return int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan)))
+
+
+def single(net: Stackable, what: str) -> None:
+    """Raise ValueError where one network is meant, but a stack is given."""
+    if net.theta.ndim > 1:
+        raise ValueError(
+            f"{what} takes one network, but this is a stack of {len(net)}: pass net[k]"
+        )

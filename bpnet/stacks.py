@@ -1,0 +1,110 @@
+"""Stacks: many networks of one shape in one θ of shape (networks, P).
+
+The equations are those of one network, with an axis in front that broadcasts. What differs is
+which call computes a product fastest, and that is chosen here, by measured size:
+
+- one network: the method ``dot`` of two matrices (0.26 µs a call on tiny ones);
+- a stack: ``matmul``, which costs some 30 ns for each of its matrices, however small;
+- a stack of many tiny networks: the arrays lie with the networks fastest in memory, though the
+  axes stay where they are, and ``einsum`` runs its inner loop over the networks. For 1,000
+  products of (1, 2) by (2, 2) that takes 3.9 µs, where ``matmul`` takes 35.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Product = Callable[[Array, Array, Array], object]  # product(A, B, out)
+
+FEWEST = 64  # networks, below which einsum's 2 µs a call are not worth it
+LARGEST = 64  # multiplications in one product of one network, beyond which matmul is faster
+MEMORY = 0.9  # the part of the machine's memory that a stack may ask for
+
+
+def product(theta: Array) -> Product:
+    """Return what multiplies the matrices of the last two axes fastest, for arrays like θ."""
+    if theta.ndim == 1:
+        return np.ndarray.dot
+    return by_networks if networks_fastest(theta) else np.matmul
+
+
+def by_networks(A: Array, B: Array, out: Array) -> None:
+    """Write A B into out, with the inner loop over the networks."""
+    np.einsum("...ij,...jk->...ik", A, B, out=out)
+
+
+def networks_fastest(theta: Array) -> bool:
+    """Whether θ lies with the networks fastest in memory."""
+    return theta.ndim > 1 and theta.strides[0] == theta.itemsize and len(theta) > 1
+
+
+def room(theta: Array, *shape: int) -> Array:
+    """Return an uninitialised array (*shape), or (networks, *shape), typed and laid out as θ is."""
+    if theta.ndim == 1:
+        return np.empty_like(theta, shape=shape)
+    if networks_fastest(theta):
+        return np.moveaxis(np.empty_like(theta, shape=(*shape, len(theta)), order="C"), -1, 0)
+    return np.empty_like(theta, shape=(len(theta), *shape), order="C")
+
+
+def best_layout(theta: Array, sizes: tuple[int, ...], m: int) -> Array:
+    """Return θ itself, or a copy with the networks fastest where that trains batches of m faster.
+
+    The copy has the same axes and values.
+    """
+    if theta.ndim == 1 or len(theta) < FEWEST or networks_fastest(theta):
+        return theta
+    if m * max(n_in * n_out for n_in, n_out in pairwise(sizes)) > LARGEST:
+        return theta
+    return np.asfortranarray(theta)
+
+
+def check_memory(what: str, networks: int, dtype: np.dtype[Any], numbers: int) -> None:
+    """Raise MemoryError, with the size in words, for a stack that cannot fit.
+
+    Parameters
+    ----------
+    what : str
+        What is asked for, for the message.
+    networks : int
+    dtype : dtype
+    numbers : int
+        How many each network needs, for values and again for their gradient.
+
+    Raises
+    ------
+    MemoryError
+        If that is more than the machine has.
+    """
+    need, have = 2 * networks * numbers * dtype.itemsize, memory_of_machine()
+    if need > MEMORY * have:
+        raise MemoryError(
+            f"{what} need {in_words(need)} with their gradients, but this machine has "
+            f"{in_words(have)}: take fewer at a time"
+        )
+
+
+def memory_of_machine() -> float:
+    """Return the machine's memory in bytes, or infinity where it cannot be told."""
+    import os
+
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
+def in_words(size: float) -> str:
+    """Return a number of bytes as "3.2 GB" or the like."""
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.3g} {units[0]}"
