@@ -148,7 +148,7 @@ def capped_exp(z: Array) -> Array:
 
 def where_positive(z: Array, yes: Array | float, no: Array | float) -> Array:
     """Pick by the sign of z, in z's dtype; at the kink z = 0 it is `no`."""
-    picked: Array = np.where(z > 0, yes, no).astype(z.dtype, copy=False)
+    picked: Array = np.where(z > 0, yes, no).astype(z.dtype)
     return picked
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from bpnet.activations import ACTIVATIONS, Activation, get_activation
-from bpnet.initializers import Initializer, Seed, generator, get_initializer
+from bpnet.initializers import Initializer, generator, get_initializer
 from bpnet.losses import Loss, check_pair, get_loss
 from bpnet.parameters import FIRST, Array, ByLayer, Parameters, count
 from bpnet.stacks import check_memory
 from bpnet.validation import as_int, as_numbers, converted
+
+if TYPE_CHECKING:
+    from bpnet.initializers import Seed
 
 DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "complex128", "complex64"))
 

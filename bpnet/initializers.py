@@ -16,12 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bpnet.parameters import Array
 
-Seed = int | np.random.Generator
+if TYPE_CHECKING:
+    Seed = int | np.random.Generator  # at run time numpy.random is imported only to draw
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ from numpy import (  # by name, since a look-up in np is a tenth of what a small
     multiply,
     negative,
     reciprocal,
-    sign,
     subtract,
     tanh,
 )
@@ -102,7 +101,7 @@ def relu_kernels(z: Array) -> tuple[Forward, Backward]:
         maximum(z, zero, out=a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        sign(a, s)  # a is z or 0, so this is 1 or 0
+        greater(a, zero, s)
         multiply(g, s, g)
 
     return f, times_df

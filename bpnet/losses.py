@@ -135,7 +135,7 @@ def log(x: Array) -> Array:
 
 def sign(d: Array) -> Array:
     """Return -1, 0 or 1 by the sign of d, in d's dtype."""
-    signs: Array = ((d > 0) * 1 - (d < 0) * 1).astype(d.dtype)
+    signs: Array = (d > 0).astype(d.dtype) - (d < 0)
     return signs
 
 

@@ -171,7 +171,7 @@ def coordinate_name(sizes: Sequence[int], k: int) -> str:
         If k is not a coordinate of θ.
     """
     k = operator.index(k)
-    if 0 <= k < count(sizes):
+    if k >= 0:
         for l, (start, n_out, n_in) in enumerate(blocks(sizes), FIRST):
             i = k - start
             if i < n_out * n_in:

@@ -162,7 +162,9 @@ class Clip:
 def norms(g: Array) -> Array:
     """Return the Euclidean norms over the last axis, (1,) or (networks, 1), without overflow."""
     squares: Array = np.vecdot(g, g)[..., None]
+    lengths: Array = np.sqrt(squares)
     if not np.isfinite(squares).all():
-        squares = np.square(g.astype(np.float64) * 2.0**-600).sum(axis=-1, keepdims=True)
-        return np.sqrt(squares) * 2.0**600
-    return np.sqrt(squares)
+        largest = np.abs(g).max(axis=-1, keepdims=True).astype(np.float64)
+        relative = g / np.where(largest > 0, largest, 1)
+        lengths = largest * np.sqrt(np.vecdot(relative, relative)[..., None])
+    return lengths

@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 Failed = Callable[[Cache, Gradient, str, Any], None]
 
 
-SHORT = 8192  # numbers; BLAS takes longer vectors to several threads, which may wait for a core
+SHORT = 10_000  # numbers; BLAS takes longer vectors to several threads, which may wait for a core
 
 
-def square(v: Array) -> Any:
-    """Return Σ v², not finite if one of v is not, or it overflows."""
-    return v.dot(v)
+def sum_of_squares(v: Array) -> Callable[[], Any]:
+    """Return a function that gives Σ v²: not finite if one of v is not, or if it overflows."""
+    if v.size <= SHORT:
+        return lambda: v.dot(v)
+    parts = [v[start : start + SHORT] for start in range(0, v.size, SHORT)]
 
+    def total() -> Any:
+        found = 0.0
+        for part in parts:
+            found += part.dot(part)
+        return found
 
-def extent(v: Array) -> Any:
-    """Return the largest less the smallest of v, not finite if one of v is not, or it overflows."""
-    return np.maximum.reduce(v) - np.minimum.reduce(v)
+    return total
 
 
 class Step(NamedTuple):
@@ -106,7 +111,7 @@ def make_step(
     value, z, a = grad.value, cache.z_list[-1], cache.a_list[-1]
     compute, move = optimizer.compute, np.empty_like(theta)
     flat = move.ravel(order="K")  # a view, whatever the order in memory
-    size_of = square if flat.size <= SHORT else extent
+    squares = sum_of_squares(flat)
 
     def advance(y: Array, share: Array | None) -> Any:
         """Write the step into move; return the loss."""
@@ -129,7 +134,7 @@ def make_step(
 
     def take(y: Array, share: Array | None) -> Any:
         loss = advance(y, share)
-        if not isfinite(loss + size_of(flat)):  # which may have overflowed: look closer
+        if not isfinite(loss + squares()):  # which may have overflowed: look closer
             if not isfinite(loss):
                 failed(cache, grad, "loss", None)
             if not np.isfinite(move).all():
@@ -143,7 +148,7 @@ def make_step(
             y = y[0] if y.ndim == 3 else y
             share = share[0] if share is not None and share.ndim == 2 else share
         loss: Array = np.reshape(advance(y, share), len(theta))
-        if not isfinite(loss.sum() + size_of(flat)):
+        if not isfinite(loss.sum() + squares()):
             lost: Array = ~np.isfinite(loss)
             broken: Array = ~np.isfinite(move).all(axis=1)
             for what, networks in (

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from bpnet import control
 from bpnet.batches import ArraySource, StreamSource, combined_weight
 from bpnet.history import History
-from bpnet.initializers import Seed, generator
+from bpnet.initializers import generator
 from bpnet.loop import Training
 from bpnet.metrics import Metric, as_metrics
 from bpnet.mlp import MLP
@@ -25,6 +25,8 @@ from bpnet.validation import as_int
 
 if TYPE_CHECKING:
     import os
+
+    from bpnet.initializers import Seed
 
 EXPLODED = 1e3  # a loss this many times the best one so far has exploded
 
@@ -150,7 +152,8 @@ def fit(
         source.weight = combined_weight(source.y, sample_weight, class_weight)
     held, source = validation_source(net, source, validation, rng)
     size = batch_rows(batch_size, source, optimizer)
-    work = net._with(best_layout(net.theta, net.sizes, size))
+    theta = best_layout(net.theta, net.sizes, size)
+    work = net if theta is net.theta else net._with(theta)  # so that callbacks see the net itself
     training = Training(
         work,
         source,

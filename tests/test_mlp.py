@@ -1,0 +1,441 @@
+"""The network object: passes and their buffers, copies, stacks, prediction."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from complaint import complains
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import HIDDEN, PAIRS, problem, problems, targets
+
+from bpnet import LOSSES, MLP, Activation, Cache, Gradient, Parameters, huber
+from bpnet.mlp import CHUNK
+
+RNG = np.random.default_rng(20)
+X, Y = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 2))
+
+
+def make(**options):
+    return MLP.init((3, 4, 2), activation=("tanh", "sigmoid"), rng=1, **options)
+
+
+def copies(thing):
+    return copy.deepcopy(thing), pickle.loads(pickle.dumps(thing))
+
+
+def assert_attached(parameters):
+    for view in (*parameters.W.values(), *parameters.b.values()):
+        assert np.shares_memory(view, parameters.theta)
+
+
+def arrays(cache, grad):
+    return [*cache.z.values(), *cache.a.values(), *grad.delta.values(), grad.theta]
+
+
+def assert_same_bits(got, expected):
+    for one, other in zip(got, expected, strict=True):
+        assert one.shape == other.shape
+        assert one.tobytes() == other.tobytes()
+
+
+# ---- θ and its views
+
+
+def test_theta_is_one_vector_that_everything_is_a_view_of():
+    net = make()
+    theta = net.theta
+    assert_attached(net)
+    net.theta -= 0.5 * np.ones_like(theta)
+    net.W[2] -= 1
+    net.W[3] = np.full((2, 4), 7)
+    net.b[3] = [8, 9]
+    net.b[2] *= 0
+    assert net.theta is theta
+    np.testing.assert_array_equal(theta[-10:], [7] * 8 + [8, 9])
+    np.testing.assert_array_equal(theta[12:16], 0)
+    net.theta = list(range(26))
+    assert net.theta is theta
+    np.testing.assert_array_equal(net.W[3], [[16, 17, 18, 19], [20, 21, 22, 23]])
+    assert_attached(net)
+    with complains(ValueError, "W[2] has shape (4, 3), but was given shape (3, 4)"):
+        net.W[2] = np.zeros((3, 4))
+
+
+def test_a_complex_theta_may_be_assigned_to_a_complex_net():
+    net = make().astype("complex128")
+    net.theta = net.theta + 1j
+    np.testing.assert_array_equal(net.theta.imag, 1)
+    net.theta = make().theta
+    np.testing.assert_array_equal(net.theta.imag, 0)
+
+
+def test_a_step_reaches_the_output():
+    net, before = make(), make().predict(X)
+    net.theta -= 0.1 * net.backward(net.forward(X), Y).theta
+    assert np.all(net.predict(X) != before)
+
+
+def test_a_net_is_equal_to_itself_alone():
+    net = make()
+    same = net
+    assert net == same
+    assert net != make()
+    assert len({net, same, make()}) == 2
+
+
+# ---- copies
+
+
+def test_a_copied_net_is_independent_and_attached():
+    net = make()
+    expected = net.predict(X)
+    for twin in (*copies(net), net.copy()):
+        assert type(twin) is MLP
+        assert repr(twin) == repr(net)
+        assert_attached(twin)
+        assert not np.shares_memory(twin.theta, net.theta)
+        np.testing.assert_array_equal(twin.predict(X), expected)
+        assert twin.activation[2] is net.activation[2]
+        assert twin.loss_function is net.loss_function
+        twin.theta -= 1
+        twin.W[2] -= 1
+        assert np.all(twin.predict(X) != expected)
+        np.testing.assert_array_equal(net.predict(X), expected)
+
+
+def test_a_shallow_copy_has_the_same_theta():
+    net = make()
+    twin = copy.copy(net)
+    twin.W[2] -= 1
+    np.testing.assert_array_equal(twin.predict(X), net.predict(X))
+
+
+@pytest.mark.parametrize("mask", [None, {1: np.eye(5, 3), 2: np.arange(20).reshape(5, 4) % 3}])
+def test_a_copied_cache_and_gradient_serve_as_the_original(mask):
+    net = make()
+    cache = net.forward(X, mask=mask)
+    grad = net.backward(cache, Y)
+    expected = [v.copy() for v in arrays(cache, grad)]
+    for twin_cache, twin_grad in zip(copies(cache), copies(grad), strict=True):
+        assert (type(twin_cache), type(twin_grad)) == (Cache, Gradient)
+        assert (twin_cache.m, twin_grad.m) == (5, 5)
+        assert_same_bits(arrays(twin_cache, twin_grad), expected)
+        assert_attached(twin_grad)
+        for l in (2, 3):
+            assert twin_cache.z[l] is twin_cache.z_list[l]
+            assert not np.shares_memory(twin_cache.z[l], cache.z[l])
+            assert not np.shares_memory(twin_grad.delta[l], grad.delta[l])
+        again = net.backward(twin_cache, Y, grad=twin_grad)
+        assert again is twin_grad
+        assert_same_bits(arrays(twin_cache, again), expected)
+        twin_grad.W[2] = 0 * twin_grad.W[2]
+        assert not twin_grad.theta[:12].any()
+        assert net.forward(2 * X, cache=twin_cache, mask=mask) is twin_cache
+        assert_same_bits(arrays(cache, grad), expected)
+
+
+def test_net_cache_and_gradient_are_copied_together():
+    net = MLP.init((3, 4, 2), activation=("elu", "tanh"), loss=huber(0.5), rng=1)
+    cache = net.forward(X)
+    twin, twin_cache = copy.deepcopy((net, cache))
+    np.testing.assert_array_equal(twin.backward(twin_cache, Y).theta, net.backward(cache, Y).theta)
+
+
+# ---- passes and their buffers
+
+
+def test_the_cache_holds_a_copy_of_x():
+    net, x, y = make(), X.copy(), Y.copy()
+    cache = net.forward(x)
+    expected = net.backward(cache, Y).theta.copy()
+    x[...] = 0
+    grad = net.backward(cache, y)
+    y[...] = 0
+    np.testing.assert_array_equal(grad.theta, expected)
+    np.testing.assert_array_equal(cache.a[1], X)
+    assert not np.shares_memory(cache.a[1], x)
+
+
+def test_a_net_keeps_no_hidden_last_pass():
+    net = make()
+    first = net.forward(X)
+    expected = net.backward(net.forward(X), Y).theta
+    second = net.forward(3 * X)
+    np.testing.assert_array_equal(net.backward(first, Y).theta, expected)
+    assert np.any(net.backward(second, Y).theta != expected)
+    assert not any(np.shares_memory(first.z[l], second.z[l]) for l in (2, 3))
+
+
+def test_passes_print_nothing_and_write_to_nothing(capsys):
+    net, x, y = make(), X.copy(), Y.copy()
+    before = net.theta.tobytes(), x.tobytes(), y.tobytes()
+    weight, mask = np.arange(1.0, 6), np.ones((5, 4))
+    cache = net.forward(x, mask={2: mask})
+    kept = [v.tobytes() for v in (*cache.a.values(), *cache.z.values())]
+    net.backward(cache, y, sample_weight=weight)
+    net.loss(cache, y, sample_weight=weight)
+    net.predict(x)
+    assert (net.theta.tobytes(), x.tobytes(), y.tobytes()) == before
+    assert kept == [v.tobytes() for v in (*cache.a.values(), *cache.z.values())]
+    np.testing.assert_array_equal(weight, np.arange(1.0, 6))
+    np.testing.assert_array_equal(mask, 1)
+    assert capsys.readouterr() == ("", "")
+
+
+@settings(max_examples=80)
+@given(
+    pair=st.sampled_from(PAIRS),
+    hidden=st.sampled_from(HIDDEN),
+    dtype=st.sampled_from(["float64", "float32"]),
+    batches=st.lists(st.integers(1, 7), min_size=2, max_size=6),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_reused_buffers_give_the_bits_of_new_ones(pair, hidden, dtype, batches, seed):
+    output, loss = pair
+    net = problem((3, 5, 4, 2), (hidden, "tanh", output), loss, seed=seed, dtype=dtype).net
+    rng = np.random.default_rng(seed)
+    cache = grad = None
+    for i, m in enumerate(batches):
+        x, y = rng.normal(size=(m, 3)), targets(rng, loss, (m, 2))
+        weight = rng.random(m) + 0.1 if i % 3 == 1 else None
+        mask = {2: rng.integers(0, 3, (m, 5))} if i % 2 else None
+        fresh = net.forward(x, mask=mask)
+        expected = arrays(fresh, net.backward(fresh, y, sample_weight=weight))
+        fits = cache is not None and cache.m == m
+        before = cache, grad
+        cache = net.forward(x, cache=cache, mask=mask)
+        grad = net.backward(cache, y, sample_weight=weight, grad=grad)
+        assert_same_bits(arrays(cache, grad), expected)
+        assert ((cache, grad) == before) == fits
+        net.theta -= 0.1 * grad.theta
+
+
+def test_buffers_of_another_net_are_left_alone():
+    net, cache = make(), make().forward(X)
+    grad = net.backward(cache, Y)
+    kept = [v.copy() for v in arrays(cache, grad)]
+    others = [
+        make(dtype="float32"),
+        make(loss="huber"),
+        MLP.init((3, 5, 2), rng=0),
+        MLP.init((3, 4, 2), activation=("relu", "sigmoid"), rng=0),
+        MLP(Parameters((3, 4, 2), np.stack([net.theta] * 2)), net.activation, net.loss_function),
+    ]
+    for other in others:
+        new = other.forward(X, cache=cache)
+        assert new is not cache
+        assert other.backward(new, Y, grad=grad) is not grad
+        assert_same_bits(arrays(cache, grad), kept)
+    for wider in (X[:4], np.concatenate([X, X])):
+        assert net.forward(wider, cache=cache) is not cache
+    assert net.forward(X, cache=cache) is cache
+
+
+def test_a_gradient_tells_the_loss_of_its_pass():
+    for pair in PAIRS:
+        p = problem((3, 4, 3), ("tanh", pair[0]), pair[1], m=5)
+        cache = p.net.forward(p.x)
+        grad = p.net.backward(cache, p.y)
+        assert grad.loss(cache, p.y) == pytest.approx(p.net.loss(cache, p.y), rel=1e-13)
+        weight = [1, 0, 2, 5, 0.5]
+        p.net.backward(cache, p.y, sample_weight=weight, grad=grad)
+        E = p.net.loss(cache, p.y, sample_weight=weight)
+        assert grad.loss(cache, p.y) == pytest.approx(E, rel=1e-13)
+
+
+def test_a_cache_may_read_x_without_copying_it():
+    net, x = make(), X.copy()
+    cache = net.forward(x)
+    cache.read(x)
+    assert cache.a_list[1] is cache.fed[1] is cache.a[1] is x
+    assert (list(cache.a), cache.a[3] is cache.a_list[3]) == ([1, 2, 3], True)
+    with complains(KeyError, repr("there is no a[0]: the layers that have one are 1, 2, 3")):
+        cache.a[0]
+    for mask, kept in (({1: np.ones((5, 3))}, False), ({2: np.ones((5, 4))}, True)):
+        cache = net.forward(X, mask=mask)
+        cache.read(x)
+        assert (cache.fed[1] is x) == kept  # what a mask leaves of x has room of its own
+
+
+def test_masks_are_held_in_the_nets_dtype():
+    net = make(dtype="float32")
+    mask = np.full((5, 4), 0.1)
+    cache, single = net.forward(X, mask={2: mask}), net.forward(X, mask={2: mask.astype("f4")})
+    assert cache.mask[2].dtype == "float32"
+    assert_same_bits(cache.a.values(), single.a.values())
+
+
+def test_a_batch_of_one_needs_no_share():
+    net = make()
+    one, three = net.forward(X[:1]), net.forward(np.tile(X[:1], (3, 1)))
+    grad = net.backward(one, Y[:1])
+    np.testing.assert_allclose(
+        net.backward(three, np.tile(Y[:1], (3, 1))).theta, grad.theta, rtol=1e-13
+    )
+    weighted = net.backward(one, Y[:1], sample_weight=[7], grad=grad)
+    assert weighted is grad
+    np.testing.assert_array_equal(weighted.theta, net.backward(one, Y[:1]).theta)
+
+
+def test_a_gradient_names_its_coordinates():
+    grad = make().backward(make().forward(X), Y)
+    assert isinstance(grad, Parameters)
+    assert (grad.name(0), grad.name(25), grad.L, grad.sizes) == (
+        "W[2][0, 0]",
+        "b[3][1]",
+        3,
+        (3, 4, 2),
+    )
+
+
+def test_an_activation_and_a_loss_of_ones_own_train():
+    net = MLP.init(
+        (3, 4, 2),
+        activation=Activation("sine", f=np.sin, df=lambda z, a: np.cos(z)),
+        loss=LOSSES["huber"],
+        rng=1,
+    )
+    grad = net.backward(net.forward(X), Y)
+    k, h = 7, 1e-6
+    E = []
+    for step in (h, -2 * h):
+        net.theta[k] += step
+        E.append(net.loss(net.forward(X), Y))
+    assert grad.theta[k] == pytest.approx((E[0] - E[1]) / (2 * h), rel=1e-8)
+
+
+# ---- loss and prediction
+
+
+def test_the_loss_is_one_float_summed_over_outputs_averaged_over_samples():
+    net = make()
+    cache = net.forward(X)
+    a = cache.a[3]
+    expected = sum((a[i, j] - Y[i, j]) ** 2 / 2 for i in range(5) for j in range(2)) / 5
+    weight = np.array([3, 0, 1, 0, 2])
+    heavy = sum(w * (a[i] - Y[i]) @ (a[i] - Y[i]) / 2 for i, w in enumerate(weight)) / 6
+    for output in (a, cache, a.tolist()):
+        assert type(net.loss(output, Y)) is float
+        assert net.loss(output, Y) == pytest.approx(expected, rel=1e-14)
+        assert net.loss(output, Y, sample_weight=weight) == pytest.approx(heavy, rel=1e-14)
+    assert type(make(dtype="float32").loss(a, Y)) is float
+    assert net.loss(a[0], Y[0]) == net.loss(a[:1], Y[:1])
+
+
+def test_with_the_cache_the_loss_is_exact_where_the_output_has_rounded():
+    net = MLP.from_weights([[[50.0]]], [[0.0]], loss="binary_cross_entropy")
+    cache = net.forward([1.0])
+    assert cache.a[2] == 1
+    assert net.loss(cache, [0]) == pytest.approx(50, rel=1e-15)
+    assert net.loss(cache, [1]) == pytest.approx(np.exp(-50), rel=1e-15)
+    assert net.loss(cache.a[2], [0]) > 50
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
+@pytest.mark.parametrize("m", [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3])
+def test_predict_is_the_output_of_forward_in_chunks(m, dtype):
+    net = make(dtype=dtype)
+    x = np.random.default_rng(m).normal(size=(m, 3))
+    out = net.predict(x)
+    assert (out.shape, out.dtype) == ((m, 2), dtype)
+    assert out.flags.owndata
+    np.testing.assert_allclose(out, net.forward(x).a[3], rtol=1e-6 if dtype == "float32" else 1e-14)
+    assert CHUNK == 1024
+
+
+def test_predict_takes_a_chunk_at_a_time():
+    rows = []
+
+    def f(z):
+        rows.append(len(z))
+        return 2 * z
+
+    net = MLP.init((1, 1), activation=Activation("own", f, lambda z, a: 2 + 0 * z), rng=0)
+    net.predict(np.ones((2 * CHUNK + 3, 1)))
+    assert rows == [CHUNK, CHUNK, 3]
+
+
+def test_a_prediction_is_a_copy():
+    net = make()
+    first = net.predict(X)
+    kept = first.copy()
+    net.predict(2 * X)
+    np.testing.assert_array_equal(first, kept)
+    first[...] = 0
+    np.testing.assert_array_equal(net.predict(X), kept)
+
+
+def test_astype_gives_an_independent_net():
+    net = make()
+    for dtype in ("float32", "float64", "complex64", "complex128"):
+        other = net.astype(dtype)
+        assert (other.dtype, other.sizes) == (dtype, net.sizes)
+        assert other.predict(X).dtype == dtype
+        assert_attached(other)
+        assert not np.shares_memory(other.theta, net.theta)
+        assert other.activation is net.activation
+        assert other.loss_function is net.loss_function
+        np.testing.assert_array_equal(other.theta, net.theta.astype(dtype))
+
+
+# ---- stacks of networks
+
+
+@settings(max_examples=40)
+@given(p=problems(max_depth=4), seed=st.integers(0, 99), own_batches=st.booleans())
+def test_a_stack_is_its_networks_one_by_one(p, seed, own_batches):
+    rng, net, K = np.random.default_rng(seed), p.net, 3
+    theta = net.theta + 0.2 * rng.normal(size=(K, net.theta.size))
+    stack = MLP(Parameters(net.sizes, theta), net.activation, net.loss_function)
+    x, y = p.x, p.y
+    if own_batches:
+        x = x + 0.1 * rng.normal(size=(K, *x.shape))
+        y = np.stack([p.y] * K)
+    weight = rng.random(len(p.x)) + 0.1
+    assert stack.L == net.L
+    cache = stack.forward(x)
+    plain, weighted = stack.backward(cache, y), stack.backward(cache, y, sample_weight=weight)
+    E, E_weighted = stack.loss(cache, y), stack.loss(cache, y, sample_weight=weight)
+    out = stack.predict(x)
+    assert E.shape == E_weighted.shape == (K,)
+    assert out.shape == (K, len(p.x), net.sizes[-1])
+    for k in range(K):
+        one = MLP(Parameters(net.sizes, theta[k]), net.activation, net.loss_function)
+        x_k, y_k = (x[k], y[k]) if own_batches else (x, y)
+        own = one.forward(x_k)
+        options = {"rtol": 1e-12, "atol": 1e-14}
+        np.testing.assert_allclose(out[k], own.a[net.L], **options)
+        for grad, expected in [
+            (plain, one.backward(own, y_k)),
+            (weighted, one.backward(own, y_k, sample_weight=weight)),
+        ]:
+            size = 1e-12 * np.abs(expected.theta).max() + 1e-15
+            np.testing.assert_allclose(grad.theta[k], expected.theta, rtol=0, atol=size)
+            for l in expected.delta:
+                np.testing.assert_allclose(grad.delta[l][k], expected.delta[l], rtol=0, atol=size)
+                np.testing.assert_allclose(grad.W[l][k], expected.W[l], rtol=0, atol=size)
+        assert E[k] == pytest.approx(one.loss(own, y_k), rel=1e-12, abs=1e-13)
+        assert E_weighted[k] == pytest.approx(
+            one.loss(own, y_k, sample_weight=weight), rel=1e-12, abs=1e-13
+        )
+
+
+def test_a_stack_predicts_in_chunks_too():
+    net = make()
+    stack = MLP(
+        Parameters(net.sizes, np.stack([net.theta, -net.theta])), net.activation, net.loss_function
+    )
+    x = np.random.default_rng(0).normal(size=(2, CHUNK + 5, 3))
+    out = stack.predict(x)
+    for k in range(2):
+        one = MLP(Parameters(net.sizes, stack.theta[k]), net.activation, net.loss_function)
+        np.testing.assert_allclose(out[k], one.predict(x[k]), rtol=1e-13)
+    with complains(
+        ValueError, "x has shape (3, 5, 3), but …, or (2, m, 3), a batch for each network"
+    ):
+        stack.predict(x[:1].reshape(-1, 3)[:15].reshape(3, 5, 3))
+    twin = pickle.loads(pickle.dumps(stack))
+    assert_attached(twin)
+    np.testing.assert_array_equal(twin.predict(x), out)
