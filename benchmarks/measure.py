@@ -198,6 +198,20 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
+def memory(status: str) -> dict[str, float]:
+    """Return a process's memory in bytes from the text of Linux's /proc/PID/status.
+
+    "own" is what it has allocated now, "peak" the most it has had, pages of files included. They
+    are 0 where the text does not say.
+    """
+    size = {"RssAnon": 0.0, "VmHWM": 0.0}
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name in size:
+            size[name] = float(value.split()[0]) * 1024
+    return {"own": size["RssAnon"], "peak": size["VmHWM"]}
+
+
 def machine_line(described: Mapping[str, Any]) -> str:
     """Return the machine in words, for the screen."""
     return (
