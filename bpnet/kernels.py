@@ -95,14 +95,15 @@ def tanh_kernels(z: Array) -> tuple[Forward, Backward]:
 
 
 def relu_kernels(z: Array) -> tuple[Forward, Backward]:
-    zero, s = constant(0, z), np.empty_like(z)
+    zeros = np.zeros_like(z)  # three times quicker beside z than one 0
+    positive = np.empty_like(z, bool)
 
     def f(z: Array, a: Array) -> None:
-        maximum(z, zero, out=a)
+        maximum(z, zeros, out=a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
-        greater(a, zero, s)
-        multiply(g, s, g)
+        greater(z, zeros, positive)
+        multiply(g, positive, g)
 
     return f, times_df
 
@@ -234,17 +235,29 @@ def exp_kernels(z: Array) -> tuple[Forward, Backward]:
 
 def softmax_kernels(z: Array) -> tuple[Forward, Backward]:
     s, of_row = np.empty_like(z), np.empty_like(z[..., :1])
+    # The largest of each row is found quicker down the columns of a transposed copy.
+    columns, largest = np.empty_like(z.mT, order="C"), np.empty_like(of_row.mT, order="C")
+
+    def row_sums(a: Array) -> None:
+        add.reduce(a, axis=-1, out=of_row, keepdims=True)
+
+    if z.ndim == 2:  # a product with ones takes a seventh of the time
+        ones = np.ones_like(z, shape=(z.shape[-1], 1))
+
+        def row_sums(a: Array) -> None:
+            a.dot(ones, of_row)
 
     def f(z: Array, a: Array) -> None:
-        maximum.reduce(z, axis=-1, out=of_row, keepdims=True)
-        subtract(z, of_row, a)
+        copyto(columns, z.mT)
+        maximum.reduce(columns, axis=-2, out=largest, keepdims=True)
+        subtract(z, largest.mT, a)
         exp(a, a)
-        add.reduce(a, axis=-1, out=of_row, keepdims=True)
+        row_sums(a)
         divide(a, of_row, a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
         multiply(g, a, s)
-        add.reduce(s, axis=-1, out=of_row, keepdims=True)
+        row_sums(s)
         subtract(g, of_row, g)
         multiply(g, a, g)
 

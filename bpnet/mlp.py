@@ -345,7 +345,7 @@ class MLP(Stackable):
         TypeError, ValueError
             As `forward`.
         """
-        rows = self._rows(x, "x")
+        rows = self._rows(x, "x", finite=False)
         self._check_theta()
         out = stacks.room(self.theta, rows.shape[-2], self.sizes[-1])
         cache: Cache | None = None
@@ -355,8 +355,10 @@ class MLP(Stackable):
                 cache.read(part)
             else:
                 cache = Cache.empty(self, part)
-            with np.errstate(over="ignore", under="ignore"):
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 forward_pass(self, cache)
+            if not validation.all_finite(cache.z_list[2]):  # smaller than x, which shows in it
+                self._rows(x, "x")
             out[..., start : start + CHUNK, :] = cache.a_list[-1]
         return out
 
@@ -398,11 +400,11 @@ class MLP(Stackable):
         many = f"{len(self)} networks " if self.theta.ndim > 1 else ""
         return f"MLP({many}{sizes}, {names}; {self.loss_function.name}, {self.dtype})"
 
-    def _rows(self, values: ArrayLike, name: str) -> Array:
+    def _rows(self, values: ArrayLike, name: str, *, finite: bool = True) -> Array:
         """Return x, or a or y, as rows of this net's dtype."""
         width, role = (self.sizes[0], "input") if name == "x" else (self.sizes[-1], "output")
         networks = len(self.theta) if self.theta.ndim > 1 else None
-        return validation.as_rows(values, width, self.dtype, name, role, networks)
+        return validation.as_rows(values, width, self.dtype, name, role, networks, finite=finite)
 
     def _targets(self, y: ArrayLike, like: Array) -> Array:
         """Return y as rows that fit the batch and the loss."""

@@ -12,9 +12,10 @@ what its calls cost and on a large one what its passes over θ cost.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -106,12 +107,14 @@ class Optimizer:
         self._move = np.empty_like(theta)
         self._weights = weights
         self._shape, self._dtype = theta.shape, theta.dtype
-        self._constants = {
-            name: np.array(value, theta.dtype)
-            for name, value in vars(self).items()
-            if isinstance(value, float)
-        }
+        self._largest = float(np.finfo(theta.dtype).max)
         self.last_rate: Any = None
+        numbers = {name: value for name, value in vars(self).items() if isinstance(value, float)}
+        with np.errstate(over="ignore"):
+            self._constants = {name: np.array(v, theta.dtype) for name, v in numbers.items()}
+        for name, constant in self._constants.items():
+            if not np.isfinite(constant) or (constant == 0) != (numbers[name] == 0):
+                raise ValueError(f"{name}={numbers[name]:g} is out of range for {theta.dtype}")
         self.set_rate_at(0.0)
 
     def set_rate_at(self, t: float) -> None:
@@ -129,11 +132,17 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If it is negative or not finite, or not one for each network.
+            If it is negative, too large or NaN, or not one for each network.
         """
-        known = isinstance(rate, float)  # as almost always: a comparison in Python is quicker
-        if not (0 <= rate < math.inf if known else np.all((rate >= 0) & np.isfinite(rate))):
-            raise ValueError(f"a learning rate must be finite and >= 0, but the schedule gave {rate}")
+        if isinstance(rate, float):  # as almost always: a comparison in Python is quicker
+            known = 0 <= rate <= self._largest
+        else:
+            rate = np.asarray(rate, np.float64)
+            known = bool(((rate >= 0) & (rate <= self._largest)).all())
+        if not known:
+            raise ValueError(
+                f"a learning rate must be in [0, {self._largest:.3g}], but the schedule gave {rate}"
+            )
         rate = np.array(rate, self._dtype)
         if rate.ndim and rate.shape != self._shape[:-1]:
             raise ValueError(
@@ -141,6 +150,21 @@ class Optimizer:
                 f"of a stack, and theta has shape {self._shape}"
             )
         self.rate = rate[:, None] if rate.ndim else rate
+
+    def of_network(self, k: int) -> Self:
+        """Return the rule for network k of a stack, whose vectors are views of this one's."""
+        one = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray) and value.shape == self._shape:
+                setattr(one, name, value[k])
+        one.state = {name: vector[k] for name, vector in self.state.items()}
+        one._shape = self._shape[1:]
+        return one
+
+    def follow(self, stack: Optimizer, k: int) -> None:
+        """Take the number of steps and the learning rate from the rule that this is a part of."""
+        self.t = stack.t
+        self.rate = stack.rate[k] if stack.rate.ndim else stack.rate
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write what to subtract from θ in step ``t`` into move; count t up before."""
@@ -246,7 +270,7 @@ class Adagrad(Optimizer):
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         s = self.state["s"]
-        np.multiply(g, g, move)
+        np.square(g, move)
         np.add(s, move, s)
         divide_by_root(g, s, self._constants["epsilon"], self.rate, move)
 
@@ -287,7 +311,7 @@ class RMSprop(Optimizer):
         """Write the step into move."""
         s, constants = self.state["s"], self._constants
         np.multiply(s, constants["rho"], s)
-        np.multiply(g, g, move)
+        np.square(g, move)
         np.multiply(move, constants["one_less_rho"], move)
         np.add(s, move, s)
         if not self.momentum:
@@ -348,7 +372,7 @@ class Adam(Optimizer):
         np.multiply(m, constants["beta1"], m)
         np.add(m, g, m)
         np.multiply(v, constants["beta2"], v)
-        np.multiply(g, g, move)
+        np.square(g, move)
         np.add(v, move, v)
         r = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
         constants["epsilon"][...] = self.epsilon / r
@@ -380,8 +404,8 @@ class AdamW(Adam):
     def _prepare(self, theta: Array, weights: Array | None) -> None:
         super()._prepare(theta, weights)
         self._decay = np.empty_like(theta)
-        every = np.ones(theta.shape[-1:], bool) if weights is None else weights
-        self._lambda = (self.weight_decay * every).astype(theta.dtype)
+        every = 1 if self._weights is None else self._weights
+        self._lambda = np.array(self.weight_decay * every, theta.dtype)
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""

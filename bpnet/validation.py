@@ -76,6 +76,8 @@ def as_rows(
     name: str,
     role: str,
     networks: int | None = None,
+    *,
+    finite: bool = True,
 ) -> Array:
     """Return a batch, one row a sample, in the dtype of a net; the caller's array is not changed.
 
@@ -91,6 +93,8 @@ def as_rows(
         For messages: ``"x"`` and ``"input"``, ``"y"`` and ``"output"``.
     networks : int, optional
         How many networks the net holds, if it is a stack.
+    finite : bool
+        Whether to check that every value is; a caller may find out later, at less cost.
 
     Raises
     ------
@@ -118,7 +122,12 @@ def as_rows(
         raise ValueError(f"{name} has shape {array.shape}, but {need}{hint}")
     if array.shape[-2] == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}, but needs a row at least")
-    return np.ascontiguousarray(converted(array, dtype, name))  # same bits from every layout
+    if finite:
+        array = converted(array, dtype, name)
+    else:
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype, copy=False)
+    return np.ascontiguousarray(array)  # same bits from every layout
 
 
 def same_length(x: Array, y: Array) -> None:
