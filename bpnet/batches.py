@@ -3,7 +3,8 @@
 Every source yields ``(x, y, share, rows, weight)``: a batch, each row's share in the batch's loss
 (None: 1/rows), the number of rows, and the sum of their weights. With the loss E of each batch, the
 loss of an epoch is Σ rows E / Σ weight. The arrays are the source's own buffers, overwritten by the
-next batch.
+next batch. Where each network of a stack has an order of its own, all but the number of rows have
+the networks in front.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from numpy.typing import ArrayLike
 from bpnet import validation
 from bpnet.losses import check_targets
 from bpnet.parameters import Array
+from bpnet.stacks import check_memory
 
 if TYPE_CHECKING:
     from bpnet.mlp import MLP
 
-Batch = tuple[Array, Array, Array | None, int, float]
+Batch = tuple[Array, Array, Array | None, int, Any]
 CHUNK = 1024  # rows at a time where order and steps do not matter
 
 
@@ -64,7 +66,7 @@ class ArraySource:
         self.weight = weight
         self.rows = rows
         self.m = self.x.shape[-2] if rows is None else len(rows)
-        self.buffers: dict[int, tuple[Any, ...]] = {}
+        self.buffers: dict[tuple[int, ...], tuple[Any, ...]] = {}
         self.whole: tuple[Batch] | None = None
 
     def _mapped(self, values: ArrayLike, name: str) -> Array:
@@ -112,11 +114,16 @@ class ArraySource:
         """Return the number of batches an epoch."""
         return -(-self.m // size)
 
-    def epoch(self, size: int, rng: np.random.Generator | None) -> Iterable[Batch]:
-        """Return the batches of an epoch: in a new order, or as they stand without an rng."""
+    def epoch(
+        self, size: int, rng: np.random.Generator | None, networks: int | None = None
+    ) -> Iterable[Batch]:
+        """Return the batches of an epoch: in a new order, or as they stand without an rng.
+
+        With a number of networks, each of them has an order of its own.
+        """
         if size >= self.m and self.rows is None and not self.lazy:
             return self._whole()
-        return self._parts(size, rng)
+        return self._parts(size, rng, networks)
 
     def _whole(self) -> Iterable[Batch]:
         """Return the one batch that holds everything, uncopied."""
@@ -125,22 +132,31 @@ class ArraySource:
             self.whole = ((self.x, self.y, share, self.m, self.m),)
         return self.whole
 
-    def _parts(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
-        order = np.arange(self.m) if rng is None or size >= self.m else rng.permutation(self.m)
+    def _parts(
+        self, size: int, rng: np.random.Generator | None, networks: int | None
+    ) -> Iterator[Batch]:
+        if rng is None or size >= self.m:
+            order = np.arange(self.m)
+        elif networks is None:
+            order = rng.permutation(self.m)
+        else:
+            what = f"the orders of {self.m:,} samples for {networks:,} networks"
+            check_memory(what, networks, np.dtype(np.int64), self.m, gradients=False)
+            order = np.stack([rng.permutation(self.m) for _ in range(networks)])
         if self.rows is not None:
             order = self.rows[order]
         for start in range(0, self.m, size):
-            yield self._gather(order[start : start + size])
+            yield self._gather(order[..., start : start + size])
 
     def _gather(self, index: Array) -> Batch:
-        n = len(index)
-        if n not in self.buffers:
-            self.buffers[n] = (
-                *(self._room(a, n) for a in (self.x, self.y)),
-                np.empty(n),
-                np.empty(n, self.net.dtype),
+        n = index.shape[-1]
+        if index.shape not in self.buffers:
+            self.buffers[index.shape] = (
+                *(self._room(a, index) for a in (self.x, self.y)),
+                np.empty(index.shape),
+                np.empty(index.shape, self.net.dtype),
             )
-        (x, raw_x), (y, raw_y), weight, share = self.buffers[n]
+        (x, raw_x), (y, raw_y), weight, share = self.buffers[index.shape]
         take_rows(self.x, index, raw_x)
         take_rows(self.y, index, raw_y)
         if self.lazy:
@@ -149,7 +165,7 @@ class ArraySource:
             return x, y, None, n, n
         np.take(self.weight, index, out=weight, mode="clip")
         np.divide(weight, n, share, casting="same_kind")
-        return x, y, share, n, float(weight.sum())
+        return x, y, share, n, weight.sum(axis=-1)
 
     def _converted(self, x: Array, y: Array, index: Array) -> tuple[Array, Array]:
         """Return rows of a memmap as the net takes them; an error names the row of the file."""
@@ -157,19 +173,28 @@ class ArraySource:
             rows = self.net._rows(y, "y")
             return self.net._rows(x, "x"), check_targets(self.net.loss_function, rows)
         except (TypeError, ValueError) as error:
-            if len(index) == 1:
+            if index.size == 1:
                 raise type(error)(f"row {index[0]} of the data: {error}") from None
-            for k in range(len(index)):
-                self._converted(x[k : k + 1], y[k : k + 1], index[k : k + 1])
+            for k in index.ravel():
+                row = slice(k, k + 1)
+                self._converted(self.x[..., row, :], self.y[..., row, :], np.array([k]))
             raise
 
-    def _room(self, source: Array, n: int) -> tuple[Array, Array]:
-        raw = np.empty((*source.shape[:-2], n, source.shape[-1]), source.dtype)
+    def _room(self, source: Array, index: Array) -> tuple[Array, Array]:
+        lead = source.shape[:-2]
+        if index.ndim == 2:
+            lead, n = index.shape[:1], index.shape[1] * source.shape[-1]
+            what = f"the batches of {index.shape[1]:,} samples for {lead[0]:,} networks"
+            check_memory(what, lead[0], source.dtype, n, gradients=False)
+        raw = np.empty((*lead, index.shape[-1], source.shape[-1]), source.dtype)
         return raw, raw
 
 
 def take_rows(source: Array, index: Array, out: Array) -> None:
-    """Copy the rows of an array that index names."""
+    """Copy the rows of an array that index names, for each network its own if index is 2-D."""
+    if source.ndim == index.ndim + 1 == 3:  # rows of each network's own data: count them through
+        networks, m, width = source.shape
+        source, index = source.reshape(-1, width), index + m * np.arange(networks)[:, None]
     if source.flags.c_contiguous:
         np.take(source, index, axis=-2, out=out, mode="clip")  # clip: no copy of the buffer
     else:  # np.take would copy the whole source
@@ -228,8 +253,10 @@ class StreamSource:
         """Return the number of batches an epoch, if it is known."""
         return self.expected
 
-    def epoch(self, size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
-        """Yield the batches of an epoch."""
+    def epoch(
+        self, size: int, rng: np.random.Generator | None, networks: int | None = None
+    ) -> Iterator[Batch]:
+        """Yield the batches of an epoch, whose order is the iterable's own."""
         for taken, batch in enumerate(self._batches(), 1):
             yield self._checked(batch, taken)
 
@@ -282,7 +309,7 @@ class StreamSource:
             validation.same_length(x, y)
             y = check_targets(self.net.loss_function, y)
             m = x.shape[-2]
-            if len(batch) == 2:
+            if len(batch) == 2 or batch[2] is None:
                 return x, y, None, m, m
             weight = as_weight(batch[2], m)
         except (ValueError, TypeError) as error:
@@ -358,7 +385,9 @@ def class_weights(given: Mapping[int, float] | str, counts: Array) -> Array:
         balanced: Array = counts.sum() / np.maximum(counts, 1) / np.count_nonzero(counts)
         return balanced
     if not isinstance(given, Mapping):
-        raise TypeError(f'class_weight must be a dict of class to weight, or "balanced", not {given!r}')
+        raise TypeError(
+            f'class_weight must be a dict of class to weight, or "balanced", not {given!r}'
+        )
     weights = np.ones(len(counts))
     for label, weight in given.items():
         if validation.as_int(label, "a class of class_weight", least=0) >= len(counts):

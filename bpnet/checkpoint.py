@@ -164,7 +164,7 @@ def settings(training: Training) -> dict[str, Any]:
         "dtype": str(net.dtype),
         "activations": [f.name for f in net.activation.values()],
         "loss": net.loss_function.name,
-        "optimizer": repr(optimizer) if not isinstance(optimizer, Optimizer) else rule(optimizer),
+        "optimizer": described(optimizer),
         "samples": source.m,
         "steps_per_epoch": source.expected if isinstance(source, StreamSource) else None,
         "weights": digest(source.weight) if isinstance(source, ArraySource) else None,
@@ -188,20 +188,18 @@ def settings(training: Training) -> dict[str, Any]:
     }
 
 
-def rule(optimizer: Optimizer) -> str:
-    """Return an optimizer's name and hyperparameters, without its state."""
-    fields = {f.name: getattr(optimizer, f.name) for f in dataclasses.fields(optimizer)}  # type: ignore[arg-type]  # every rule is a dataclass
-    fields["learning_rate"] = described(optimizer.schedule)
-    return f"{type(optimizer).__name__}({fields})"
-
-
-def described(value: Any) -> Any:
-    """Return a schedule's name and parameters, of the one within it too; other values as are."""
-    if not isinstance(value, Schedule):
-        return value
+def described(value: Any) -> str:
+    """Return an optimizer or a schedule with its parameters and without its state."""
+    if isinstance(value, np.ndarray):  # whose repr leaves numbers out
+        return f"array({value.shape}, checksum {digest(value)})"
+    if not isinstance(value, (Optimizer, Schedule)):
+        return repr(value)
     known: Any = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
-    rates = {f.name: described(getattr(value, f.name)) for f in known if f.init}
-    return f"{type(value).__name__}({rates})"
+    parameters = {f.name: getattr(value, f.name) for f in known if f.init}
+    if isinstance(value, Optimizer):
+        parameters["learning_rate"] = value.schedule
+    listed = ", ".join(f"{name}={described(item)}" for name, item in parameters.items())
+    return f"{type(value).__name__}({listed})"
 
 
 def digest(array: Array | None) -> int | None:

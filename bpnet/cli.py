@@ -11,11 +11,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bpnet import __version__
+from bpnet.arguments import Parser, layers
+from bpnet.commands_check import add_check
 from bpnet.errors import TrainingDiverged
 from bpnet.losses import LOSSES, get_loss
 from bpnet.mlp import MLP
@@ -26,13 +28,14 @@ from bpnet.validation import as_float, as_int
 
 if TYPE_CHECKING:
     from bpnet.loop import Training
+    from bpnet.report import GradientReport
 
 X, Y = (0.05, 0.10), (0.01, 0.99)  # the article's sample
 PUBLISHED_W = [[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]]
 PUBLISHED_B = [[0.35, 0.35], [0.60, 0.60]]
 
 INTERRUPTED, BROKEN_PIPE = 128 + 2, 128 + 13  # as of a process that the signal has ended
-DIFFERENCES = 2000  # the most parameters that are compared one by one
+DIFFERENCES = 2000  # the most parameters that are compared with differences
 SHOWN = 6  # the most numbers in a row
 
 ARTICLE_HELP = """\
@@ -48,7 +51,8 @@ examples:
   bpnet --sizes 2,5,3,2 --seed 7           a deeper net
   bpnet --epochs 10 50000 --learning-rate 2
   bpnet --restarts 1000                    from 1,000 starts at once
-  bpnet mnist data/mnist                   train on MNIST; more by bpnet mnist --help"""
+  bpnet mnist data/mnist                   train on MNIST; more by bpnet mnist --help
+  bpnet check --sizes 3,5,2                check a gradient; more by bpnet check --help"""
 
 MNIST_EXAMPLES = """\
 examples:
@@ -59,15 +63,6 @@ examples:
 DIR holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
 t10k-labels-idx1-ubyte, each plain or .gz. They can be had from any MNIST mirror, such as
 https://ossci-datasets.s3.amazonaws.com/mnist/"""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message without the usage, and exit with status 2."""
-        print(f"bpnet: error: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(2)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 2 after an error, which is one line on stderr; 130 after Ctrl-C; 141 where the reader
-        of the output has gone.
+        0; 1 where ``check`` finds a gradient wrong; 2 after an error, which is one line on stderr;
+        130 after Ctrl-C; 141 where the reader of the output has gone.
     """
     try:
         status = run(sys.argv[1:] if argv is None else list(argv))
@@ -145,16 +140,6 @@ def make_parser() -> Parser:
     return parser
 
 
-def layers(text: str) -> tuple[int, ...]:
-    """Return the numbers of neurons in a text such as "2,5,2" or "2-5-2"."""
-    try:
-        return tuple(int(n) for n in text.replace("-", ",").split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of layer sizes such as 2,5,2 or 2-5-2"
-        ) from None
-
-
 def row(values: Array) -> str:
     """Return numbers in columns; of many, the first and how many there are."""
     text = "  ".join(f"{value:.6f}" for value in values[:SHOWN])
@@ -215,11 +200,11 @@ def run_article(args: argparse.Namespace) -> int:
     print(f"input          {row(x)}{source}")
     print(f"target         {row(y)}")
     print(f"learning rate  {rate:g}")
-    error, count = gradient_error(net, x, y)
-    part = "" if count == net.theta.size else f" of {net.theta.size}"
+    report = gradient_report(net, x, y)
+    part = "" if len(report.k) == net.theta.size else f" of {net.theta.size}"
     print(
-        f"gradient       largest relative error {error:.1e} against central differences, "
-        f"{count}{part} parameters"
+        f"gradient       largest relative error {report.max_error:.1e} against central "
+        f"differences, {len(report.k)}{part} parameters"
     )
     print(f"\n{'epochs':>10}  {'loss':>12}  {'seconds':>8}  outputs")
     done, seconds = 0, 0.0
@@ -238,6 +223,14 @@ def run_article(args: argparse.Namespace) -> int:
             flush=True,
         )
     return 0
+
+
+def gradient_report(net: MLP, x: Array, y: Array) -> GradientReport:
+    """Return the check of the gradient against central differences, of a large net in part."""
+    from bpnet.gradcheck import check_gradient
+
+    few = min(net.theta.size, DIFFERENCES)
+    return check_gradient(net, x, y, method="central", coordinates=few)
 
 
 def run_restarts(args: argparse.Namespace, marks: list[int], rate: float) -> int:
@@ -281,28 +274,6 @@ def article_sample(net: MLP, seed: int) -> tuple[Array, Array, str]:
     rng = np.random.default_rng([seed, 1])  # not the stream that the weights are drawn from
     x, y = rng.uniform(0, 1, n_in), rng.uniform(0.01, 0.99, n_out)
     return x, y, f" (input and target are drawn, seed {seed})"
-
-
-def gradient_error(net: MLP, x: Array, y: Array) -> tuple[float, int]:
-    """Return the largest relative error against central differences, and of how many weights.
-
-    A difference is only known to about 1e-11 E, so that errors in gradients below 1e-4 E are
-    taken relative to that. Of a large net, evenly spaced weights are compared.
-    """
-    net = net.copy()
-    theta, g = net.theta, net.backward(net.forward(x), y).theta
-    least = 1e-4 * net.loss(net.forward(x), y)
-    compared = np.unique(np.linspace(0, theta.size - 1, DIFFERENCES).astype(int))
-    worst = 0.0
-    for k in compared:
-        theta_k, E = theta[k], []
-        h = np.cbrt(np.finfo(theta.dtype).eps) * max(1, abs(theta_k))
-        for theta[k] in (theta_k - h, theta_k + h):
-            E.append(net.loss(net.forward(x), y))
-        theta[k] = theta_k
-        difference = (E[1] - E[0]) / (2 * h)
-        worst = max(worst, abs(g[k] - difference) / max(abs(g[k]), abs(difference), least))
-    return float(worst), len(compared)
 
 
 def add_mnist(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -402,4 +373,7 @@ def run_mnist(args: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS: tuple[Callable[[argparse._SubParsersAction[Parser]], None], ...] = (add_mnist,)
+COMMANDS: tuple[Callable[[argparse._SubParsersAction[Parser]], None], ...] = (
+    add_mnist,
+    add_check,
+)

@@ -78,7 +78,8 @@ class EarlyStopping:
 
     def observe(self, loss: Any, epoch: int, theta: Array) -> Array:
         """Take the loss of an epoch, for a stack one each; return which have finished."""
-        better = np.asarray(loss < self.best - self.min_delta)
+        waiting = self.waited <= self.patience  # what has finished stays so
+        better = np.asarray((loss < self.best - self.min_delta) & waiting)
         self.best = np.where(better, loss, self.best)
         self.best_epoch = np.where(better, epoch, self.best_epoch)
         self.waited = np.where(better, 0, self.waited + 1)
@@ -163,6 +164,13 @@ def ctrl_c_ends_training() -> Iterator[Interrupt]:
         signal.signal(signal.SIGINT, before)
 
 
+def figure(value: Any) -> str:
+    """Return a number in short; of a stack's numbers the lowest and the highest."""
+    if np.ndim(value) == 0:
+        return f"{value:.4g}"
+    return f"{np.fmin.reduce(value):.4g}..{np.fmax.reduce(value):.4g}"
+
+
 class Progress:
     """A bar by tqdm where it is installed, else a line an epoch, on the standard error stream."""
 
@@ -181,7 +189,7 @@ class Progress:
     def on_epoch_end(self, training: Training) -> None:
         """Show the epoch's figures."""
         figures = {
-            name: f"{column[-1]:.4g}"
+            name: figure(column[-1])
             for name, column in training.history.to_dict().items()
             if name not in ("epoch", "time")
         }

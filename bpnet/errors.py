@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 
@@ -18,8 +19,8 @@ class TrainingDiverged(ArithmeticError):
         Where it happened, both counted from 1; the step within the epoch.
     layer : int or None
         The first layer whose z, a or δ is not finite.
-    learning_rate : float
-        The one in use.
+    learning_rate : float or None
+        The one in use; L-BFGS has none.
     history : History
         Of the epochs before.
     """
@@ -31,6 +32,10 @@ class TrainingDiverged(ArithmeticError):
         self.epoch, self.step, self.layer = epoch, step, layer
         self.learning_rate = learning_rate
         self.history: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:  # so that it comes back whole from another process
+        known = {name: vars(self)[name] for name in ("epoch", "step", "layer", "learning_rate")}
+        return partial(type(self), **known), self.args, {"history": self.history}
 
 
 class GradientCheckFailed(AssertionError):

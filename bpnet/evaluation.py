@@ -45,8 +45,23 @@ def evaluate_source(
 def measured(metric: Metric, y: Array, a: Array) -> Any:
     """Return a metric of the outputs, for a stack one number a network."""
     if a.ndim == 2:
-        return metric(y, a)
-    return np.array([metric(y[k] if y.ndim == 3 else y, a_k) for k, a_k in enumerate(a)])
+        return number(metric, y, a)
+    return np.array([number(metric, y[k] if y.ndim == 3 else y, a_k) for k, a_k in enumerate(a)])
+
+
+def number(metric: Metric, y: Array, a: Array) -> float:
+    """Return a metric as a float.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    """
+    value = np.asarray(metric(y, a))
+    if value.ndim or value.dtype.kind not in "biuf":
+        name = getattr(metric, "__name__", repr(metric))
+        raise TypeError(f"the metric {name} must return one number, not {value.tolist()!r}")
+    return float(value)
 
 
 def evaluate(

@@ -52,7 +52,7 @@ class Training:
         epochs: int,
         optimizer: Optimizer | LBFGS,
         rng: np.random.Generator,
-        shuffle: bool,
+        shuffle: bool | str,
         size: int,
         metrics: dict[str, Metric],
         penalty: Penalty,
@@ -68,6 +68,7 @@ class Training:
         if early_stopping and early_stopping.monitor == "validation_loss" and held is None:
             raise ValueError("early stopping on the validation loss needs validation data")
         self.net, self.source, self.held = net, source, held
+        self.given = net  # the caller's, where a stack trains in another memory layout
         self.epochs, self.optimizer = epochs, optimizer
         self.rng, self.shuffle, self.size = rng, shuffle, size
         self.metrics, self.penalty, self.dropout, self.clip = metrics, penalty, dropout, clip
@@ -84,6 +85,7 @@ class Training:
         self.going = Going(len(net)) if net.theta.ndim > 1 else None
         self.rule = optimizer if isinstance(optimizer, Optimizer) else None
         self.order_rng = rng if shuffle else None
+        self.orders = len(net) if shuffle == "each" and self.going is not None else None
         self.interrupt = control.Interrupt()
         self.user_errors = np.geterr()
 
@@ -120,6 +122,9 @@ class Training:
                 self._finish()
         except BaseException as error:
             error.history = self.history  # type: ignore[attr-defined]  # for whoever catches it
+            for callback in self.callbacks:
+                if isinstance(callback, control.Progress):
+                    callback.on_train_end(self)
             raise
 
     def _epochs(self, optimizer: Optimizer) -> None:
@@ -137,10 +142,12 @@ class Training:
         """Go through the data once; return the mean loss, or None if Ctrl-C cut it short."""
         optimizer.set_rate_at(self.epoch)
         epoch_steps = self.source.steps(self.size) if optimizer.schedule.every_step else None
-        total, mass = np.float64(0), 0.0  # losses in float32 too are added in float64
+        total: Any = np.float64(0)  # losses in float32 too are added in float64
+        mass: Any = 0.0
         take = self.last_take
         self.step = 0
-        for x, y, share, rows, weight in self.source.epoch(self.size, self.order_rng):
+        batches = self.source.epoch(self.size, self.order_rng, self.orders)
+        for x, y, share, rows, weight in batches:
             if self.interrupt.pressed:
                 return None
             if epoch_steps:
@@ -152,6 +159,8 @@ class Training:
             loss = take(y, share)
             if self.first is None and y.size >= TELLING:
                 self.first = self.lowest = loss
+            if rows == self.source.m == weight:  # all in one step: nothing to add up
+                return float(loss) if self.going is None else np.asarray(loss, np.float64)
             total += rows * loss
             mass += weight
         mean = total / mass
@@ -208,16 +217,18 @@ class Training:
 
     def _compare_stack(self, loss: Array) -> None:
         """Take the losses of a stack: note the lowest, warn of the first that explodes."""
-        exploded = (loss > EXPLODED * self.lowest) & (loss > self.first)
-        self.lowest = np.fmin(self.lowest, loss)
-        if exploded.any() and not self.warned:
-            numbers = listed(np.flatnonzero(exploded))
-            self._warn(f"the loss of network {numbers} has grown", f"over {EXPLODED:g}-fold")
+        grown = loss > self.first
+        if np.count_nonzero(grown) and not self.warned and self.going is not None:
+            exploded = grown & (loss > EXPLODED * self.lowest) & self.going.mask
+            if exploded.any():
+                what = f"the loss of {listed(exploded)} has grown"
+                self._warn(what, f"over {EXPLODED:g}-fold", exploded, depth=7)
+        self.lowest = np.minimum(self.lowest, loss)
 
-    def _warn(self, what: str, how: str) -> None:
+    def _warn(self, what: str, how: str, networks: Any = None, depth: int = 6) -> None:
         self.warned = True
-        text = f"{what} in epoch {self.epoch}, {how}: {self._advice()}"
-        warnings.warn(text, RuntimeWarning, stacklevel=6)
+        text = f"{what} in epoch {self.epoch}, {how}: {self._advice(networks)}"
+        warnings.warn(text, RuntimeWarning, stacklevel=depth)
 
     def _validate(self) -> None:
         """Record the validation loss and the metrics."""
@@ -237,7 +248,8 @@ class Training:
         watched = (history.loss if on_training else history.validation_loss)[-1]
         finished = stopper.observe(watched, self.epoch, self.net.theta)
         if self.going is not None:
-            self.going.end(finished)
+            self.going.end(finished)  # and what has diverged is not waited for
+            finished = ~self.going.mask
         if np.all(finished) and history.stopped is None:
             self.stop("early stopping")
 
@@ -253,6 +265,8 @@ class Training:
         """Call the callbacks, with NumPy's warnings as the user has them."""
         if not self.callbacks:
             return
+        if self.given is not self.net:
+            np.copyto(self.given.theta, self.net.theta)
         with np.errstate(**self.user_errors):
             for callback in self.callbacks:
                 if hasattr(callback, event):
@@ -260,34 +274,33 @@ class Training:
                 elif event == "on_epoch_end" and callable(callback):
                     callback(self)
 
-    def _advice(self) -> str:
+    def _advice(self, networks: Array | None) -> str:
         if self.rule is None:
             return "scale the data"
-        rate = np.max(self.rule.last_rate)
+        rate = np.asarray(self.rule.last_rate)
+        rate = np.max(rate[networks] if rate.ndim else rate)
         return f"the learning rate in use, {rate:g}, is likely too large; try {rate / 10:g}"
 
     def _diverged(self, cache: Cache, grad: Gradient, what: str, networks: Array | None) -> None:
         """Raise TrainingDiverged, naming the first layer that is not finite.
 
-        Where other networks of a stack go on, warn and note it in the history instead.
+        Where other networks of a stack have not diverged, warn and note it in the history instead.
         """
-        layer, which = first_not_finite(cache, grad, backward=what != "loss")
+        layer, which = first_not_finite(cache, grad, networks, backward=what != "loss")
         where = f"the {what} is not finite, from {which}[{layer}] on"
-        who, keeps = "training", "The net keeps its last finite weights"
-        if networks is not None:
-            numbers = np.flatnonzero(networks)
-            who, keeps = f"network {listed(numbers)}", "It keeps its last finite weights"
-            entry = {"epoch": self.epoch + 1, "step": self.step, "layer": layer}
-            self.history.diverged += [{"network": int(k), **entry} for k in numbers]
-        advice = self._advice()
+        advice = self._advice(networks)
         if what != "step" and self.epoch == 0 and self.step == 1:
             advice = "no step was taken yet, so scale the data or the start weights"
-        text = (
-            f"{who} diverged in epoch {self.epoch + 1}, step {self.step}: {where}; {advice}. {keeps}"
-        )
-        if self.going is not None and (self.going.mask & ~np.asarray(networks)).any():
-            warnings.warn(f"{text}; the others go on", RuntimeWarning, stacklevel=7)
-            return
+        when = f"epoch {self.epoch + 1}, step {self.step}"
+        who = "training" if networks is None else listed(networks)
+        text = f"{who} diverged in {when}: {where}; {advice}. The net keeps its last finite weights"
+        if networks is not None:
+            entry = {"epoch": self.epoch + 1, "step": self.step, "layer": layer}
+            lost = [{"network": int(k), **entry} for k in np.flatnonzero(networks)]
+            self.history.diverged += lost
+            if len(self.history.diverged) < len(networks):
+                warnings.warn(f"{text}; the others go on", RuntimeWarning, stacklevel=7)
+                return
         raise TrainingDiverged(
             text,
             epoch=self.epoch + 1,
@@ -297,14 +310,22 @@ class Training:
         )
 
 
-def listed(numbers: Array) -> str:
-    """Return numbers of networks in words, the first few of them."""
+def listed(networks: Array) -> str:
+    """Return in words which networks a mask holds, the first few of them."""
+    numbers = np.flatnonzero(networks)
     text = ", ".join(map(str, numbers[:5]))
-    return text if len(numbers) <= 5 else f"{text} and {len(numbers) - 5} more"
+    if len(numbers) > 5:
+        text += f" and {len(numbers) - 5} more"
+    return f"network {text}" if len(numbers) == 1 else f"networks {text}"
 
 
-def first_not_finite(cache: Cache, grad: Gradient, *, backward: bool) -> tuple[int, str]:
-    """Return the first layer, in the order of computing, with something not finite, and what."""
+def first_not_finite(
+    cache: Cache, grad: Gradient, networks: Array | None, *, backward: bool
+) -> tuple[int, str]:
+    """Return the first layer, in the order of computing, with something not finite, and what.
+
+    Of a stacked pass, only the networks that the mask names are looked at.
+    """
     L = cache.upward[-1]
     passes = [(l, "z", cache.z_list[l]) for l in cache.upward]
     passes += [(l, "a", cache.a_list[l]) for l in cache.upward]
@@ -313,6 +334,7 @@ def first_not_finite(cache: Cache, grad: Gradient, *, backward: bool) -> tuple[i
         for l in cache.downward:
             passes += [(l, "delta", grad.delta_list[l]), (l, "W", grad.W_list[l])]
     for l, name, array in passes:
-        if not np.isfinite(array).all():
+        here = array[networks] if array.ndim > 2 else array
+        if not np.isfinite(here).all():
             return l, name
     return L, "the loss of a" if not backward else "the step of W"

@@ -85,12 +85,16 @@ class Optimizer:
         TypeError
             If θ is no array of floats.
         ValueError
-            If the state is of vectors of another shape or dtype, or holds NaN or infinity.
+            If the state is of vectors of another shape or dtype, holds NaN or infinity, or is
+            not what the hyperparameters need.
         """
         check_floats(theta)
         if not self.state and self.t == 0:
             self.start(theta, weights)
             return
+        self._check()
+        if set(self.state) != set(self.vectors):
+            raise ValueError("the optimizer's hyperparameters have changed: start it afresh")
         for name, vector in self.state.items():
             if vector.shape != theta.shape or vector.dtype != theta.dtype:
                 raise ValueError(
@@ -160,11 +164,6 @@ class Optimizer:
         one.state = {name: vector[k] for name, vector in self.state.items()}
         one._shape = self._shape[1:]
         return one
-
-    def follow(self, stack: Optimizer, k: int) -> None:
-        """Take the number of steps and the learning rate from the rule that this is a part of."""
-        self.t = stack.t
-        self.rate = stack.rate[k] if stack.rate.ndim else stack.rate
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write what to subtract from θ in step ``t`` into move; count t up before."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from bpnet.parameters import Array, Parameters
+from bpnet.parameters import FIRST, Array, Parameters
 from bpnet.validation import as_float, as_int
 
 if TYPE_CHECKING:
@@ -56,7 +57,18 @@ class Penalty:
                 )
             each = [as_float(v, f"{name}[{k}]", least=0) for k, v in enumerate(value)]
             strength = np.array(each)[:, None]
-        return (strength * weights).astype(net.dtype) if strength.any() else None
+        if strength.max() > np.finfo(net.dtype).max:
+            raise ValueError(f"{name} is too large for {net.dtype}: {strength.max():g}")
+        strengths = np.empty_like(net.theta if strength.ndim else weights, net.dtype)
+        np.multiply(strength, weights, strengths, casting="same_kind")
+        return strengths if strength.any() else None
+
+    def of_network(self, k: int) -> Self:
+        """Return the penalty of network k of a stack."""
+        one = copy.copy(self)
+        one.l1, one.l2 = (v if v is None or v.ndim == 1 else v[k] for v in (self.l1, self.l2))
+        one.term = self.term[0]  # scratch space, the same for all
+        return one
 
     def __bool__(self) -> bool:
         return self.l1 is not None or self.l2 is not None
@@ -122,7 +134,8 @@ class Dropout:
         for l, keep in self.keep.items():
             mask = cache.mask[l]
             if mask is None:
-                mask = np.empty_like(cache.a_list[l])
+                z, n = cache.z_list[FIRST], cache.a_list[l].shape[-1]
+                mask = np.empty_like(z, shape=(*z.shape[:-1], n))  # for each network its own
                 cache.mask[l], cache.fed[l] = mask, np.empty_like(mask)
             self.rng.random(out=mask.ravel(order="K"), dtype=mask.dtype)  # a view
             np.less(mask, keep, out=mask)
@@ -163,8 +176,10 @@ def norms(g: Array) -> Array:
     """Return the Euclidean norms over the last axis, (1,) or (networks, 1), without overflow."""
     squares: Array = np.vecdot(g, g)[..., None]
     lengths: Array = np.sqrt(squares)
-    if not np.isfinite(squares).all():
+    finite = np.isfinite(squares)
+    if not finite.all():
         largest = np.abs(g).max(axis=-1, keepdims=True).astype(np.float64)
         relative = g / np.where(largest > 0, largest, 1)
-        lengths = largest * np.sqrt(np.vecdot(relative, relative)[..., None])
+        scaled = largest * np.sqrt(np.vecdot(relative, relative)[..., None])
+        lengths = np.where(finite, lengths, scaled)  # the others of a stack keep their bits
     return lengths

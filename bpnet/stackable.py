@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -34,7 +34,7 @@ class Stackable:
         """Return a net like this one with another θ, not copied."""
 
     @classmethod
-    def stack(cls, nets: Sequence[Self]) -> Self:
+    def stack(cls, nets: Iterable[Self]) -> Self:
         """Return a stack of copies of networks that are alike but for their weights.
 
         Raises
@@ -42,6 +42,9 @@ class Stackable:
         TypeError, ValueError
             If there are none, or they differ in sizes, activations, loss or dtype.
         """
+        if not isinstance(nets, Iterable):
+            raise TypeError(f"a stack is made of a list of networks, not of {nets!r}")
+        nets = list(nets)
         theta = joined(nets)
         return nets[0]._with(theta)
 
@@ -79,7 +82,7 @@ class Stackable:
 
     def __len__(self) -> int:
         if self.theta.ndim == 1:
-            raise TypeError("this is one network, not a stack: it has no length")
+            raise TypeError("this is one network, not a stack: it has no length and no net[k]")
         return len(self.theta)
 
     def __bool__(self) -> bool:
@@ -111,11 +114,20 @@ def joined(nets: Sequence[Any]) -> Array:
     """
     if not nets:
         raise ValueError("a stack needs a network at least")
+    other = [k for k, net in enumerate(nets) if not isinstance(net, Stackable)]
+    if other:
+        raise TypeError(f"a stack is made of networks, but nets[{other[0]}] is {nets[other[0]]!r}")
     first = nets[0]
     for k, net in enumerate(nets):
         if net.theta.ndim > 1:
             raise ValueError(f"nets[{k}] is a stack itself: pass its networks, [*net]")
-        for what in ("sizes", "dtype", "loss_function"):
+        if net.loss_function != first.loss_function:
+            mine, theirs = net.loss_function.name, first.loss_function.name
+            raise ValueError(
+                f"a stack is of networks alike, but nets[{k}] has the loss {mine!r}, "
+                f"and nets[0] has {theirs!r}"
+            )
+        for what in ("sizes", "dtype"):
             mine, theirs = getattr(net, what), getattr(first, what)
             if mine != theirs:
                 raise ValueError(
@@ -138,6 +150,8 @@ def place(k: int, networks: int) -> int:
         If it is out of range.
     """
     try:
+        if isinstance(k, (bool, np.bool_)):
+            raise TypeError
         index = operator.index(k)
     except TypeError:
         raise TypeError(f"net[k] takes an integer, not {k!r}") from None

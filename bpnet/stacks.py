@@ -25,6 +25,7 @@ Product = Callable[[Array, Array, Array], object]  # product(A, B, out)
 
 FEWEST = 64  # networks, below which einsum's 2 µs a call are not worth it
 LARGEST = 64  # multiplications in one product of one network, beyond which matmul is faster
+HEAVIEST = 4_000_000  # multiplications of one network in a pass, beyond which turns are faster
 MEMORY = 0.9  # the part of the machine's memory that a stack may ask for
 
 
@@ -37,7 +38,10 @@ def product(theta: Array) -> Product:
 
 def by_networks(A: Array, B: Array, out: Array) -> None:
     """Write A B into out, with the inner loop over the networks."""
-    np.einsum("...ij,...jk->...ik", A, B, out=out)
+    if A.shape[-1] == 1:  # a column times a row, as where a batch is one sample: no sum
+        np.multiply(A, B, out)
+    else:
+        np.einsum("...ij,...jk->...ik", A, B, out=out)
 
 
 def networks_fastest(theta: Array) -> bool:
@@ -66,7 +70,18 @@ def best_layout(theta: Array, sizes: tuple[int, ...], m: int) -> Array:
     return np.asfortranarray(theta)
 
 
-def check_memory(what: str, networks: int, dtype: np.dtype[Any], numbers: int) -> None:
+def better_in_turn(theta: Array, m: int) -> bool:
+    """Whether a stack trains faster network by network, on buffers that stay in the cache.
+
+    So does a stack of one, whose calls then cost less, and one of networks so large that the
+    calls do not matter.
+    """
+    return len(theta) == 1 or m * theta.shape[-1] > HEAVIEST
+
+
+def check_memory(
+    what: str, networks: int, dtype: np.dtype[Any], numbers: int, *, gradients: bool = True
+) -> None:
     """Raise MemoryError, with the size in words, for a stack that cannot fit.
 
     Parameters
@@ -76,17 +91,20 @@ def check_memory(what: str, networks: int, dtype: np.dtype[Any], numbers: int) -
     networks : int
     dtype : dtype
     numbers : int
-        How many each network needs, for values and again for their gradient.
+        How many each network needs.
+    gradients : bool
+        Whether their gradients need as many again.
 
     Raises
     ------
     MemoryError
         If that is more than the machine has.
     """
-    need, have = 2 * networks * numbers * dtype.itemsize, memory_of_machine()
+    need, have = (1 + gradients) * networks * numbers * dtype.itemsize, memory_of_machine()
     if need > MEMORY * have:
+        also = " with their gradients" if gradients else ""
         raise MemoryError(
-            f"{what} need {in_words(need)} with their gradients, but this machine has "
+            f"{what} need {in_words(need)}{also}, but this machine has "
             f"{in_words(have)}: take fewer at a time"
         )
 
@@ -103,7 +121,7 @@ def memory_of_machine() -> float:
 
 def in_words(size: float) -> str:
     """Return a number of bytes as "3.2 GB" or the like."""
-    units = ["bytes", "kB", "MB", "GB", "TB"]
+    units = ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"]
     while size >= 1000 and len(units) > 1:
         size /= 1000
         units.pop(0)

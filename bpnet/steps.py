@@ -12,6 +12,7 @@ from numpy import subtract
 from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.parameters import Array
 from bpnet.passes import Cache, Gradient
+from bpnet.stacks import better_in_turn
 
 if TYPE_CHECKING:
     from bpnet.optimizers import Optimizer
@@ -89,7 +90,7 @@ def make_step(
     ----------
     net : MLP
         Trained in place.
-    x : array, shape (m, n_1)
+    x : array, shape (m, n_1), or (networks, m, n_1)
     optimizer : Optimizer
         Started on the net's θ.
     failed : callable
@@ -101,36 +102,13 @@ def make_step(
     going : Going, for a stack
         Updated where networks fail.
     """
-    theta = net.theta
-    # A stack of one takes the passes of one network, which cost less a call.
-    alone = going is not None and len(net) == 1
-    one = net[0] if alone else net
-    cache = Cache.empty(one, x[0] if alone and x.ndim == 3 else x)
-    grad = Gradient.empty(one, cache)
-    g = grad.theta[None] if alone else grad.theta
-    value, z, a = grad.value, cache.z_list[-1], cache.a_list[-1]
-    compute, move = optimizer.compute, np.empty_like(theta)
-    flat = move.ravel(order="K")  # a view, whatever the order in memory
-    squares = sum_of_squares(flat)
-
-    def advance(y: Array, share: Array | None) -> Any:
-        """Write the step into move; return the loss."""
-        if dropout is not None:
-            dropout.draw(cache)
-        forward_pass(one, cache)
-        if share is None:
-            loss = value(z, a, y)
-        else:
-            grad.weigh(share)
-            loss = grad.loss(cache, y)
-        backward_pass(one, cache, y, grad)
-        if penalty is not None:
-            penalty.add(theta, g)
-        if clip is not None:
-            clip.apply(g)  # which leaves a gradient that is not finite as it is
-        optimizer.t += 1
-        compute(theta, g, move)
-        return loss
+    if going is not None and better_in_turn(net.theta, x.shape[-2]):
+        return make_turns(net, x, optimizer, failed, going, penalty, dropout, clip)
+    cache = Cache.empty(net, x)
+    grad = Gradient.empty(net, cache)
+    theta, move = net.theta, np.empty_like(net.theta)
+    advance = make_advance(net, cache, grad, move, optimizer, penalty, dropout, clip)
+    squares = sum_of_squares(move.ravel(order="K"))  # a view, whatever the order in memory
 
     def take(y: Array, share: Array | None) -> Any:
         loss = advance(y, share)
@@ -144,13 +122,10 @@ def make_step(
 
     def take_stack(y: Array, share: Array | None) -> Any:
         assert going is not None
-        if alone:
-            y = y[0] if y.ndim == 3 else y
-            share = share[0] if share is not None and share.ndim == 2 else share
-        loss: Array = np.reshape(advance(y, share), len(theta))
+        loss: Array = advance(y, share)
         if not isfinite(loss.sum() + squares()):
-            lost: Array = ~np.isfinite(loss)
-            broken: Array = ~np.isfinite(move).all(axis=1)
+            lost = np.asarray(~np.isfinite(loss))
+            broken = np.asarray(~np.isfinite(move).all(axis=1))
             for what, networks in (
                 ("loss", lost & going.mask),
                 ("step", broken & ~lost & going.mask),
@@ -163,7 +138,103 @@ def make_step(
         subtract(theta, move, theta)
         return loss
 
-    def read(x: Array) -> None:
-        cache.read(x[0] if alone and x.ndim == 3 else x)
+    return Step(cache.read, take if going is None else take_stack)
 
-    return Step(read, take if going is None else take_stack)
+
+def make_advance(
+    net: MLP,
+    cache: Cache,
+    grad: Gradient,
+    move: Array,
+    optimizer: Optimizer,
+    penalty: Penalty | None,
+    dropout: Dropout | None,
+    clip: Clip | None,
+) -> Callable[..., Any]:
+    """Return what computes the loss of a batch and writes the step, if any, into move."""
+    theta, g, compute = net.theta, grad.theta, optimizer.compute
+    value, z, a = grad.value, cache.z_list[-1], cache.a_list[-1]
+
+    def advance(y: Array, share: Array | None, moving: bool = True) -> Any:
+        if dropout is not None:
+            dropout.draw(cache)
+        forward_pass(net, cache)
+        if share is None:
+            loss = value(z, a, y)
+        else:
+            grad.weigh(share)
+            loss = grad.loss(cache, y)
+        if not moving:
+            return loss
+        backward_pass(net, cache, y, grad)
+        if penalty is not None:
+            penalty.add(theta, g)
+        if clip is not None:
+            clip.apply(g)  # which leaves a gradient that is not finite as it is
+        optimizer.t += 1
+        compute(theta, g, move)
+        return loss
+
+    return advance
+
+
+def make_turns(
+    net: MLP,
+    x: Array,
+    optimizer: Optimizer,
+    failed: Failed,
+    going: Going,
+    penalty: Penalty | None,
+    dropout: Dropout | None,
+    clip: Clip | None,
+) -> Step:
+    """Return a step that takes the networks of a stack one after another, on the same buffers.
+
+    Parameters as in `make_step`.
+    """
+    nets = list(net)
+    cache = Cache.empty(nets[0], x if x.ndim == 2 else x[0])
+    grad = Gradient.empty(nets[0], cache)
+    move = np.empty_like(nets[0].theta)
+    squares = sum_of_squares(move)
+    rules, advances = [], []
+    for k, one in enumerate(nets):
+        rule, own = optimizer.of_network(k), penalty and penalty.of_network(k)
+        rules.append(rule)
+        advances.append(make_advance(one, cache, grad, move, rule, own, dropout, clip))
+    thetas = [one.theta for one in nets]
+    rate, own_x = None, None
+
+    def take(y: Array, share: Array | None) -> Any:
+        nonlocal rate
+        if rate is not optimizer.rate:
+            rate = optimizer.rate
+            for k, rule in enumerate(rules):
+                rule.rate = rate[k] if rate.ndim else rate
+        losses = np.empty(len(nets))
+        for k, theta in enumerate(thetas):
+            rules[k].t = optimizer.t
+            if own_x is not None:
+                cache.read(own_x[k])
+            y_k = y if y.ndim == 2 else y[k]
+            share_k = share if share is None or share.ndim == 1 else share[k]
+            moving = going.all or going.mask[k]
+            loss = losses[k] = advances[k](y_k, share_k, moving)
+            if not moving:
+                continue
+            if isfinite(loss + squares()) or (isfinite(loss) and np.isfinite(move).all()):
+                subtract(theta, move, theta)
+            else:
+                this = np.arange(len(nets)) == k
+                failed(cache, grad, "step" if isfinite(loss) else "loss", this)
+                going.end(this)
+        optimizer.t += 1
+        return losses
+
+    def read(x: Array) -> None:
+        nonlocal own_x
+        own_x = x if x.ndim == 3 else None
+        if own_x is None:
+            cache.read(x)
+
+    return Step(read, take)

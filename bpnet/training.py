@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def fit(
     batch_size: int | str | None = "auto",
     optimizer: Optimizer | LBFGS | None = None,
     rng: Seed = 0,
-    shuffle: bool = True,
+    shuffle: bool | str = True,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | str | None = None,
     validation: tuple[ArrayLike, ...] | float | None = None,
@@ -79,8 +79,8 @@ def fit(
     rng : int or numpy.random.Generator
         Draws the order of samples, dropout masks and validation rows, so that equal seeds give
         equal bits.
-    shuffle : bool
-        Whether each epoch has a new order.
+    shuffle : bool or "each"
+        Whether each epoch has a new order; "each" gives each network of a stack one of its own.
     sample_weight : array_like, shape (m,), optional
         E is Σ w_i E_i / Σ w_i; within a batch weights count relative to their overall mean.
     class_weight : dict of class number to weight, or "balanced", optional
@@ -138,6 +138,8 @@ def fit(
     net._check_theta()
     epochs = as_int(epochs, "epochs", least=1)
     rng = generator(rng)
+    shuffle = as_shuffle(shuffle, y)
+    check_flags(progress=progress, resume=resume, keep_state=keep_state)
     if steps_per_epoch is not None:
         steps_per_epoch = as_int(steps_per_epoch, "steps_per_epoch", least=1)
     source: ArraySource | StreamSource
@@ -148,6 +150,8 @@ def fit(
     else:
         if steps_per_epoch is not None:
             raise ValueError("steps_per_epoch is for an iterable of batches, not for arrays")
+        if callable(x) or isinstance(x, Iterator):
+            raise TypeError("x gives batches, which hold their targets: leave y out")
         source = ArraySource(net, x, y)  # type: ignore[arg-type]  # it checks what x is
         source.weight = combined_weight(source.y, sample_weight, class_weight)
     held, source = validation_source(net, source, validation, rng)
@@ -164,12 +168,13 @@ def fit(
         shuffle=shuffle,
         size=size,
         metrics=as_metrics(metrics),
-        penalty=Penalty(net, l1, l2),
+        penalty=Penalty(work, l1, l2),
         dropout=Dropout(net, dropout, rng),
         clip=Clip(clip_norm, clip_value),
         early_stopping=control.as_early_stopping(early_stopping),
         callbacks=[*control.as_callbacks(callbacks), *([control.Progress()] if progress else [])],
     )
+    training.given = net
     if checkpoint is not None:
         from bpnet.checkpoint import Checkpoint
 
@@ -181,6 +186,26 @@ def fit(
     finally:
         net.theta[...] = work.theta
     return training.history
+
+
+def as_shuffle(shuffle: Any, y: Any) -> bool | str:
+    """Return shuffle, if it is one of the three and suits the data."""
+    if isinstance(shuffle, (bool, np.bool_)):
+        return bool(shuffle)
+    if not isinstance(shuffle, str):
+        raise TypeError(f'shuffle must be True, False or "each", not {shuffle!r}')
+    if shuffle != "each":
+        raise ValueError(f'shuffle must be True, False or "each", not {shuffle!r}')
+    if y is None:
+        raise ValueError('shuffle="each" is for arrays; an iterable gives its batches in its order')
+    return shuffle
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise TypeError for what is neither True nor False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, not {flag!r}")
 
 
 def validation_source(

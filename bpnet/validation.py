@@ -125,7 +125,7 @@ def as_rows(
     if finite:
         array = converted(array, dtype, name)
     else:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             array = array.astype(dtype, copy=False)
     return np.ascontiguousarray(array)  # same bits from every layout
 

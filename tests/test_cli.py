@@ -1,19 +1,20 @@
 """The command: what it prints, what it refuses, and how it ends."""
 
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from test_datasets import write_set
 
 import bpnet
+import bpnet.report
 from bpnet import MLP, cli
-from bpnet.cli import gradient_error, main
+from bpnet.cli import gradient_report, main
 from bpnet.storage import load
 
 PUBLISHED = """\
@@ -130,29 +131,37 @@ def test_of_a_large_net_some_weights_are_compared(capsys):
     assert "2000 of 2563 parameters" in out
 
 
-def test_gradient_error_finds_a_wrong_weight_and_leaves_the_net(monkeypatch):
-    net = MLP.init((2, 3, 2), rng=1)
-    x, y = np.array([0.3, -0.8]), np.array([0.2, 0.9])
-    before = net.theta.copy()
-    error, compared = gradient_error(net, x, y)
-    assert error < 1e-6
-    assert compared == net.theta.size
+@pytest.fixture
+def planted(monkeypatch):
+    """One wrong weight in every gradient."""
     backward = MLP.backward
 
-    def planted(*args, **kwargs):
+    def wrong(*args, **kwargs):
         grad = backward(*args, **kwargs)
         grad.theta[4] *= 1.01
         return grad
 
-    monkeypatch.setattr(MLP, "backward", planted)
-    assert 1e-3 < gradient_error(net, x, y)[0] < 0.011
+    monkeypatch.setattr(MLP, "backward", wrong)
+
+
+def test_the_gradient_report_finds_a_wrong_weight_and_leaves_the_net(planted):
+    net = MLP.init((2, 3, 2), rng=1)
+    before = net.theta.copy()
+    report = gradient_report(net, np.array([0.3, -0.8]), np.array([0.2, 0.9]))
+    assert report.method == "central"
+    assert report.max_error == pytest.approx(0.01 / 1.01, rel=1e-6)
     assert np.array_equal(net.theta, before)
+
+
+def test_the_articles_run_tells_a_wrong_gradient(capsys, planted):
+    assert "largest relative error 9.9e-03 against" in printed(capsys, "--epochs", "1")
 
 
 def test_help_and_version(capsys):
     out = printed(capsys, "--help")
-    for word in ("--published", "--initializer", "mnist", "examples:"):
+    for word in ("--published", "--initializer", "mnist", "check", "examples:"):
         assert word in out
+    assert "--coordinates N" in printed(capsys, "check", "--help")
     assert "DIR holds train-images-idx3-ubyte" in printed(capsys, "mnist", "--help")
     assert printed(capsys, "--version") == f"bpnet {bpnet.__version__}\n"
 
@@ -175,11 +184,91 @@ def test_help_and_version(capsys):
         (["--published", "--sizes", "2,3,2"], "leave out --seed, --initializer and --sizes"),
         (["train"], "invalid choice: 'train'"),
         (["mnist"], "the following arguments are required: DIR"),
+        (["check", "--sizes", "3"], "input and the output layer"),
+        (["check", "--sizes", "3;2"], "'3;2' is no list of layer sizes such as 2,5,2"),
+        (["check", "--activation", "tahn"], "unknown activation 'tahn': the known ones are"),
+        (["check", "--activation", "tanh,relu,tanh"], "activation names 3 layers, but this net"),
+        (["check", "--activation", "tanh,"], "unknown activation ''"),
+        (["check", "--loss", "cross_entropy", "--output", "tanh"], "use output='softmax'"),
+        (["check", "--loss", "mse"], "unknown loss 'mse'"),
+        (["check", "--initializer", "uniform,zeros"], "unknown initializer 'zeros'"),
+        (["check", "--method", "exact"], "unknown method 'exact'"),
+        (["check", "--dtype", "float16"], "dtype must be one of float64, float32"),
+        (["check", "--dtype", "complex128"], "check one net of real weights"),
+        (["check", "--batch-size", "0"], "--batch-size must be an integer >= 1, not 0"),
+        (["check", "--seed", "-1"], "--seed must be an integer >= 0, not -1"),
+        (["check", "--coordinates", "13"], "coordinates must be from 1 to 12"),
+        (["check", "--tolerance", "0"], "tolerance must be > 0"),
+        (["check", "extra"], "unrecognized arguments: extra"),
+        (["--seed", "1", "check"], "options before 'check' are those of the article's run"),
         (["--seed", "1", "mnist", "x"], "options before 'mnist' are those of the article's run"),
     ],
 )
 def test_bad_arguments_are_one_line(capsys, argv, match):
     assert match in refusal(capsys, *argv)
+
+
+def test_check_prints_the_report(capsys):
+    argv = ["check", "--sizes", "3,5,2", "--activation", "tanh", "--loss", "cross_entropy"]
+    out = printed(capsys, *argv)
+    lines = out.splitlines()
+    assert lines[:5] == [
+        "MLP(3-5-2, tanh, softmax; cross_entropy, float64)",
+        "  weights and a batch of 4, seed 0",
+        "",
+        "gradient check passed: 32 coordinates",
+        "  method    complex step",
+    ]
+    assert re.search(r"^  W\[3\] +10 +0 +0 +\d\.\de-\d\d  W\[3\]\[\d, \d\]$", out, re.MULTILINE)
+    assert printed(capsys, *argv) == out
+    assert printed(capsys, *argv, "--seed", "1") != out
+    assert out.isascii()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--sizes", "2-3-4-1", "--activation", "tanh,relu,softplus", "--loss", "poisson"],
+         "MLP(2-3-4-1, tanh, relu, softplus; poisson, float64)"),
+        (["--output", "identity"], "MLP(2-2-2, sigmoid, identity; half_squared_error, float64)"),
+        (["--dtype", "float32"], "half_squared_error, float32)"),
+        (["--dtype", "float32"], "1.2e-05 allowed"),
+        (["--batch-size", "9"], "a batch of 9, seed 0"),
+        (["--method", "central"], "method    central differences"),
+        (["--tolerance", "1e-8"], "at most, 1e-08 allowed"),
+        (["--coordinates", "5"], "5 of 12 coordinates"),
+        (["--initializer", "uniform"], "weights by uniform and a batch of 4"),
+    ],
+)  # fmt: skip
+def test_check_takes_its_options(capsys, options, text):
+    assert text in printed(capsys, "check", *options)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["half_squared_error", "cross_entropy", "binary_cross_entropy", "absolute_error", "poisson"],
+)
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "gelu"])
+def test_check_draws_what_suits_the_loss(capsys, loss, activation):
+    for seed in range(5):
+        options = ["--loss", loss, "--activation", activation, "--sizes", "3,4,5,2"]
+        options += ["--output", "identity"] * (loss == "absolute_error")
+        out = printed(capsys, "check", *options, "--seed", str(seed))
+        assert "passed" in out
+
+
+def test_check_ends_with_1_where_the_gradient_is_wrong(capsys, planted, monkeypatch):
+    assert main(["check"]) == 1
+    out, err = capsys.readouterr()
+    assert "gradient check FAILED: 1 of 12 coordinates wrong" in out
+    assert "cause     one coordinate only: b[2][0]" in out
+    assert err == ""
+    # what a terminal has no letters for does not stop it
+    monkeypatch.setattr(bpnet.report.GradientReport, "__str__", lambda report: "δ of layer 2")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert main(["check"]) == 1
+    sys.stdout.seek(0)
+    assert sys.stdout.read().endswith("\n? of layer 2\n")
 
 
 @pytest.fixture
@@ -350,9 +439,3 @@ def test_importing_bpnet_loads_no_edges():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_the_articles_run_takes_little_time(capsys):
-    began = time.perf_counter()
-    printed(capsys)
-    assert time.perf_counter() - began < 5  # about 0.3 s, on a machine that does nothing else

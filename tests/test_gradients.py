@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import ANY_OUTPUT, HIDDEN, OUTPUTS, PAIRS, Problem, problem, problems, targets
 
-from bpnet import MLP
+from bpnet import MLP, Parameters
 from bpnet.reference import Network
 
 each_pair = pytest.mark.parametrize(("output", "loss"), PAIRS)
@@ -295,3 +295,42 @@ def test_the_shapes_of_a_deep_net_with_unequal_layers():
     assert copy.deepcopy(grad).theta.shape == p.net.theta.shape == (52,)
     assert set(ANY_OUTPUT) > set(HIDDEN)
     assert targets(np.random.default_rng(0), "huber", (6, 2)).shape == (6, 2)
+
+
+@settings(max_examples=40)
+@given(p=problems(max_depth=4), seed=st.integers(0, 99), own_batches=st.booleans())
+def test_a_stack_is_its_networks_one_by_one(p, seed, own_batches):
+    rng, net, K = np.random.default_rng(seed), p.net, 3
+    theta = net.theta + 0.2 * rng.normal(size=(K, net.theta.size))
+    stack = MLP(Parameters(net.sizes, theta), net.activation, net.loss_function)
+    x, y = p.x, p.y
+    if own_batches:
+        x = x + 0.1 * rng.normal(size=(K, *x.shape))
+        y = np.stack([p.y] * K)
+    weight = rng.random(len(p.x)) + 0.1
+    assert stack.L == net.L
+    cache = stack.forward(x)
+    plain, weighted = stack.backward(cache, y), stack.backward(cache, y, sample_weight=weight)
+    E, E_weighted = stack.loss(cache, y), stack.loss(cache, y, sample_weight=weight)
+    out = stack.predict(x)
+    assert E.shape == E_weighted.shape == (K,)
+    assert out.shape == (K, len(p.x), net.sizes[-1])
+    for k in range(K):
+        one = MLP(Parameters(net.sizes, theta[k]), net.activation, net.loss_function)
+        x_k, y_k = (x[k], y[k]) if own_batches else (x, y)
+        own = one.forward(x_k)
+        options = {"rtol": 1e-12, "atol": 1e-14}
+        np.testing.assert_allclose(out[k], own.a[net.L], **options)
+        for grad, expected in [
+            (plain, one.backward(own, y_k)),
+            (weighted, one.backward(own, y_k, sample_weight=weight)),
+        ]:
+            size = 1e-12 * np.abs(expected.theta).max() + 1e-15
+            np.testing.assert_allclose(grad.theta[k], expected.theta, rtol=0, atol=size)
+            for l in expected.delta:
+                np.testing.assert_allclose(grad.delta[l][k], expected.delta[l], rtol=0, atol=size)
+                np.testing.assert_allclose(grad.W[l][k], expected.W[l], rtol=0, atol=size)
+        assert E[k] == pytest.approx(one.loss(own, y_k), rel=1e-12, abs=1e-13)
+        assert E_weighted[k] == pytest.approx(
+            one.loss(own, y_k, sample_weight=weight), rel=1e-12, abs=1e-13
+        )

@@ -75,6 +75,7 @@ BAD_Y = [
     (np.ones(4, bool), ValueError, f"y has shape (4,), but {TARGETS}{LABELS}"),
     (np.ones(4, "uint8"), ValueError, f"y has shape (4,), but {TARGETS}{LABELS}"),
     (3, ValueError, f"y has shape (), but {TARGETS}{LABELS}"),
+    (np.ones((4, 1), int), ValueError, f"y has shape (4, 1), but {TARGETS}"),
     (Y[:3], ValueError, "x has 4 rows, but y has 3: each sample needs both"),
     (Y[0], ValueError, "x has 4 rows, but y has 1: each sample needs both"),
     (Y[:0], ValueError, "y is empty: it has shape (0, 2), but needs a row at least"),
@@ -355,6 +356,11 @@ def test_shares_add_up_to_1_whatever_the_size_of_the_weights():
             shares = as_shares(weights, 4, np.dtype("float32"))
         np.testing.assert_allclose(shares, [1 / 6, 0, 1 / 2, 1 / 3], rtol=1e-3)
         assert shares.dtype == "float32"
+    with np.errstate(all="raise"):
+        assert as_shares([1, 1e-320], 2, np.dtype("float32"))[1] == 0
+    single = np.array([0.1, 0.7, 0.3], "float32")  # shares are taken in double precision
+    double = as_shares(single.astype("float64"), 3, np.dtype("float64"))
+    np.testing.assert_array_equal(as_shares(single, 3, np.dtype("float64")), double)
 
 
 def test_numbers_are_not_copied_without_need():

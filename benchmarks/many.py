@@ -1,0 +1,356 @@
+"""Many networks in one pass: bpnet's stack against loops, one by one, torch.func vmap and JAX vmap.
+
+The same networks of sigmoids, start weights, batch and rate, in float64 on every side: the loop of
+plain Python floats has no other precision. A step is forward, backward and update of plain gradient
+descent, on the same batch each time; bpnet's is the one that `fit` takes, PyTorch's is
+vmap(grad_and_value), eager, in two ways of which the faster counts, and JAX's one jitted call. The
+loop and one by one train a network after the other, so that a step of one stands for all.
+
+Each library runs in a process of its own; the processes take turns in short rounds, one at a time.
+First all must agree on the weights after one step; a library that does not is not timed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import measure
+import vs_peers
+from measure import Spread
+from stacked import Row
+from vs_peers import by_pipe, difference, keep_to
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from stacked import Contender
+    from workloads import Array
+
+PEERS = {"PyTorch": "torch", "JAX": "jax"}  # by name: the module
+AGREE = 1e-12  # largest relative difference of the weights after one step
+MOST_STEPS = 4096  # in one round
+ALONE = 1.0  # a stack is never to be slower than its networks one by one, nor than torch's vmap
+ROWS = (
+    Row((2, 2, 2), 1, 1),
+    Row((2, 2, 2), 10, 1),
+    Row((2, 2, 2), 100, 1),
+    Row((2, 2, 2), 1_000, 1, 60.0),
+    Row((2, 2, 2), 10_000, 1),
+    Row((4, 16, 1), 100, 32),
+    Row((64, 32, 10), 16, 32),
+    Row((784, 100, 10), 8, 128),
+)
+AIM = 120  # times the loop, for 1,000 article nets
+SIDES = {
+    "loop": "#b5541c",
+    "one by one": "#7d9cc0",
+    "PyTorch": "#c23b22",
+    "JAX": "#5b4aa8",
+    "bpnet": "#1f5fa8",
+}
+WAYS = {"vmap": "PyTorch", "vmap of functional_call": "PyTorch", "jit of vmap": "JAX"}
+STARTS = 1000  # of the picture of restarts
+
+
+class Library:
+    """A library within its own process; its methods are what the pipe may ask for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.made: dict[str, Contender] = {}
+
+    def version(self) -> str:
+        """Return the library's version."""
+        version: str = import_module(PEERS.get(self.name, "bpnet")).__version__
+        return version
+
+    def check(self, row: Row) -> dict[str, list[Array]]:
+        """Return by contender the weights after one step."""
+        from stacked import contenders
+
+        self.made.clear()
+        return {name: make().result() for name, make in contenders(self.name, row).items()}
+
+    def load(self, row: Row) -> dict[str, int]:
+        """Make the contenders of a row; return how many networks a step of each trains."""
+        from stacked import contenders
+
+        self.made.clear()  # before the next ones take their memory
+        self.made = {name: make() for name, make in contenders(self.name, row).items()}
+        return {name: contender.networks for name, contender in self.made.items()}
+
+    def steps_for(self, contender: str, seconds: float) -> int:
+        """Return how many steps a round takes."""
+        n = 1
+        while n < MOST_STEPS and self.time(contender, n) < seconds:
+            n *= 2
+        return n
+
+    def time(self, contender: str, n: int) -> float:
+        """Return the seconds that n steps take from the start weights, after some to warm up."""
+        found = self.made[contender]
+        found.reset()
+        if n >= 8:
+            found.run(n // 8)
+        return measure.seconds_of(found.run, n)
+
+
+def serve(pipe: Connection, library: str, threads: int) -> None:
+    """Do what the pipe asks for, until it asks for nothing: the life of a library's process."""
+    keep_to(threads)
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_ENABLE_X64"] = "1"
+    if library == "PyTorch":
+        import torch
+
+        torch.set_num_threads(threads)
+    here = Library(library)
+    while (asked := pipe.recv()) is not None:
+        name, *arguments = asked
+        try:
+            pipe.send((getattr(here, name)(*arguments), None))
+        except Exception:
+            pipe.send((None, traceback.format_exc()))
+
+
+class Worker(vs_peers.Worker):
+    """A library's process, as in `vs_peers`, with the contenders of this benchmark."""
+
+    def __init__(self, library: str, threads: int) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.library = library
+        self.pipe, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=serve, args=(theirs, library, threads), daemon=True)
+        self.process.start()
+        theirs.close()
+
+
+def check(row: Row, workers: Sequence[Worker]) -> dict[str, float]:
+    """Return by contender how far its weights are from the stack's after one step.
+
+    Those that train one network at a time are compared on the first few.
+    """
+    found = {name: w for worker in workers for name, w in worker.ask("check", row).items()}
+    ours = found.pop("bpnet")
+    return {
+        name: difference([array[: len(theirs[0])] for array in ours], theirs)
+        for name, theirs in found.items()
+    }
+
+
+def run_row(
+    row: Row, workers: Sequence[Worker], *, rounds: int, seconds: float, budget: float
+) -> dict[str, Any]:
+    """Check that all agree on a row, then time them in turn."""
+    off = check(row, workers)
+    contenders: dict[str, tuple[Worker, str]] = {}
+    networks: dict[str, int] = {}
+    for worker in workers:
+        for name, count in worker.ask("load", row).items():
+            if off.get(name, 0.0) <= AGREE:
+                contenders[name], networks[name] = (worker, name), count
+    steps = {name: w.ask("steps_for", name, seconds) for name, (w, _) in contenders.items()}
+    taken = measure.turns(contenders, steps, rounds=rounds, budget=budget, clock=by_pipe)
+    times = {name: [t / networks[name] for t in values] for name, values in taken.items()}
+    spreads = {name: Spread.of(values) for name, values in times.items()}
+    best: dict[str, str] = {}  # by side: its fastest way
+    for name in sorted(spreads, key=lambda name: spreads[name].median):
+        best.setdefault(WAYS.get(name, name), name)
+    return {
+        "row": row.name,
+        "sizes": row.sizes,
+        "networks": row.networks,
+        "batch": row.batch,
+        "per_network_and_step": {side: spreads[way] for side, way in best.items()},
+        "ratio": {
+            side: measure.ratio(times[way], times["bpnet"])
+            for side, way in best.items()
+            if side != "bpnet"
+        },
+        "goal": {"loop": row.loop, "one by one": ALONE, "PyTorch": ALONE, "JAX": None},
+        "way": best,
+        "ways": spreads,
+        "difference": off,
+    }
+
+
+def against(result: Mapping[str, Any], side: str) -> str:
+    """Return a side's time as a multiple of the stack's, beside the goal."""
+    if side not in result["ratio"]:
+        return "disagrees"
+    ratio, goal = result["ratio"][side].median, result["goal"][side]
+    text = measure.three_digits(ratio)
+    return text if goal is None else f"{text} {'≥' if ratio >= goal else '<'} {goal:g}"
+
+
+def row_of(result: Mapping[str, Any], sides: Sequence[str]) -> list[str]:
+    """Return a line of the table."""
+    ours = result["per_network_and_step"]["bpnet"].as_time()
+    return [result["row"], ours, *(against(result, side) for side in sides)]
+
+
+def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what the table cannot say."""
+    lines, worst = [], 0.0
+    for result in results:
+        for name, off in result["difference"].items():
+            if off > AGREE:
+                lines.append(f"{result['row']}: {name} differs by {off:.1e} after one step.")
+            else:
+                worst = max(worst, off)
+    lines.append(
+        f"The weights of all agree after one step: relative difference {worst:.0e} or less."
+    )
+    ways = [result["way"]["PyTorch"] for result in results if "PyTorch" in result["way"]]
+    if ways:
+        counts = ", ".join(f"{way} ({ways.count(way)} rows)" for way in sorted(set(ways)))
+        lines.append(f"PyTorch's faster way: {counts}.")
+    goal = f"The aim for 1,000 of 2-2-2 is {AIM} times the loop."
+    return [*lines, goal] if any(result["goal"]["loop"] for result in results) else lines
+
+
+def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw a network's time over the number of networks, and how much longer others take."""
+    from matplotlib.figure import Figure
+
+    article = [result for result in results if tuple(result["sizes"]) == (2, 2, 2)]
+    other = [result for result in results if result not in article]
+    figure = Figure(figsize=(9.4, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    for side, colour in SIDES.items():
+        points = [
+            (result["networks"], result["per_network_and_step"][side])
+            for result in article
+            if side in result["per_network_and_step"]
+        ]
+        if points:
+            networks, spreads = zip(*points, strict=True)
+            median = [spread.median * 1e9 for spread in spreads]
+            left.plot(networks, median, "o-", color=colour, label=side, ms=5, lw=1.6)
+            ends = [(spread.lower * 1e9, spread.upper * 1e9) for spread in spreads]
+            left.fill_between(networks, *zip(*ends, strict=True), color=colour, alpha=0.15)
+    left.set(xscale="log", yscale="log", xlabel="networks in one pass, 2-2-2, one sample")
+    left.set_ylabel("ns a network and step")
+    left.legend(frameon=False)
+    for side, colour in SIDES.items():
+        found = [(i, r["ratio"][side].median) for i, r in enumerate(other) if side in r["ratio"]]
+        if found:
+            rows, ratios = zip(*found, strict=True)
+            right.plot(ratios, rows, "o", color=colour, ms=7)
+    right.axvline(1, color="0.35", lw=1.2)
+    right.set_yticks(range(len(other)), [result["row"].replace(", ", "\n") for result in other])
+    right.set_ylim(len(other) - 0.5, -0.5)
+    right.set_xscale("log")
+    right.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}×")
+    right.set_xlabel("how many times faster the stack is")
+    for ax in (left, right):
+        ax.grid(color="0.92")
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def draw_restarts(starts: int, path: Path) -> None:
+    """Draw where the article's printed losses fall among those of many starts."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from bpnet import MLP
+    from bpnet.cli import X, Y
+    from bpnet.restarts import PRINTED, losses_by_mark
+
+    net = MLP.init((2, 2, 2), initializer="uniform", rng=0, networks=starts)
+    found = losses_by_mark(net, np.array(X), np.array(Y), list(PRINTED), 0.5)
+    figure = Figure(figsize=(9.4, 2.6), layout="constrained")
+    for ax, (mark, (losses, _)) in zip(figure.subplots(1, 3), found.items(), strict=True):
+        printed = PRINTED[mark]
+        low, high = np.log10([min(losses.min(), printed), max(losses.max(), printed)])
+        ax.hist(losses, np.logspace(low, high, 41), color=SIDES["one by one"])
+        ax.axvline(printed, color=SIDES["loop"], lw=1.6)
+        below = f"{np.mean(losses < printed):.0%} end lower"
+        ax.set_title(f"{mark:,} epochs: the article's {printed:.6f},\n{below}", size=9)
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter(lambda loss, _: "")
+        ax.set(xlabel="loss", yticks=[])
+        ax.spines[["top", "right", "left"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def options() -> Any:
+    """Return what the command line asks for."""
+    numbered = "\n".join(f"{k:>4}  {row.name}" for k, row in enumerate(ROWS, 1))
+    parser = measure.arguments(__doc__ or "", threads=measure.usable_cores())
+    parser.epilog = f"rows:\n{numbered}"
+    known = range(1, len(ROWS) + 1)
+    parser.add_argument(
+        "--rows", type=int, nargs="+", choices=known, default=known, metavar="N", help="these rows"
+    )
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, default=list(PEERS), help="only against these"
+    )
+    parser.add_argument("--rounds", type=measure.at_least_one, help="turns of each (default 31)")
+    parser.add_argument(
+        "--restarts-picture",
+        type=measure.new_picture,
+        metavar="FILE",
+        help=f"only draw the article's losses among those of {STARTS:,} starts",
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print, and write what was asked for; return 1 if a library disagrees."""
+    asked = options()
+    measure.set_threads(asked.threads)
+    if asked.restarts_picture:
+        draw_restarts(100 if asked.quick else STARTS, asked.restarts_picture)
+        return 0
+    how: dict[str, Any] = {"rounds": 31, "seconds": 0.02, "budget": 60.0}
+    if asked.quick:
+        how = {"rounds": 3, "seconds": 0.001, "budget": 1.0}
+    how["rounds"] = max(asked.rounds or how["rounds"], 2)
+    machine = measure.machine() | {"blas_threads": str(asked.threads)}
+    print(measure.machine_line(machine))
+    libraries = [name for name in PEERS if name in asked.peers and find_spec(PEERS[name])]
+    workers = [Worker(library, asked.threads) for library in ("bpnet", *libraries)]
+    versions = {worker.library: worker.ask("version") for worker in workers}
+    print(", ".join(f"{name} {version}" for name, version in versions.items()))
+    if left_out := [name for name in asked.peers if name not in libraries]:
+        print(
+            f"Left out: {', '.join(left_out)}. pip install 'bpnet-numpy[bench]' brings all peers."
+        )
+    results = []
+    for number in asked.rows:
+        row = ROWS[number - 1]
+        print(f"{number} of {len(ROWS)}: {row.name}", file=sys.stderr, flush=True)
+        results.append(run_row(row, workers, **how))
+    for worker in workers:
+        worker.close()
+
+    sides = ["loop", "one by one", *libraries]
+    head = ["networks", "bpnet's stack", *sides]
+    print("\nTime of a network's step: the stack's, median [quartiles], float64; and how many")
+    print("times as long the others take, whether that reaches the goal\n")
+    print(measure.table(head, [row_of(result, sides) for result in results]))
+    print("", *remarks(results), sep="\n")
+    if asked.quick:
+        print("Quick: three short rounds each. Not for quoting.")
+    if asked.json:
+        found = {"benchmark": "many", "quick": asked.quick, "dtype": "float64"}
+        found |= {"threads": asked.threads, "machine": machine, "versions": versions, "aim": AIM}
+        measure.write_json(asked.json, found | {"results": results})
+    if asked.picture:
+        draw(results, asked.picture)
+    return int(any(off > AGREE for result in results for off in result["difference"].values()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

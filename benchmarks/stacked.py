@@ -1,0 +1,344 @@
+"""Many networks trained at once, by each library: what `many.py` times, a process a library.
+
+Every network is of sigmoids with half the squared error, in float64, and a step is plain gradient
+descent on the same batch for all. W[l] is (networks, n_l, n_{l-1}). As in `peers.py`, a contender
+has `reset`, `run(n)` and `result`; a library is imported when its contenders are made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+RATE = 0.5
+FEW = 10  # networks that are compared, where each is trained by itself
+
+
+class Row(NamedTuple):
+    """Networks, their sizes, the batch, and how much faster than the loop they are to be."""
+
+    sizes: tuple[int, ...]
+    networks: int
+    batch: int
+    loop: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The row in words."""
+        net = "-".join(map(str, self.sizes))
+        return f"{self.networks:,} of {net}, batch {self.batch}"
+
+
+class Problem(NamedTuple):
+    """A batch, and the start weights of every network."""
+
+    x: Array
+    y: Array
+    W: list[Array]
+    b: list[Array]
+
+
+def problem(row: Row) -> Problem:
+    """Return what every library starts from, the same at each call."""
+    import numpy as np
+
+    rng, m = np.random.default_rng(0), row.batch
+    W, b = [], []
+    for n_before, n in pairwise(row.sizes):
+        r = math.sqrt(6 / (n_before + n))
+        W.append(rng.uniform(-r, r, (row.networks, n, n_before)))
+        b.append(rng.uniform(-0.1, 0.1, (row.networks, n)))
+    x, y = rng.random((m, row.sizes[0])), rng.uniform(0.1, 0.9, (m, row.sizes[-1]))
+    return Problem(x, y, W, b)
+
+
+class Contender:
+    """One way to train the networks.
+
+    Attributes
+    ----------
+    networks : int
+        How many of them a step trains: all, or the one of a way that knows no other.
+    """
+
+    def __init__(self, row: Row, data: Problem) -> None:
+        self.row, self.data, self.networks = row, data, row.networks
+        self.prepare()
+        self.reset()
+
+    def prepare(self) -> None:
+        """Do what is done once."""
+
+    def reset(self) -> None:
+        """Go back to the start weights."""
+        raise NotImplementedError
+
+    def run(self, n: int) -> None:
+        """Take n steps, and return when they are done."""
+        raise NotImplementedError
+
+    def weights(self) -> list[Array]:
+        """Return W², b², W³, ... of the networks, as they are."""
+        raise NotImplementedError
+
+    def result(self) -> list[Array]:
+        """Return the weights after the first step, of all networks or of the first few."""
+        self.reset()
+        self.run(1)
+        return self.weights()
+
+
+class Stack(Contender):
+    """bpnet's stack: the step that `fit` takes, in the memory layout that it takes."""
+
+    def reset(self) -> None:
+        """Make the stack and its step."""
+        from bpnet import MLP
+        from bpnet.stacks import best_layout
+        from bpnet.steps import Going
+
+        net = MLP.from_weights(self.data.W, self.data.b)
+        self.net = net._with(best_layout(net.theta, net.sizes, self.row.batch))
+        self.take = step_of(self.net, self.data, Going(len(self.net)))
+
+    def run(self, n: int) -> None:
+        """Take steps as `fit` takes them."""
+        import numpy as np
+
+        take, y = self.take, self.data.y
+        with np.errstate(all="ignore"):  # as `fit` does
+            for _ in repeat(None, n):
+                take(y, None)
+
+    def weights(self) -> list[Array]:
+        """Return W², b², W³, ..."""
+        return [array for l in self.net.W for array in (self.net.W[l], self.net.b[l])]
+
+
+def step_of(net: Any, data: Problem, going: Any) -> Callable[[Array, None], Any]:
+    """Return what `fit` calls for each batch."""
+    from bpnet import SGD
+    from bpnet.steps import make_step
+
+    def failed(cache: Any, grad: Any, what: str, networks: Any) -> NoReturn:
+        raise FloatingPointError(f"the {what} is not finite")
+
+    optimizer = SGD(RATE)
+    optimizer.start(net.theta)
+    step = make_step(net, data.x, optimizer, failed, going=going)
+    step.read(data.x)
+    return step.take
+
+
+class OneByOne(Stack):
+    """bpnet's networks one after the other: a step of the first is as long as of any."""
+
+    def prepare(self) -> None:
+        """Let it be one."""
+        self.networks, self.which = 1, 0
+
+    def reset(self) -> None:
+        """Make the network and its step."""
+        from bpnet import MLP
+
+        W, b = ([array[self.which] for array in part] for part in (self.data.W, self.data.b))
+        self.net = MLP.from_weights(W, b)
+        self.take = step_of(self.net, self.data, None)
+
+    def result(self) -> list[Array]:
+        """Return the weights of the first few networks, each after its first step."""
+        import numpy as np
+
+        found = []
+        for k in range(min(FEW, self.row.networks)):
+            self.which = k
+            found.append(super().result())
+        self.which = 0
+        return [np.stack(arrays) for arrays in zip(*found, strict=True)]
+
+
+class Loop(OneByOne):
+    """The loop twin, in plain Python floats."""
+
+    def reset(self) -> None:
+        """Make the loop's network."""
+        from bpnet.reference import Network
+
+        W, b = ([array[self.which].tolist() for array in part] for part in self.data[2:])
+        self.loop = Network(W, b)
+
+    def run(self, n: int) -> None:
+        """Take steps on the one sample, or on the batch."""
+        xs, ys, step, batch = self.data.x.tolist(), self.data.y.tolist(), self.loop.step, None
+        if len(xs) == 1:
+            x, y = xs[0], ys[0]
+            for _ in repeat(None, n):
+                step(x, y, RATE)
+            return
+        batch = self.loop.step_batch
+        for _ in repeat(None, n):
+            batch(xs, ys, RATE)
+
+    def weights(self) -> list[Array]:
+        """Return W², b², W³, ..."""
+        import numpy as np
+
+        found = []
+        for layer in self.loop.layers:
+            found.append(np.array([neuron.w for neuron in layer.neurons]))
+            found.append(np.array([neuron.b for neuron in layer.neurons]))
+        return found
+
+
+class Vmap(Contender):
+    """PyTorch: vmap over the gradient of one network's loss, which is written out."""
+
+    def prepare(self) -> None:
+        """Make the tensors of the batch, and the mapped gradient."""
+        import torch
+        from torch.func import grad_and_value, vmap
+
+        self.x, self.y = torch.from_numpy(self.data.x), torch.from_numpy(self.data.y)
+        self.half_share = 0.5 / self.row.batch
+        self.gradient = vmap(grad_and_value(self.loss_of), in_dims=(0, None, None))
+
+    def loss_of(self, theta: Any, x: Any, y: Any) -> Any:
+        """Return E of one network."""
+        a = self.output_of(theta, x)
+        return ((a - y) ** 2).sum() * self.half_share
+
+    def output_of(self, theta: Any, x: Any) -> Any:
+        """Return a^L of one network."""
+        import torch
+
+        for W_l, b_l in zip(theta[::2], theta[1::2], strict=True):
+            x = torch.sigmoid(x @ W_l.T + b_l)
+        return x
+
+    def arrays(self) -> list[Array]:
+        """Return the start weights, W², b², W³, ..."""
+        pairs = zip(self.data.W, self.data.b, strict=True)
+        return [array for pair in pairs for array in pair]
+
+    def reset(self) -> None:
+        """Set the start weights."""
+        import torch
+
+        self.theta: Any = tuple(torch.from_numpy(array.copy()) for array in self.arrays())
+
+    def run(self, n: int) -> None:
+        """Take the gradient of all, and subtract it."""
+        import torch
+
+        theta = self.theta
+        every = list(theta.values()) if isinstance(theta, dict) else list(theta)
+        with torch.no_grad():
+            for _ in repeat(None, n):
+                g, _ = self.gradient(theta, self.x, self.y)
+                parts = g.values() if isinstance(g, dict) else g
+                for w, g_w in zip(every, parts, strict=True):
+                    w.sub_(g_w, alpha=RATE)
+
+    def weights(self) -> list[Array]:
+        """Return W², b², W³, ..."""
+        return [array.numpy() for array in self.theta]
+
+
+class VmapOfModule(Vmap):
+    """PyTorch: the same with a Sequential, by functional_call on stacked weights."""
+
+    def prepare(self) -> None:
+        """Make the model, whose own weights are not used."""
+        import torch
+        from torch import nn
+
+        layers: list[Any] = []
+        for n_before, n in pairwise(self.row.sizes):
+            layers += [nn.Linear(n_before, n, dtype=torch.float64), nn.Sigmoid()]
+        self.model = nn.Sequential(*layers)
+        self.names = [name for name, _ in self.model.named_parameters()]
+        super().prepare()
+
+    def output_of(self, theta: Any, x: Any) -> Any:
+        """Return a^L of one network."""
+        from torch.func import functional_call
+
+        return functional_call(self.model, theta, (x,))
+
+    def reset(self) -> None:
+        """Set the start weights."""
+        super().reset()
+        self.theta = dict(zip(self.names, self.theta, strict=True))
+
+    def weights(self) -> list[Array]:
+        """Return W², b², W³, ..."""
+        return [array.numpy() for array in self.theta.values()]
+
+
+class JitVmap(Contender):
+    """JAX: one jitted call a step, of vmap over one network's step."""
+
+    def prepare(self) -> None:
+        """Make the batch's arrays, and the jitted step, which may overwrite the weights."""
+        import jax
+        from jax import numpy as jnp
+
+        self.x, self.y = jnp.asarray(self.data.x), jnp.asarray(self.data.y)
+        every = jax.vmap(jax_step, in_axes=(0, None, None))
+        self.step = jax.jit(every, donate_argnums=0)
+
+    def reset(self) -> None:
+        """Set the start weights; each matrix as its transpose, which JAX's users write."""
+        from jax import numpy as jnp
+
+        pairs = zip(self.data.W, self.data.b, strict=True)
+        self.theta = [jnp.array(a) for W_l, b_l in pairs for a in (W_l.swapaxes(1, 2), b_l)]
+
+    def run(self, n: int) -> None:
+        """Take steps, and wait for the last."""
+        import jax
+
+        theta, x, y, step = self.theta, self.x, self.y, self.step
+        for _ in repeat(None, n):
+            theta, _ = step(theta, x, y)
+        self.theta = jax.block_until_ready(theta)
+
+    def weights(self) -> list[Array]:
+        """Return W², b², W³, ..."""
+        import numpy as np
+
+        found = [np.asarray(array) for array in self.theta]
+        return [array.swapaxes(1, 2) if array.ndim == 3 else array for array in found]
+
+
+def jax_step(theta: list[Any], x: Any, y: Any) -> tuple[list[Any], Any]:
+    """Return one network's weights after a step, and its loss before."""
+    import jax
+
+    def loss_of(theta: list[Any]) -> Any:
+        a = x
+        for W_l, b_l in zip(theta[::2], theta[1::2], strict=True):
+            a = jax.nn.sigmoid(a @ W_l + b_l)
+        return ((a - y) ** 2).sum() / (2 * len(x))
+
+    loss, g = jax.value_and_grad(loss_of)(theta)
+    return [w - RATE * g_w for w, g_w in zip(theta, g, strict=True)], loss
+
+
+def contenders(library: str, row: Row) -> dict[str, Callable[[], Contender]]:
+    """Return by name what makes each way of a library."""
+    ways: dict[str, dict[str, type[Contender]]] = {
+        "bpnet": {"bpnet": Stack, "one by one": OneByOne, "loop": Loop},
+        "PyTorch": {"vmap": Vmap, "vmap of functional_call": VmapOfModule},
+        "JAX": {"jit of vmap": JitVmap},
+    }
+    data = problem(row)
+    return {name: partial(way, row, data) for name, way in ways[library].items()}

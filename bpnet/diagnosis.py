@@ -1,0 +1,409 @@
+"""What the pattern of a wrong gradient points to.
+
+A pattern is named only where it explains every wrong coordinate, and leaves every right one right;
+where two explain them alike, both are named; where none does, nothing is said. To explain a
+coordinate is to account for 99.9 % of the difference between analytic and numeric there.
+
+The order is from the plain to the particular: an input that was changed, numbers that are not
+finite, one coordinate only, zeros, a constant factor, and for a network the usual mistakes in the
+formulas (`variants.py`); then blocks that are transposed or exchanged; and if there is nothing
+else to say, where the wrong coordinates are, if that is in some of the layers only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bpnet.parameters import Array
+from bpnet.probes import NetProbe
+from bpnet.report import SHOWN, GradientReport
+from bpnet.rules import wrong_rule
+from bpnet.structure import Block, Layout
+from bpnet.variants import Formulas, Variants, updated, variants
+
+UNEXPLAINED = 1e-3  # of a difference, at most
+SAME = 1e-4  # relative, between a factor and the number it is named for
+Named = list[tuple[float, str]]  # a factor, and what it comes from
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The claimed and the measured gradient over all P coordinates.
+
+    Attributes
+    ----------
+    layout : Layout
+    analytic, numeric : array, shape (P,)
+        The numeric one is NaN where nothing was measured, or on a kink.
+    wrong : array of bool, shape (P,)
+    slack : array, shape (P,)
+        By how much two gradients may differ and count as the same.
+    floor : array, shape (P,)
+        The part of it that is rounding.
+    """
+
+    layout: Layout
+    analytic: Array
+    numeric: Array
+    wrong: Array
+    slack: Array
+    floor: Array
+
+    @classmethod
+    def of(cls, report: GradientReport, analytic: Array) -> Evidence:
+        """Return the evidence in a report."""
+        told = ~report.kink
+        k = report.k[told]
+        numeric = np.full(analytic.size, np.nan)
+        wrong = np.zeros(analytic.size, bool)
+        slack, floor = np.zeros(analytic.size), np.zeros(analytic.size)
+        numeric[k] = report.numeric[told]
+        wrong[k] = report.wrong[told]
+        floor[k] = report.rounding[told]
+        slack[k] = 2 * np.maximum(report.tolerance * report.largest, report.rounding)[told]
+        return cls(report.layout, analytic, numeric, wrong, slack, floor)
+
+    @property
+    def told(self) -> Array:
+        """Which coordinates were compared."""
+        return np.isfinite(self.numeric)
+
+    def explained(self, candidate: Array, where: Array | None = None) -> bool:
+        """Whether a wrong gradient is the claimed one, at all compared coordinates or at some."""
+        here = self.told if where is None else where
+        difference, left = np.abs(self.analytic - self.numeric), np.abs(self.analytic - candidate)
+        allowed = UNEXPLAINED * difference * self.wrong + self.slack
+        # Where the slack is all there is to explain, nothing is explained by being within it.
+        most = self.wrong & here
+        enough = np.linalg.norm(left[most]) <= 0.1 * np.linalg.norm(difference[most])
+        return bool(enough and np.all(left[here] <= allowed[here]))
+
+    def wrong_blocks(self) -> list[Block]:
+        """Return the blocks that hold wrong coordinates."""
+        return [block for block in self.layout.blocks if self.wrong[block.slice].any()]
+
+    @cached_property
+    def matter(self) -> Array:
+        """Which compared coordinates differ from 0 by more than rounding."""
+        is_large: Array = self.told & (np.abs(self.numeric) > 10 * self.floor)
+        return is_large
+
+    def in_layer(self, l: int) -> Array:
+        """Which coordinates belong to layer l."""
+        inside = np.zeros(self.wrong.size, bool)
+        for block in self.layout.blocks:
+            inside[block.slice] = block.layer == l
+        return inside
+
+
+def of_net(report: GradientReport, probe: NetProbe, analytic: Array, *, own: bool) -> str | None:
+    """Return the likely cause of what a report of a network's gradient says.
+
+    Parameters
+    ----------
+    report : GradientReport
+    probe : NetProbe
+        The pass.
+    analytic : array, shape (P,)
+        The claimed gradient, with the coordinates that were not checked.
+    own : bool
+        Whether it is the net's own, computed by the rules of its activations and its loss.
+    """
+    if report.ok:
+        return None
+    evidence, named = Evidence.of(report, analytic), factors_of_net(probe)
+    patterns = [
+        lambda: plain(report, analytic),
+        lambda: stated(evidence, probe, named) if own else None,
+        lambda: single(evidence),
+        lambda: zeros(evidence),
+        lambda: constant(evidence, named),
+        lambda: mistakes(evidence, probe, named),
+        lambda: constant(evidence, None),
+        lambda: moved_blocks(evidence),
+        lambda: factor_by_layer(evidence, len(probe.y)),
+        lambda: where_in_net(evidence),
+    ]
+    return first_of(patterns)
+
+
+def of_function(report: GradientReport, analytic: Array) -> str | None:
+    """Return the likely cause of what a report of a function's gradient says."""
+    if report.ok:
+        return None
+    evidence = Evidence.of(report, analytic)
+    named = [(-1.0, "the sign"), (2.0, "a half is forgotten"), (0.5, "a half too many")]
+    patterns = [
+        lambda: plain(report, analytic),
+        lambda: single(evidence),
+        lambda: zeros(evidence),
+        lambda: constant(evidence, named, whole=True),
+        lambda: constant(evidence, None),
+        lambda: moved_blocks(evidence),
+        lambda: one_block(evidence),
+    ]
+    return first_of(patterns)
+
+
+def first_of(patterns: Iterable[Callable[[], str | None]]) -> str | None:
+    """Return what the first pattern says that has something to say."""
+    with np.errstate(all="ignore"):
+        return next((text for pattern in patterns if (text := pattern())), None)
+
+
+def plain(report: GradientReport, analytic: Array) -> str | None:
+    """Name what needs no comparison: an input that was changed, a number that is not finite."""
+    if report.changed:
+        return f"an input is changed: {', '.join(report.changed)}"
+    infinite = np.flatnonzero(~np.isfinite(analytic))
+    if infinite.size:
+        k = int(infinite[0])
+        return f"the gradient is not finite: {report.layout.name(k)} is {analytic[k]}"
+    return None
+
+
+def single(evidence: Evidence) -> str | None:
+    """Name the only wrong coordinate."""
+    wrong = np.flatnonzero(evidence.wrong)
+    if len(wrong) == 1 and evidence.matter.sum() > 1:
+        return f"one coordinate only: {evidence.layout.name(int(wrong[0]))}"
+    return None
+
+
+def zeros(evidence: Evidence) -> str | None:
+    """Name what is 0 and should not be."""
+    if np.any(evidence.analytic[evidence.wrong]):
+        return None
+    if not np.any(evidence.analytic):
+        return "the gradient is 0 everywhere"
+    blocks = evidence.wrong_blocks()
+    if any(np.any(evidence.analytic[block.slice]) for block in blocks):
+        return None
+    biases = [block for block in evidence.layout.blocks if block.is_bias]
+    if blocks and set(blocks) == {b for b in biases if evidence.matter[b.slice].any()}:
+        return "the biases are left out: every ∂E/∂b is 0"
+    return f"left out: the gradient of {names(blocks)} is 0"
+
+
+def stated(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
+    """Name the activation or the loss whose derivative is none."""
+    text = wrong_rule(probe)
+    factor = constant(evidence, named) if text else None
+    return f"{text}; the gradient is {factor}" if factor else text
+
+
+def constant(evidence: Evidence, named: Named | None, *, whole: bool = False) -> str | None:
+    """Name the factor that all wrong coordinates have in common.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    named : list of (float, str), or None
+        The factors to name; None is for any factor, as it is.
+    whole : bool
+        Whether whole numbers and their reciprocals count as named too.
+    """
+    factor = factor_of(evidence, evidence.wrong)
+    if factor is None:
+        return None
+    text = f"{scope(evidence)} {factor:.6g} times the derivative"
+    if named is None:
+        return text
+    meanings = meaning(factor, named)
+    size = max(abs(factor), 1 / abs(factor))
+    n = round(size)
+    if whole and n > 1 and abs(size - n) <= SAME * n:
+        wrong, meant = ("sum", "mean") if abs(factor) > 1 else ("mean", "sum")
+        meanings.append(f"a {wrong} over {n} where their {meant} is meant")
+    return f"{text}: {' or '.join(meanings)}" if meanings else None
+
+
+def factor_of(evidence: Evidence, where: Array) -> float | None:
+    """Return analytic / numeric if it is the same everywhere there, in two places at least."""
+    analytic, numeric = evidence.analytic[where], evidence.numeric[where]
+    if (where & evidence.matter).sum() < 2:
+        return None
+    factor = fitted(analytic, numeric)
+    fits = evidence.explained(factor * evidence.numeric, where)
+    return factor if fits and abs(factor) > SAME else None
+
+
+def fitted(left: Array, right: Array) -> float:
+    """Return the factor by which the right comes closest to the left; NaN if there is none."""
+    return float(np.divide(left @ right, right @ right))
+
+
+def meaning(factor: float, named: Named) -> list[str]:
+    """Return what a factor may come from, with the sign besides where that is wrong too."""
+    found = [text for number, text in named if abs(factor - number) <= SAME * abs(number)]
+    found += [
+        f"the sign, and {text}"
+        for number, text in named
+        if number > 0 and abs(factor + number) <= SAME * number
+    ]
+    return found
+
+
+def factors_of_net(probe: NetProbe) -> Named:
+    """Return the factors that a batch and a number of outputs suggest."""
+    m, n = len(probe.y), probe.net.sizes[-1]
+    named: Named = [(-1.0, "the sign")]
+    if m > 1:
+        named += [(m, f"a sum over the m = {m} samples where their mean is meant")]
+        named += [(1 / m, f"1/m too often, with m = {m} samples")]
+    if n > 1:
+        named += [(n, f"a sum over the n_L = {n} outputs where their mean is meant")]
+        named += [(1 / n, f"a mean over the n_L = {n} outputs where their sum is meant")]
+    if m > 1 and n > 1:
+        named += [(m * n, f"m n_L = {m} · {n}: a sum where a mean over both is meant")]
+        named += [(1 / (m * n), f"1/(m n_L) = 1/({m} · {n}) too often")]
+    if probe.sample_weight is not None:
+        total = float(np.sum(probe.sample_weight))
+        named += [(total, "the sum of the sample weights, by which was not divided")]
+    return [*named, (2.0, "a half is forgotten"), (0.5, "a half too many")]
+
+
+def mistakes(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
+    """Name the usual mistakes in the formulas that explain the gradient, alone or with a factor."""
+    right, told = Formulas(probe).gradient(), evidence.told
+    off = np.abs(right - evidence.numeric)[told]
+    if np.any(off > evidence.slack[told]) or evidence.explained(right):
+        return None  # the measurement does not confirm the formulas: nothing can be said by them
+    kinds = variants(probe)
+    # One factor in all of layer L-1 says nothing about a learning rate: any would fit it.
+    if factor_of(evidence, evidence.wrong & evidence.in_layer(probe.net.L - 1)) is None:
+        kinds.append(updated(probe, evidence.analytic, told))
+    found = [first for kind in kinds if (first := explaining(evidence, kind, named))]
+    alone = [text for text, factor in found if not factor]
+    return "; or ".join(dict.fromkeys(alone or [f"{text}, and {more}" for text, more in found]))
+
+
+def explaining(evidence: Evidence, kind: Variants, named: Named) -> tuple[str, str] | None:
+    """Return the first of a kind that explains the gradient, and what its factor comes from."""
+    with_factor = None
+    for text, candidate in kind:
+        if evidence.explained(candidate):
+            return text, ""
+        factor = fitted(evidence.analytic[evidence.told], candidate[evidence.told])
+        meanings = meaning(factor, named)
+        if meanings and with_factor is None and evidence.explained(factor * candidate):
+            with_factor = text, f"{factor:.6g} times: {' or '.join(meanings)}"
+    return with_factor
+
+
+def moved_blocks(evidence: Evidence) -> str | None:
+    """Name the blocks that are transposed, or hold what belongs into another one."""
+    blocks = evidence.wrong_blocks()
+    found = [transposed(evidence, block) or exchanged(evidence, block) for block in blocks]
+    return "; ".join(text for text in found if text) if all(found) else None
+
+
+def transposed(evidence: Evidence, block: Block) -> str | None:
+    """Say that a block is its own transpose, or has its transpose's order of numbers."""
+    if len(block.shape) != 2 or min(block.shape) == 1:
+        return None
+    candidate = evidence.numeric.copy()
+    candidate[block.slice] = candidate[block.slice].reshape(block.shape).T.ravel()
+    return f"{block.label} is transposed" if fits(evidence, candidate, block) else None
+
+
+def exchanged(evidence: Evidence, block: Block) -> str | None:
+    """Say which other block's derivative a block holds."""
+    for other in evidence.layout.blocks:
+        if other is not block and other.size == block.size:
+            candidate = evidence.numeric.copy()
+            candidate[block.slice] = evidence.numeric[other.slice]
+            if fits(evidence, candidate, block):
+                return f"{block.label} holds the gradient of {other.label}"
+    return None
+
+
+def fits(evidence: Evidence, candidate: Array, block: Block) -> bool:
+    """Whether a candidate explains a block of which every number is known, two being wrong."""
+    where = np.zeros(evidence.wrong.size, bool)
+    where[block.slice] = True
+    known = np.isfinite(candidate[where]).all() and evidence.told[where].all()
+    return bool(known) and evidence.wrong[where].sum() > 1 and evidence.explained(candidate, where)
+
+
+def factor_by_layer(evidence: Evidence, m: int) -> str | None:
+    """Name the factors, if every layer has one of its own."""
+    layers = sorted({block.layer for block in evidence.wrong_blocks() if block.layer}, reverse=True)
+    if len(layers) < 2:
+        return None
+    factors = [factor_of(evidence, evidence.wrong & evidence.in_layer(l)) for l in layers]
+    if None in factors:
+        return None
+    listed = ", ".join(f"{r:.6g} in layer {l}" for r, l in zip(factors, layers, strict=True))
+    ratios = [below / above for above, below in itertools.pairwise(r for r in factors if r)]
+    again = m > 1 and all(abs(ratio * m - 1) <= SAME for ratio in ratios)
+    more = ": 1/m is taken again in every layer" if again else ""
+    return f"each layer has a factor of its own, {listed}{more}"
+
+
+def where_in_net(evidence: Evidence) -> str | None:
+    """Say where the wrong coordinates are, if that is in some of the layers only."""
+    blocks, L = evidence.wrong_blocks(), evidence.layout.blocks[-1].layer or 0
+    right = [
+        block
+        for block in evidence.layout.blocks
+        if block not in blocks and evidence.matter[block.slice].any()
+    ]
+    wrong_layers = sorted({block.layer or 0 for block in blocks})
+    right_layers = sorted({block.layer or 0 for block in right} - set(wrong_layers))
+    if mostly_wrong(evidence, blocks) and right:
+        if all(block.is_bias for block in blocks):
+            return f"the weights are right and the biases wrong, in {names(blocks)}"
+        if not any(block.is_bias for block in blocks) and any(block.is_bias for block in right):
+            return f"the biases are right, and so δ; the weights are wrong, in {names(blocks)}"
+        if len(wrong_layers) > 1 and right_layers and right_layers[0] > wrong_layers[-1]:
+            above = "at the output" if right_layers == [L] else f"in layers {right_layers[0]}..{L}"
+            return (
+                f"right {above} and wrong below: look at δ of layer {wrong_layers[-1]}, "
+                "(W^{l+1})ᵀ δ^{l+1} ⊙ f'(z^l)"
+            )
+    if len(wrong_layers) == 1 and right_layers:
+        return f"one layer only: layer {wrong_layers[0]}"
+    return None
+
+
+def one_block(evidence: Evidence) -> str | None:
+    """Name the only block that is wrong, if another one is right."""
+    blocks = evidence.wrong_blocks()
+    right = [block for block in evidence.layout.blocks if block not in blocks]
+    if len(blocks) == 1 and any(evidence.matter[block.slice].any() for block in right):
+        return f"one block only: {blocks[0].label}"
+    return None
+
+
+def mostly_wrong(evidence: Evidence, blocks: list[Block]) -> bool:
+    """Whether at least half of each block is wrong: else it is not the blocks that are."""
+    return all(
+        2 * evidence.wrong[block.slice].sum() >= evidence.matter[block.slice].sum()
+        for block in blocks
+    )
+
+
+def scope(evidence: Evidence) -> str:
+    """Say where the wrong coordinates are: everywhere, in which blocks, or how many of them."""
+    if not np.any(evidence.matter & ~evidence.wrong):
+        return "everywhere"
+    blocks = evidence.wrong_blocks()
+    inside = np.zeros(evidence.wrong.size, bool)
+    for block in blocks:
+        inside[block.slice] = True
+    if not np.any(evidence.matter & inside & ~evidence.wrong):
+        return f"in {names(blocks)}"
+    return f"in {int(evidence.wrong.sum()):,} coordinates of {names(blocks)}"
+
+
+def names(blocks: list[Block]) -> str:
+    """Return the blocks' names, a few of them."""
+    labels = [block.label for block in blocks]
+    more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
+    return ", ".join(labels[:SHOWN]) + more

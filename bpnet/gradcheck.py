@@ -1,0 +1,411 @@
+"""Is this gradient the derivative of this function? Checked coordinate by coordinate.
+
+`check_gradient` is for networks, `check_function` for any function of floats. Each compares the
+claimed ("analytic") gradient with a measured ("numeric") one and reports by name.
+
+The error of a coordinate is
+
+    |analytic - numeric| / max(|analytic|, |numeric|, rounding / tolerance)
+
+relative to the derivative itself, so that 1e-6 in one weight is seen whatever the others are.
+Where what rounding may have done to a derivative is more than the tolerance allows, as in one
+that is tiny, the difference is held against that: it passes if it is no larger. `rounding` bounds
+it for each coordinate, in the gradient and in the measurement together: for a network by following
+the rounding errors through both passes (`rounding.py`), for other functions by the size of the
+whole gradient and by what the gradient changes when its input changes in the last bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bpnet import claims, diagnosis
+from bpnet.activations import Activation
+from bpnet.differences import (
+    COMPLEX_STEP,
+    EPS,
+    Differences,
+    central,
+    complex_step,
+    jitter,
+    jittered,
+    scales,
+)
+from bpnet.initializers import generator
+from bpnet.losses import Loss
+from bpnet.mlp import MLP
+from bpnet.parameters import Array
+from bpnet.probes import FunctionProbe, NetProbe, Probe
+from bpnet.report import GradientReport
+from bpnet.structure import Layout, flatten, layout_of_net
+from bpnet.validation import as_float, as_int
+
+if TYPE_CHECKING:
+    from bpnet.initializers import Seed
+
+METHODS = ("auto", "complex", "central")
+TOLERANCE = {"complex": 1e-9, "central": 1e-7}
+EPS_32 = float(np.finfo(np.float32).eps)
+ROUNDINGS = 100  # of the largest derivative, in the gradient of a function of unknown structure
+DIRECTIONS = 3  # in which a function is tried with complex numbers
+AGREED = 1e-6  # relative, between that and differences
+CONFIRMED = 20  # wrong coordinates of such a function that are measured again
+
+
+def check_gradient(
+    net: MLP,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    gradient: Callable[[MLP, Array, Array], Any] | Any = None,
+    method: str = "auto",
+    tolerance: float | None = None,
+    coordinates: int | None = None,
+    rng: Seed = 0,
+    sample_weight: ArrayLike | None = None,
+    mask: Mapping[int, ArrayLike] | None = None,
+) -> GradientReport:
+    """Compare a network's gradient with the measured derivative of its loss.
+
+    The net, x and y stay as they are.
+
+    Parameters
+    ----------
+    net : MLP
+        In float64 or float32. The derivative is measured in float64 at the same weights.
+    x : array_like, shape (m, n_1) or (n_1,)
+    y : array_like, shape (m, n_L) or (n_L,)
+    gradient : callable or array_like, optional
+        A gradient of your own to check in place of ``net.backward``'s: ``gradient(net, x, y)``,
+        which gets copies with x and y as rows, or what it returned. That is θ's gradient as one
+        array (P,), an object that has it as ``theta``, or a tuple (W, b) of lists of arrays in
+        the order of the layers 2..L, or of dicts by layer.
+    method : {"auto", "complex", "central"}
+        The complex step, exact to rounding where every function is analytic; or central
+        differences, extrapolated, each coordinate with a step of its own. "auto" takes the
+        complex step where every activation and the loss say that they are `analytic`.
+    tolerance : float, optional
+        The largest error that passes. The default is 1e-9 with the complex step and 1e-7 with
+        central differences, and 1.2e-5 in float32.
+    coordinates : int, optional
+        Check so many coordinates, drawn at random without replacement; the report says what
+        that can have missed. The default is all.
+    rng : int or numpy.random.Generator
+        For that draw.
+    sample_weight : array_like, shape (m,), optional
+        As in `MLP.backward`; a gradient of your own must know of it.
+    mask : mapping of int to array, optional
+        Dropout masks, as in `MLP.forward`; a gradient of your own must know of them.
+
+    Returns
+    -------
+    GradientReport
+        ``report.ok``, ``report.worst.name``, ``print(report)``, ``report.raise_if_failed()``.
+
+    Raises
+    ------
+    TypeError
+        If net is no MLP, or something is of the wrong kind.
+    ValueError
+        If the method is unknown or does not suit the net, a number is out of range, x or y does
+        not fit, the loss is not finite, or the gradient is random or of another shape.
+
+    Notes
+    -----
+    A coordinate sits on a kink, as of ReLU at z = 0, where the slopes on its two sides differ.
+    There is no derivative then to compare with: it is counted and named, and not wrong.
+
+    Examples
+    --------
+    The derivative of the sigmoid is a (1 - a); here it is taken of z by mistake:
+
+    >>> import numpy as np
+    >>> from bpnet import MLP
+    >>> from bpnet.gradcheck import check_gradient
+    >>> net = MLP.init((3, 4, 2), rng=0)
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = rng.normal(size=(5, 3)), rng.random((5, 2))
+    >>> check_gradient(net, x, y).ok
+    True
+    >>> def mine(net, x, y):
+    ...     cache = net.forward(x)
+    ...     (a1, a2, a3), z2 = cache.a.values(), cache.z[2]
+    ...     delta3 = (a3 - y) * a3 * (1 - a3) / len(x)
+    ...     delta2 = delta3 @ net.W[3] * z2 * (1 - z2)
+    ...     return [delta2.T @ a1, delta3.T @ a2], [delta2.sum(axis=0), delta3.sum(axis=0)]
+    >>> print(check_gradient(net, x, y, gradient=mine).cause)
+    f' is wrong in layer 2: its formula takes a = f(z), and was given z
+    """
+    if not isinstance(net, MLP):
+        raise TypeError(f"net must be an MLP, not {net!r}; for other functions: check_function")
+    if net.theta.ndim > 1 or net.dtype.kind != "f":
+        raise ValueError(f"check one net of real weights, not {net!r} of shape {net.theta.shape}")
+    known(method)
+    probe = NetProbe(net, x, y, sample_weight, mask)
+    analytic, changed = claims.of_net(probe, gradient)
+    layout = layout_of_net(net.sizes)
+    k = chosen(analytic, coordinates, rng)
+    why = "" if method == "central" else refusal_of_net(probe)
+
+    def compared(method: str, why: str) -> GradientReport:
+        measured = complex_of_net if method == "complex" else differences_of_net
+        numeric, rounding, kink = measured(probe, layout, k)
+        allowed, claim = tolerance_of(tolerance, method, probe.eps), analytic[k]
+        parts = numeric, rounding, kink & np.isfinite(claim), changed, why
+        return GradientReport(layout, method, allowed, k, claim, *parts)
+
+    report = measured_by(compared, method, why, probe, probe.loss_rounding)
+    cause = diagnosis.of_net(report, probe, analytic, own=gradient is None)
+    return replace(report, cause=cause)
+
+
+def complex_of_net(probe: NetProbe, layout: Layout, k: Array) -> tuple[Array, Array, Array]:
+    """Return the derivatives by the complex step, their rounding and which sit on kinks."""
+    rounding = probe.rounding("complex")
+    numeric, moved = probe.complex_step(k, probe.on_kinks(rounding))
+    kink = np.zeros(len(k), bool)
+    if moved.any():
+        kink[moved] = differences_of(probe, layout, k[moved], probe.loss_rounding()).kink
+    return numeric, rounding.gradient[k], kink
+
+
+def differences_of_net(probe: NetProbe, layout: Layout, k: Array) -> tuple[Array, Array, Array]:
+    """Return the derivatives by differences, their rounding and which sit on kinks."""
+    found = differences_of(probe, layout, k, probe.loss_rounding())
+    return found.value, probe.rounding("central").gradient[k] + found.uncertainty, found.kink
+
+
+def refusal_of_net(probe: NetProbe) -> str:
+    """Return why the complex step cannot be taken of a net; empty if it can."""
+    rules: list[Activation | Loss] = [*probe.net.activation.values(), probe.net.loss_function]
+    for rule in rules:
+        if not rule.analytic:
+            return f"{rule.name!r} does not say analytic=True"
+    try:
+        probe.along(np.zeros(1, int), np.array([1j * COMPLEX_STEP]))
+    except Exception as error:  # whatever somebody's own rule does with complex numbers
+        return refused(error)
+    return ""
+
+
+def refused(error: Exception) -> str:
+    """Return that an error was the answer to complex numbers."""
+    return f"it refuses complex numbers, {type(error).__name__}: {error}".split("\n")[0]
+
+
+def measured_by(
+    compared: Callable[[str, str], GradientReport],
+    method: str,
+    why: str,
+    probe: Probe,
+    rounding: Callable[[], float],
+) -> GradientReport:
+    """Return the report by the method asked for; if that is "auto", by the one that holds.
+
+    Parameters
+    ----------
+    compared : callable
+        ``compared(method, why)`` returns the report by "complex" or "central".
+    method : str
+        As it was asked for.
+    why : str
+        Why the complex step cannot be taken; empty if it can.
+    probe : Probe
+    rounding : callable
+        Returns the rounding in E.
+    """
+    report = None
+    if method != "central" and not why:
+        report = compared("complex", "")
+        why = contradicted(report, probe, rounding()) if report.failures else ""
+    if why and method == "complex":
+        raise ValueError(f"the complex step cannot be taken: {why}; take method='central'")
+    return compared("central", why) if report is None or why else report
+
+
+def contradicted(report: GradientReport, probe: Probe, rounding: float) -> str:
+    """Return why the complex step is not to be believed where it failed a gradient, or nothing."""
+    wrong = np.flatnonzero(report.wrong)[:CONFIRMED]
+    found = differences_of(probe, report.layout, report.k[wrong], rounding)
+    off = np.abs(found.value - report.numeric[wrong])
+    bad = ~(off <= np.maximum(AGREED * np.abs(found.value), 3 * found.uncertainty)) & ~found.kink
+    if not bad.any():
+        return ""
+    name = report.layout.name(int(report.k[wrong[bad][0]]))
+    return f"the complex step is not the slope at {name}"
+
+
+def known(method: str) -> str:
+    """Return the method, if it is one."""
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}: the known ones are {', '.join(METHODS)}")
+    return method
+
+
+def tolerance_of(tolerance: float | None, method: str, eps: float, eps_E: float = EPS) -> float:
+    """Return the tolerance, or the default for the method and the precision.
+
+    Parameters
+    ----------
+    tolerance : float or None
+    method : str
+    eps, eps_E : float
+        Of the gradient, and of the values of E where it is measured.
+    """
+    if tolerance is not None:
+        return as_float(tolerance, "tolerance", above=0, below=1)
+    return max(TOLERANCE[method], 100 * eps, (1 if method == "complex" else 100) * 100 * eps_E)
+
+
+def chosen(analytic: Array, coordinates: int | None, rng: Seed) -> Array:
+    """Return the coordinates to check: all, or a sample and whatever is not finite."""
+    P = analytic.size
+    rng = generator(rng)
+    if coordinates is None:
+        return np.arange(P)
+    n = as_int(coordinates, "coordinates", least=1)
+    if n > P:
+        raise ValueError(f"coordinates must be from 1 to {P}, as many as there are, not {n}")
+    sample = rng.choice(P, n, replace=False)
+    return np.union1d(sample, np.flatnonzero(~np.isfinite(analytic)))
+
+
+def differences_of(probe: Probe, layout: Layout, k: Array, rounding: float) -> Differences:
+    """Return the central differences at the coordinates k of an E with this rounding."""
+    E_0 = float(probe.at(probe.theta[None])[0])
+    scale = scales(probe.theta, [block.slice for block in layout.blocks])[k]
+    noise = rounding + jitter(probe.at, probe.theta, E_0)
+    found = central(probe.along, k, E_0, noise, scale, TOLERANCE["central"])
+    if found.undefined.any():
+        name = layout.name(int(k[np.argmax(found.undefined)]))
+        raise ValueError(
+            f"the function is not finite on both sides of {name}, however close: "
+            "a derivative can be measured only where it is"
+        )
+    return found
+
+
+def check_function(
+    f: Callable[[Any], Any],
+    gradient: Callable[[Any], Any] | Any,
+    at: Any,
+    *,
+    method: str = "auto",
+    tolerance: float | None = None,
+    coordinates: int | None = None,
+    rng: Seed = 0,
+) -> GradientReport:
+    """Compare the claimed gradient of any function with its measured derivative.
+
+    Parameters
+    ----------
+    f : callable
+        Takes what `at` is and returns one number.
+    gradient : callable or structure
+        Takes what `at` is and returns the derivatives in the same structure; or these
+        derivatives themselves.
+    at : float, array of floats, or list, tuple or dict of such, nested as you like
+        The point. It stays as it is: the functions get copies, in float64.
+    method : {"auto", "complex", "central"}
+        "auto" takes the complex step where f takes complex numbers and proves analytic against
+        central differences in a few directions, else central differences. ``abs``, ``.real``
+        and ``np.linalg.norm`` are what makes a function not analytic.
+    tolerance, coordinates, rng
+        As in `check_gradient`. The default tolerance is larger where f returns float32.
+
+    Returns
+    -------
+    GradientReport
+        Its names follow the structure: ``[17]``, ``[0][1, 2]``, ``['W1'][0, 3]``.
+
+    Raises
+    ------
+    TypeError
+        If `at` holds something else than floats, or f or the gradient returns no real numbers.
+    ValueError
+        If the method is unknown or f not analytic where the complex step was asked for, a number
+        is out of range, f is random, returns NaN or several numbers, or the gradient has another
+        structure or shape or is random.
+
+    Examples
+    --------
+    A hand-written backward pass whose loss has a half that the gradient has not:
+
+    >>> import numpy as np
+    >>> from bpnet.gradcheck import check_function
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
+    >>> weights = {"W1": rng.normal(size=(3, 4)), "W2": rng.normal(size=(4, 2))}
+    >>> def loss(p):
+    ...     error = np.tanh(x @ p["W1"]) @ p["W2"] - y
+    ...     return np.sum(error * error) / 2
+    >>> def backward(p):
+    ...     a = np.tanh(x @ p["W1"])
+    ...     delta = 2 * (a @ p["W2"] - y)
+    ...     return {"W1": x.T @ (delta @ p["W2"].T * (1 - a * a)), "W2": a.T @ delta}
+    >>> report = check_function(loss, backward, weights)
+    >>> print(report.cause)
+    everywhere 2 times the derivative: a half is forgotten or a sum over 2 where their mean is meant
+    >>> print(report.worst.name)
+    ['W2'][1, 0]
+    """
+    known(method)
+    theta, layout, dtype = flatten(at)
+    probe = FunctionProbe(f, at, theta)
+    changed = claims.changed_by(probe)
+    analytic, moved, eps, also = claims.of_function(probe, gradient, dtype)
+    k = chosen(analytic, coordinates, rng)
+    why = "" if method == "central" else refusal(probe, layout)
+
+    def compared(method: str, why: str) -> GradientReport:
+        measured = by_complex_step if method == "complex" else by_differences
+        numeric, uncertainty, kink = measured(probe, layout, k)
+        allowed, claim = tolerance_of(tolerance, method, eps, probe.eps), analytic[k]
+        largest = np.max(np.abs(numeric), initial=0.0, where=np.isfinite(numeric))
+        noise = ROUNDINGS * max(eps, probe.eps) * largest + 4 * moved[k] + uncertainty
+        parts = numeric, noise, kink & np.isfinite(claim), changed + also, why
+        return GradientReport(layout, method, allowed, k, claim, *parts)
+
+    report = measured_by(compared, method, why, probe, lambda: 0.0)
+    return replace(report, cause=diagnosis.of_function(report, analytic))
+
+
+def by_complex_step(probe: FunctionProbe, layout: Layout, k: Array) -> tuple[Array, Array, Array]:
+    """Return the derivatives, their uncertainty and which sit on kinks (none: see `refusal`)."""
+    return complex_step(probe.along, k), np.zeros(len(k)), np.zeros(len(k), bool)
+
+
+def by_differences(probe: FunctionProbe, layout: Layout, k: Array) -> tuple[Array, Array, Array]:
+    """Return the derivatives, their uncertainty and which sit on kinks."""
+    near = probe.at(jittered(probe.theta))
+    if np.all(near == near.astype(np.float32)):  # float32, in whatever type it is returned
+        probe.eps = EPS_32
+    found = differences_of(probe, layout, k, probe.eps * float(np.max(np.abs(near))))
+    return found.value, found.uncertainty, found.kink
+
+
+def refusal(probe: FunctionProbe, layout: Layout) -> str:
+    """Return why the complex step cannot be taken of a function; empty if it can."""
+    size = scales(probe.theta, [block.slice for block in layout.blocks])
+    E_0 = float(probe.value(probe.theta))
+    noise = jitter(probe.at, probe.theta, E_0)
+    for row in np.random.default_rng(0).normal(size=(DIRECTIONS, probe.theta.size)):
+        try:
+            value = probe.value(probe.theta + 1j * COMPLEX_STEP * size * row)
+        except Exception as error:  # whatever somebody's function does with complex numbers
+            return refused(error)
+        if value.dtype.kind != "c":
+            return "of complex numbers it returns a real one"
+        slope = value.imag / COMPLEX_STEP
+        line, one = probe.toward(size * row), np.ones(1)
+        found = central(line, np.zeros(1, int), E_0, noise, one, TOLERANCE["central"])
+        if found.kink.any():
+            return "the slope jumps here"
+        if not abs(slope - found.value[0]) <= max(AGREED * abs(slope), 3 * found.uncertainty[0]):
+            return "the complex step disagrees with differences"
+    return ""
