@@ -40,8 +40,6 @@ class ArraySource:
     x, y : array_like
     weight : array, shape (m,), optional
         Sample weights; they count relative to their mean.
-    rows : array of int, optional
-        The rows that belong to this source; the default is all.
 
     Raises
     ------
@@ -55,7 +53,6 @@ class ArraySource:
         x: ArrayLike,
         y: ArrayLike,
         weight: Array | None = None,
-        rows: Array | None = None,
     ) -> None:
         self.net = net
         self.x, self.y = (self._mapped(a, name) for a, name in ((x, "x"), (y, "y")))
@@ -64,8 +61,8 @@ class ArraySource:
         if not isinstance(y, np.memmap):
             self.y = check_targets(net.loss_function, self.y)
         self.weight = weight
-        self.rows = rows
-        self.m = self.x.shape[-2] if rows is None else len(rows)
+        self.rows: Array | None = None  # those that belong to this source; None is all
+        self.m = self.x.shape[-2]
         self.buffers: dict[tuple[int, ...], tuple[Any, ...]] = {}
         self.whole: tuple[Batch] | None = None
 

@@ -85,7 +85,7 @@ class EarlyStopping:
         self.waited = np.where(better, 0, self.waited + 1)
         if self.restore_best:
             if self.best_theta is None:
-                self.best_theta = theta.copy()
+                self.best_theta = theta.copy(order="K")
             np.copyto(self.best_theta, theta, where=better[..., None])
         finished: Array = self.waited > self.patience
         return finished
@@ -122,7 +122,7 @@ def as_callbacks(given: Sequence[Any]) -> list[Any]:
     TypeError
         If one of them cannot be called, or they are no sequence.
     """
-    if callable(given) or not isinstance(given, Iterable):
+    if not isinstance(given, Iterable):
         raise TypeError(f"callbacks must be a list of callbacks, not {given!r}")
     callbacks = list(given)
     for callback in callbacks:

@@ -47,6 +47,7 @@ from bpnet.validation import as_float, as_int
 
 if TYPE_CHECKING:
     from bpnet.initializers import Seed
+    from bpnet.stackcheck import StackReport
 
 METHODS = ("auto", "complex", "central")
 TOLERANCE = {"complex": 1e-9, "central": 1e-7}
@@ -69,7 +70,7 @@ def check_gradient(
     rng: Seed = 0,
     sample_weight: ArrayLike | None = None,
     mask: Mapping[int, ArrayLike] | None = None,
-) -> GradientReport:
+) -> GradientReport | StackReport:
     """Compare a network's gradient with the measured derivative of its loss.
 
     The net, x and y stay as they are.
@@ -77,7 +78,8 @@ def check_gradient(
     Parameters
     ----------
     net : MLP
-        In float64 or float32. The derivative is measured in float64 at the same weights.
+        In float64 or float32. The derivative is measured in float64 at the same weights. Of a
+        stack, the one backward pass is checked for each network.
     x : array_like, shape (m, n_1) or (n_1,)
     y : array_like, shape (m, n_L) or (n_L,)
     gradient : callable or array_like, optional
@@ -104,8 +106,9 @@ def check_gradient(
 
     Returns
     -------
-    GradientReport
-        ``report.ok``, ``report.worst.name``, ``print(report)``, ``report.raise_if_failed()``.
+    GradientReport or StackReport
+        ``report.ok``, ``report.worst.name``, ``print(report)``, ``report.raise_if_failed()``; for
+        a stack the names begin with the network's number.
 
     Raises
     ------
@@ -143,9 +146,15 @@ def check_gradient(
     """
     if not isinstance(net, MLP):
         raise TypeError(f"net must be an MLP, not {net!r}; for other functions: check_function")
-    if net.theta.ndim > 1 or net.dtype.kind != "f":
-        raise ValueError(f"check one net of real weights, not {net!r} of shape {net.theta.shape}")
+    if net.dtype.kind != "f":
+        raise ValueError(f"check a net of real weights, not {net!r}: the check makes them complex")
     known(method)
+    if net.theta.ndim > 1:
+        from bpnet.stackcheck import check_stack
+
+        each = {"method": method, "tolerance": tolerance, "coordinates": coordinates, "rng": rng}
+        held = {"sample_weight": sample_weight, "mask": mask}
+        return check_stack(net, x, y, gradient=gradient, **held, **each)
     probe = NetProbe(net, x, y, sample_weight, mask)
     analytic, changed = claims.of_net(probe, gradient)
     layout = layout_of_net(net.sizes)

@@ -175,6 +175,7 @@ def test_progress_with_tqdm_is_a_bar(monkeypatch):
             bars.append(self)
 
         def set_postfix(self, figures, refresh):
+            assert refresh is False  # update() draws
             self.figures = figures
 
         def update(self):

@@ -179,6 +179,12 @@ class TestNoise:
         assert max(off) < 8 * 13.6e-9
         assert np.median(stated) < 100 * np.median(off)
 
+    def test_a_jump_that_it_hides_is_in_the_uncertainty(self):
+        found = differences(
+            lambda t: np.sin(t[:, 0]) + 1e-5 * np.abs(t[:, 0] - 0.05), (0.0,), noise=1e-6
+        )
+        assert 1e-9 < abs(found.value[0] - (1 - 1e-5)) <= found.uncertainty[0]
+
     def test_jitter_is_what_the_last_bits_do(self):
         theta = np.array([1.0, 2.0])
         rows = jittered(theta)

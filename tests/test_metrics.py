@@ -29,16 +29,18 @@ def test_metrics_by_hand():
 
 def test_accuracy_of_classes():
     y = np.eye(3)[[0, 1, 2, 2]]
-    a = np.array([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25], [0.1, 0.2, 0.7], [0.1, 0.5, 0.4]])
-    assert accuracy(y, a) == 0.5
-    soft = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0, 0.5, 0.5], [0.1, 0.6, 0.3]])
+    a = np.array([[0.5, 0.3, 0.2], [0.3, 0.45, 0.25], [0.1, 0.2, 0.7], [0.1, 0.5, 0.4]])
+    assert accuracy(y, a) == 0.75
+    soft = np.array([[0.6, 0.3, 0.1], [0.5, 0.2, 0.3], [0, 0.6, 0.4], [0.1, 0.6, 0.3]])
     assert accuracy(soft, a) == 0.5
+    assert accuracy(np.eye(2)[[0, 1, 1]], np.array([[0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])) == 2 / 3
 
 
 def test_accuracy_of_one_output():
     y = np.array([[1.0], [0.0], [1.0], [0.0]])
-    assert accuracy(y, np.array([[0.5], [0.49], [0.4], [0.9]])) == 0.5
-    assert accuracy(np.array([[0.5], [0.4]]), np.array([[0.6], [0.6]])) == 0.5
+    assert accuracy(y, np.array([[0.5], [0.49], [0.4], [0.1]])) == 0.75
+    assert accuracy(y, np.array([[1.6], [0.49], [0.4], [0.6]])) == 0.5
+    assert accuracy(np.array([[0.5], [0.4], [0.4]]), np.array([[0.6], [0.6], [0.6]])) == 1 / 3
 
 
 def test_r2_where_targets_are_all_equal():
@@ -135,6 +137,14 @@ def test_evaluate_changes_nothing():
     x.flags.writeable = y.flags.writeable = False
     assert type(evaluate(net, x, y)["loss"]) is float
     assert np.array_equal(net.theta, before)
+
+
+def test_evaluate_is_silent_where_the_limit_is_right():
+    net = MLP.init((3, 2), rng=0)
+    with np.errstate(all="raise"):
+        assert evaluate(net, X * 1e4, Y)["loss"] > 0
+        net = MLP.init((3, 2), loss="cross_entropy", rng=0)
+        assert evaluate(net, X * 1e4, np.eye(2)[[0, 1] * 15])["loss"] > 0
 
 
 def test_evaluate_refuses_what_does_not_fit():

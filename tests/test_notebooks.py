@@ -58,7 +58,7 @@ def test_committed_notebook_is_executed_and_clean(path, execute):
     }  # fmt: skip
     assert not any(output.get("name") == "stderr" for output in outputs)
     assert path.stat().st_size < 200_000
-    for machine_path in (r"/home/", r"/root/", r"/work/", r"/Users/", r"[A-Z]:\\\\Users", r"/tmp/"):
+    for machine_path in (r"/home/", r"/root/", r"/Users/", r"[A-Z]:\\\\Users", r"/tmp/"):
         assert not re.search(machine_path, path.read_text(encoding="utf-8"))
 
 

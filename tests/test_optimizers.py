@@ -313,34 +313,6 @@ def test_networks_of_a_stack_are_trained_each_by_itself(name):
         assert np.array_equal(together[:, k], ours(rule, stack[k].copy()))
 
 
-@every_rule
-def test_rule_of_one_network_of_a_stack_shares_its_state(name):
-    rule = RULES[name][0]
-    stack = np.array([START, -0.3 * START])
-    expected = ours(rule, stack.copy())
-    rule.start(stack)
-    parts = [rule.of_network(k) for k in range(2)]
-    for t in range(STEPS):
-        for k, part in enumerate(parts):
-            part.follow(rule, k)
-            part.step(stack[k], gradient(stack[k]))
-        rule.t += 1
-        assert np.array_equal(stack, expected[t])
-    assert all(vector.any(axis=1).all() for vector in rule.state.values())
-
-
-def test_rule_of_one_network_follows_its_rate():
-    rule = SGD(np.array([0.5, 0.25]))
-    rule.start(np.zeros((2, 3)))
-    part = rule.of_network(1)
-    part.follow(rule, 1)
-    assert part.rate == 0.25
-    rule.set_rate(0.125)
-    rule.t = 7
-    part.follow(rule, 1)
-    assert (part.rate, part.t) == (0.125, 7)
-
-
 @pytest.mark.parametrize(
     ("rule", "message"),
     [

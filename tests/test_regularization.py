@@ -127,7 +127,8 @@ def test_penalty_of_a_stack_has_a_strength_for_each_network():
     assert g[0] == pytest.approx(added(net, {"l1": 0.1}), rel=1e-14)
     assert g[1] == pytest.approx(0.7 * added(net, {"l2": 0.2}), rel=1e-14)
     one = Penalty(net, 0.1, 0.0).value(net.theta)
-    assert each.value(stack.theta)[0] == pytest.approx(one, rel=1e-14)
+    two = Penalty(net, 0.0, 0.2).value(0.7 * net.theta)
+    assert each.value(stack.theta) == pytest.approx([one, two], rel=1e-14)
     assert Penalty(net.astype("float32"), 0.1, 0.1).l2.dtype == "float32"
 
 
@@ -182,9 +183,10 @@ def test_mask_keeps_a_share_of_the_outputs_and_their_mean():
         size = cache.mask[l].size
         assert abs((cache.mask[l] == 0).mean() - p) < 4 * np.sqrt(p * (1 - p) / size)
         assert cache.mask[l].mean() == pytest.approx(1, abs=5 / np.sqrt(size))
-    first = cache.mask[3].copy()
+    mask, first = cache.mask[3], cache.mask[3].copy()
     dropout.draw(cache)
-    assert not np.array_equal(cache.mask[3], first)
+    assert cache.mask[3] is mask
+    assert not np.array_equal(mask, first)
 
 
 def test_a_number_drops_hidden_outputs_and_a_mapping_any():
@@ -320,6 +322,10 @@ def test_each_network_of_a_stack_is_clipped_by_itself():
     Clip(1.0, None).apply(g)
     assert g == pytest.approx(np.array([[0.6, -0.8], [0.3, 0.4], [0.6, 0.8]]))
     assert norms(g) == pytest.approx(np.array([[1.0], [0.5], [1.0]]))
+    with np.errstate(over="ignore"):
+        long = norms(np.array([[0.3, 0.4], [0.0, 0.0], [3e38, 4e37], [3e38, 3e38]], "f"))
+    expected = [0.5, 0.0, 3e38 * np.sqrt(1 + 4 / 225), 3e38 * np.sqrt(2)]
+    assert long[:, 0] == pytest.approx(expected, rel=1e-7)
 
 
 def test_fit_clips_after_the_penalty():

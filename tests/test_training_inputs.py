@@ -177,6 +177,18 @@ def test_metric_that_is_no_number(value):
         fit(make(), X, Y, epochs=1, metrics=odd)
 
 
+def test_metric_without_a_name_that_is_no_number():
+    class Scorer:
+        def __call__(self, y, a):
+            return y
+
+        def __repr__(self):
+            return "scorer"
+
+    with complains(TypeError, "the metric scorer must return one number, not [[…"):
+        fit(make(), X, Y, epochs=1, metrics=[Scorer()])
+
+
 @pytest.mark.parametrize("value", [1, np.float32(1), np.int64(1), np.array(1.0), True])
 def test_metric_that_is_a_number_of_any_kind(value):
     history = fit(make(), X, Y, epochs=1, metrics=[lambda y, a: value])
