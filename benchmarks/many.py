@@ -272,13 +272,13 @@ def draw_restarts(starts: int, path: Path) -> None:
     figure = Figure(figsize=(9.4, 2.6), layout="constrained")
     for ax, (mark, (losses, _)) in zip(figure.subplots(1, 3), found.items(), strict=True):
         printed = PRINTED[mark]
-        low, high = np.log10([min(losses.min(), printed), max(losses.max(), printed)])
-        ax.hist(losses, np.logspace(low, high, 41), color=SIDES["one by one"])
+        ends = min(losses.min(), printed), max(losses.max(), printed)
+        ax.hist(losses, np.linspace(*ends, 41), color=SIDES["one by one"])
         ax.axvline(printed, color=SIDES["loop"], lw=1.6)
-        below = f"{np.mean(losses < printed):.0%} end lower"
-        ax.set_title(f"{mark:,} epochs: the article's {printed:.6f},\n{below}", size=9)
-        ax.set_xscale("log")
-        ax.xaxis.set_minor_formatter(lambda loss, _: "")
+        below = f"{np.mean(losses < printed):.1%} of {starts:,} starts end lower"
+        ax.set_title(f"after {mark:,} epochs the article's {printed:.6f}:\n{below}", size=9)
+        ax.locator_params("x", nbins=4)
+        ax.xaxis.set_major_formatter(lambda loss, _: f"{loss:.2g}")
         ax.set(xlabel="loss", yticks=[])
         ax.spines[["top", "right", "left"]].set_visible(False)
     figure.savefig(path, dpi=150)

@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from bpnet.control import Callback, EarlyStopping
     from bpnet.errors import GradientCheckFailed, InvalidFile, TrainingDiverged
     from bpnet.evaluation import evaluate
-    from bpnet.gradcheck import check_function, check_gradient
+    from bpnet.gradcheck import GradientReport, check_function, check_gradient
     from bpnet.history import History
     from bpnet.initializers import INITIALIZERS, Initializer
     from bpnet.losses import LOSSES, Loss, huber
     from bpnet.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
     from bpnet.parameters import Parameters
     from bpnet.passes import Cache, Gradient
-    from bpnet.report import GradientReport
     from bpnet.schedules import (
         CosineDecay,
         ExponentialDecay,
@@ -47,14 +46,13 @@ LAZY = {
     "control": ("Callback", "EarlyStopping"),
     "errors": ("GradientCheckFailed", "InvalidFile", "TrainingDiverged"),
     "evaluation": ("evaluate",),
-    "gradcheck": ("check_function", "check_gradient"),
+    "gradcheck": ("GradientReport", "check_function", "check_gradient"),
     "history": ("History",),
     "initializers": ("INITIALIZERS", "Initializer"),
     "losses": ("LOSSES", "Loss", "huber"),
     "optimizers": ("LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"),
     "parameters": ("Parameters",),
     "passes": ("Cache", "Gradient"),
-    "report": ("GradientReport",),
     "schedules": (
         "CosineDecay",
         "ExponentialDecay",

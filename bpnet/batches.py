@@ -62,7 +62,7 @@ class ArraySource:
             self.y = check_targets(net.loss_function, self.y)
         self.weight = weight
         self.rows: Array | None = None  # those that belong to this source; None is all
-        self.m = self.x.shape[-2]
+        self.m: int = self.x.shape[-2]
         self.buffers: dict[tuple[int, ...], tuple[Any, ...]] = {}
         self.whole: tuple[Batch] | None = None
 

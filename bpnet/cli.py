@@ -27,8 +27,8 @@ from bpnet.training import fit
 from bpnet.validation import as_float, as_int
 
 if TYPE_CHECKING:
+    from bpnet.gradcheck import GradientReport
     from bpnet.loop import Training
-    from bpnet.report import GradientReport
 
 X, Y = (0.05, 0.10), (0.01, 0.99)  # the article's sample
 PUBLISHED_W = [[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]]
@@ -227,10 +227,12 @@ def run_article(args: argparse.Namespace) -> int:
 
 def gradient_report(net: MLP, x: Array, y: Array) -> GradientReport:
     """Return the check of the gradient against central differences, of a large net in part."""
-    from bpnet.gradcheck import check_gradient
+    from bpnet.gradcheck import GradientReport, check_gradient
 
     few = min(net.theta.size, DIFFERENCES)
-    return check_gradient(net, x, y, method="central", coordinates=few)
+    report = check_gradient(net, x, y, method="central", coordinates=few)
+    assert isinstance(report, GradientReport)  # since this is one net
+    return report
 
 
 def run_restarts(args: argparse.Namespace, marks: list[int], rate: float) -> int:

@@ -15,8 +15,8 @@ import numpy as np
 
 from bpnet.activations import ACTIVATIONS, softmax
 from bpnet.cases import Case
-from bpnet.claims import check_repeated, same_bits
 from bpnet.gradcheck import check_gradient
+from bpnet.gradcheck.claims import check_repeated, same_bits
 from bpnet.mlp import MLP
 from bpnet.parameters import FIRST, Array, ByLayer, Parameters
 from bpnet.validation import as_numbers

@@ -17,12 +17,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-from bpnet.activations import ACTIVATIONS, Activation, Real, capped_exp, log_softmax, softplus
+from bpnet.activations import (
+    ACTIVATIONS,
+    Activation,
+    Real,
+    capped_exp,
+    largest_exponent,
+    log_softmax,
+    softplus,
+)
 from bpnet.parameters import Array
 from bpnet.validation import as_float
 
@@ -77,7 +85,10 @@ class Loss:
 
     def __reduce__(self) -> Any:
         # A loss of the table is pickled by its name, since its rules are lambdas.
-        return (get_loss, (self.name,)) if LOSSES.get(self.name) is self else super().__reduce__()
+        if LOSSES.get(self.name) is self:
+            return get_loss, (self.name,)
+        limit = huber_limit(self)
+        return (huber, (limit,)) if limit else super().__reduce__()
 
     def joins(self, output: Activation) -> bool:
         """Whether δ^L is a - y with this output activation."""
@@ -139,6 +150,13 @@ def sign(d: Array) -> Array:
     return signs
 
 
+def poisson_E_z(z: Array, y: Array) -> Array:
+    """Return e^z - y z; where e^z is capped it goes on as a straight line, of the slope a - y."""
+    beyond = np.maximum(z - largest_exponent(z.dtype), 0)
+    share: Array = capped_exp(z) * (1 + beyond) - y * z
+    return share
+
+
 def huber(limit: float = 1.0) -> Loss:
     """Return the Huber loss: ½ d² for |d| <= limit, limit (|d| - ½ limit) beyond, d = a - y.
 
@@ -155,13 +173,24 @@ def huber(limit: float = 1.0) -> Loss:
     TypeError, ValueError
         If limit is not a positive number.
     """
-    limit = as_float(limit, "limit", above=0)
+    return huber_of(as_float(limit, "limit", above=0))
+
+
+@cache  # so that equal limits give one object, and nets that have it are alike
+def huber_of(limit: float) -> Loss:
+    """Return the Huber loss of a checked limit."""
     return Loss(
         "huber" if limit == 1 else f"huber({limit:g})",
         E=partial(huber_E, limit=limit),
         dE=partial(huber_dE, limit=limit),
         analytic=True,
     )
+
+
+def huber_limit(loss: Loss) -> float:
+    """Return the limit of a Huber loss, or 0 for another."""
+    is_huber = isinstance(loss.E, partial) and loss.E.func is huber_E
+    return float(loss.E.keywords["limit"]) if is_huber else 0.0  # type: ignore[attr-defined]  # of a partial
 
 
 def huber_E(a: Array, y: Array, limit: float) -> Array:
@@ -190,7 +219,7 @@ TABLE = (
          output_range=(0, 1), target_range=(0, 1), distribution=True, analytic=True),
     Loss("binary_cross_entropy",
          E=lambda a, y: -y * log(a) - (1 - y) * log(1 - a),
-         dE=lambda a, y: (1 - y) / floor(1 - a) - y / floor(a),
+         dE=lambda a, y: (1 - y) / np.maximum(1 - a, np.finfo(a.dtype).eps) - y / floor(a),
          joined_output="sigmoid", E_z=lambda z, y: y * softplus(-z) + (1 - y) * softplus(z),
          output_range=(0, 1), target_range=(0, 1), analytic=True),
     Loss("absolute_error",
@@ -201,7 +230,7 @@ TABLE = (
     Loss("poisson",
          E=lambda a, y: a - y * log(a),
          dE=lambda a, y: 1 - y / floor(a),
-         joined_output="exp", E_z=lambda z, y: capped_exp(z) - y * z,
+         joined_output="exp", E_z=poisson_E_z,
          output_range=(0, math.inf), target_range=(0, math.inf), analytic=True),
 )
 # fmt: on

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from bpnet import validation
 from bpnet.activations import Activation
 from bpnet.kernels import activation_kernels, output_kernels
-from bpnet.losses import Loss, reduce
+from bpnet.losses import Loss
 from bpnet.parameters import FIRST, Array, ByLayer, Parameters
 from bpnet.stacks import check_memory, room
 
@@ -166,11 +166,8 @@ class Gradient(Parameters):
 
     def loss(self, cache: Cache, y: Array) -> Any:
         """Return E of the pass, with the shares that `weigh` has set."""
-        z, a = cache.z_list[-1], cache.a_list[-1]
-        if not self.weighted:
-            return self.value(z, a, y)
-        of_output = self.signature.loss.of_pass(z, a, y, self.signature.activations[-1])
-        return reduce(of_output, self.share[..., 0])
+        share = self.share if self.weighted else None
+        return self.value(cache.z_list[-1], cache.a_list[-1], y, share)
 
     def fits(self, cache: Cache) -> bool:
         """Whether the buffers serve this cache."""

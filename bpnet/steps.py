@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy import subtract
+from numpy import add, subtract
 
 from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.parameters import Array
@@ -123,7 +123,7 @@ def make_step(
     def take_stack(y: Array, share: Array | None) -> Any:
         assert going is not None
         loss: Array = advance(y, share)
-        if not isfinite(loss.sum() + squares()):
+        if not isfinite(add.reduce(loss) + squares()):
             lost = np.asarray(~np.isfinite(loss))
             broken = np.asarray(~np.isfinite(move).all(axis=1))
             for what, networks in (

@@ -22,7 +22,6 @@ import secrets
 import stat
 import zipfile
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -30,7 +29,7 @@ import numpy as np
 from bpnet.activations import ACTIVATIONS, Activation
 from bpnet.construction import DTYPES, layer_rules
 from bpnet.errors import InvalidFile
-from bpnet.losses import LOSSES, Loss, get_loss, huber, huber_E
+from bpnet.losses import LOSSES, Loss, get_loss, huber, huber_limit
 from bpnet.mlp import MLP
 from bpnet.parameters import Array, Parameters, count
 from bpnet.validation import all_finite, as_sizes
@@ -156,8 +155,9 @@ def loss_name(loss: Loss) -> str:
     """Return the name that stands for a loss in a file; Huber's with its limit in full."""
     if LOSSES.get(loss.name) is loss:
         return loss.name
-    if isinstance(loss.E, partial) and loss.E.func is huber_E:
-        return f"huber({float(loss.E.keywords['limit'])!r})"
+    limit = huber_limit(loss)
+    if limit:
+        return f"huber({limit!r})"
     raise ValueError(
         f"the loss {loss.name!r} is your own, which a file cannot name: keep net.theta with "
         "np.save, and set it again on a net that you make the same way"

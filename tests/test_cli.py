@@ -12,7 +12,7 @@ import pytest
 from test_datasets import write_set
 
 import bpnet
-import bpnet.report
+import bpnet.gradcheck.report
 from bpnet import MLP, cli
 from bpnet.cli import gradient_report, main
 from bpnet.storage import load
@@ -194,7 +194,7 @@ def test_help_and_version(capsys):
         (["check", "--initializer", "uniform,zeros"], "unknown initializer 'zeros'"),
         (["check", "--method", "exact"], "unknown method 'exact'"),
         (["check", "--dtype", "float16"], "dtype must be one of float64, float32"),
-        (["check", "--dtype", "complex128"], "check one net of real weights"),
+        (["check", "--dtype", "complex128"], "check a net of real weights"),
         (["check", "--batch-size", "0"], "--batch-size must be an integer >= 1, not 0"),
         (["check", "--seed", "-1"], "--seed must be an integer >= 0, not -1"),
         (["check", "--coordinates", "13"], "coordinates must be from 1 to 12"),
@@ -264,7 +264,8 @@ def test_check_ends_with_1_where_the_gradient_is_wrong(capsys, planted, monkeypa
     assert "cause     one coordinate only: b[2][0]" in out
     assert err == ""
     # what a terminal has no letters for does not stop it
-    monkeypatch.setattr(bpnet.report.GradientReport, "__str__", lambda report: "δ of layer 2")
+    report_class = bpnet.gradcheck.report.GradientReport
+    monkeypatch.setattr(report_class, "__str__", lambda report: "δ of layer 2")
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert main(["check"]) == 1
     sys.stdout.seek(0)

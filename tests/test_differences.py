@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpnet.differences import central, complex_step, jitter, jittered, scales, weights
+from bpnet.gradcheck.differences import central, complex_step, jitter, jittered, scales, weights
 
 EPS = 2.0**-52
 

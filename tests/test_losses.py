@@ -86,6 +86,7 @@ def test_reduce_sums_over_outputs_and_averages_over_samples():
     share = np.arange(12.0).reshape(2, 2, 3)  # (networks, m, n_L)
     np.testing.assert_array_equal(reduce(share), [(3 + 12) / 2, (21 + 30) / 2])
     assert reduce(share[0]) == 7.5
+    assert reduce(share[0], np.array([0.25, 0.75])) == 9.75
     np.testing.assert_array_equal(reduce(share, np.array([0.25, 0.75])), [9.75, 27.75])
 
 
@@ -332,6 +333,11 @@ def test_rows_that_are_off_by_float32_rounding_are_normalised():
     assert np.abs(got.sum(axis=-1) - 1).max() < 4e-16
     np.testing.assert_array_equal(thirds, before)
     assert abs(before[0].sum() - 1) > 1e-9
+    stacked = check_targets(LOSSES["cross_entropy"], np.stack([before] * 4))
+    np.testing.assert_array_equal(stacked, np.stack([got] * 4))
+    eps = np.finfo(float).eps
+    tenths = np.array([[0.5 + 4 * eps, 0.5, *[0.0] * 8]])  # off by what ten roundings may give
+    assert check_targets(LOSSES["cross_entropy"], tenths) is tenths
     exact = before[1:]
     assert check_targets(LOSSES["cross_entropy"], exact) is exact
     nearly = np.array([[0.5, 0.5 + 9e-6]])

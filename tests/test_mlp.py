@@ -245,9 +245,9 @@ def test_a_gradient_tells_the_loss_of_its_pass():
         assert grad.loss(cache, p.y) == pytest.approx(E, rel=1e-13)
         assert grad.equal_share.dtype == p.net.dtype
     net = MLP.from_weights(
-        [[[1.0]], [[50.0]]],
-        [[0], [0]],
-        activation=["tanh", "sigmoid"],
+        [[[1.0]], [[1.0]], [[50.0]]],
+        np.zeros((3, 1)),
+        activation=["tanh", "identity", "sigmoid"],
         loss="binary_cross_entropy",
         dtype="float32",
     )

@@ -22,6 +22,7 @@ def test_theta_holds_each_matrix_row_by_row_then_its_biases():
     p = parameters()
     assert count(SIZES) == P == 32
     assert list(blocks(SIZES)) == [(0, 5, 3), (20, 2, 5)]
+    assert list(blocks((2, 3, 4, 1))) == [(0, 3, 2), (9, 4, 3), (25, 1, 4)]
     np.testing.assert_array_equal(p.W[2], np.arange(15).reshape(5, 3))
     np.testing.assert_array_equal(p.b[2], np.arange(15, 20))
     np.testing.assert_array_equal(p.W[3], np.arange(20, 30).reshape(2, 5))

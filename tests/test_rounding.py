@@ -7,7 +7,7 @@ from gradient_cases import generated, plain
 from bpnet import MLP, Activation
 from bpnet.activations import ACTIVATIONS
 from bpnet.gradcheck import check_gradient
-from bpnet.probes import NetProbe
+from bpnet.gradcheck.probes import NetProbe
 
 
 def probe_of(net, x, y, **options):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bpnet import MLP
+from bpnet.gradcheck.structure import flatten, flatten_like, layout_of_net, rebuild
 from bpnet.parameters import coordinate_name, count
-from bpnet.structure import flatten, flatten_like, layout_of_net, rebuild
 
 Pair = namedtuple("Pair", "left right")
 

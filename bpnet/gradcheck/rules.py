@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from bpnet.activations import Activation
+from bpnet.gradcheck.probes import NetProbe
 from bpnet.losses import Loss
 from bpnet.parameters import Array
-from bpnet.probes import NetProbe
 
 STEP = 2.0**-12
 APART = 1e-5  # relative, between a stated derivative and a slope

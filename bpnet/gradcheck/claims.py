@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from bpnet.construction import listed
-from bpnet.differences import EPS, jittered
+from bpnet.gradcheck.differences import EPS, jittered
+from bpnet.gradcheck.probes import FunctionProbe, NetProbe
+from bpnet.gradcheck.structure import flatten, flatten_like, rebuild
 from bpnet.parameters import Array, Parameters, count
-from bpnet.probes import FunctionProbe, NetProbe
-from bpnet.structure import flatten, flatten_like, rebuild
 from bpnet.validation import as_numbers
 
 CALLS = 3  # of a gradient function, at points that differ in their last bits

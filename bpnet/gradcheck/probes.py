@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpnet.differences import COMPLEX_STEP
+from bpnet.gradcheck.differences import COMPLEX_STEP
+from bpnet.gradcheck.rounding import Pass, Rounding, loss_rounding, rounding_of
+from bpnet.gradcheck.structure import rebuild
 from bpnet.losses import check_targets
 from bpnet.mlp import MLP
 from bpnet.parameters import FIRST, Array, Parameters
 from bpnet.passes import Cache
-from bpnet.rounding import Pass, Rounding, loss_rounding, rounding_of
-from bpnet.structure import rebuild
 from bpnet.validation import as_shares
 
 BYTES = 32 * 2**20  # of buffers at a time, for the networks that run side by side

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from bpnet.errors import GradientCheckFailed
+from bpnet.gradcheck.structure import Layout
 from bpnet.parameters import Array
-from bpnet.structure import Layout
 
 SHOWN = 5  # names of kinks, before "and ... more"
 BLURRED = 0.01

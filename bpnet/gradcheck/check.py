@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpnet import claims, diagnosis
 from bpnet.activations import Activation
-from bpnet.differences import (
+from bpnet.gradcheck import claims, diagnosis
+from bpnet.gradcheck.differences import (
     COMPLEX_STEP,
     EPS,
     Differences,
@@ -36,18 +36,18 @@ from bpnet.differences import (
     jittered,
     scales,
 )
+from bpnet.gradcheck.probes import FunctionProbe, NetProbe, Probe
+from bpnet.gradcheck.report import GradientReport
+from bpnet.gradcheck.structure import Layout, flatten, layout_of_net
 from bpnet.initializers import generator
 from bpnet.losses import Loss
 from bpnet.mlp import MLP
 from bpnet.parameters import Array
-from bpnet.probes import FunctionProbe, NetProbe, Probe
-from bpnet.report import GradientReport
-from bpnet.structure import Layout, flatten, layout_of_net
 from bpnet.validation import as_float, as_int
 
 if TYPE_CHECKING:
+    from bpnet.gradcheck.stackcheck import StackReport
     from bpnet.initializers import Seed
-    from bpnet.stackcheck import StackReport
 
 METHODS = ("auto", "complex", "central")
 TOLERANCE = {"complex": 1e-9, "central": 1e-7}
@@ -150,11 +150,10 @@ def check_gradient(
         raise ValueError(f"check a net of real weights, not {net!r}: the check makes them complex")
     known(method)
     if net.theta.ndim > 1:
-        from bpnet.stackcheck import check_stack
+        from bpnet.gradcheck.stackcheck import check_stack
 
-        each = {"method": method, "tolerance": tolerance, "coordinates": coordinates, "rng": rng}
-        held = {"sample_weight": sample_weight, "mask": mask}
-        return check_stack(net, x, y, gradient=gradient, **held, **each)
+        each = {"method": method, "tolerance": tolerance, "coordinates": coordinates}
+        return check_stack(net, x, y, gradient, sample_weight, mask, rng, each)
     probe = NetProbe(net, x, y, sample_weight, mask)
     analytic, changed = claims.of_net(probe, gradient)
     layout = layout_of_net(net.sizes)
