@@ -319,6 +319,29 @@ class JitVmap(Contender):
         return [array.swapaxes(1, 2) if array.ndim == 3 else array for array in found]
 
 
+class CompiledLoop(JitVmap):
+    """JAX: all steps in one compiled loop, which could not read a batch from outside."""
+
+    def prepare(self) -> None:
+        """Make the jitted loop."""
+        import jax
+
+        super().prepare()
+        x, y = self.x, self.y
+        every = jax.vmap(jax_step, in_axes=(0, None, None))
+
+        def steps(theta: list[Any], n: Any) -> list[Any]:
+            return jax.lax.fori_loop(0, n, lambda _, theta: every(theta, x, y)[0], theta)
+
+        self.loop = jax.jit(steps, donate_argnums=0)
+
+    def run(self, n: int) -> None:
+        """Take all steps in one call."""
+        import jax
+
+        self.theta = jax.block_until_ready(self.loop(self.theta, n))
+
+
 def jax_step(theta: list[Any], x: Any, y: Any) -> tuple[list[Any], Any]:
     """Return one network's weights after a step, and its loss before."""
     import jax
@@ -338,7 +361,7 @@ def contenders(library: str, row: Row) -> dict[str, Callable[[], Contender]]:
     ways: dict[str, dict[str, type[Contender]]] = {
         "bpnet": {"bpnet": Stack, "one by one": OneByOne, "loop": Loop},
         "PyTorch": {"vmap": Vmap, "vmap of functional_call": VmapOfModule},
-        "JAX": {"jit of vmap": JitVmap},
+        "JAX": {"jit of vmap": JitVmap, "compiled loop": CompiledLoop},
     }
     data = problem(row)
     return {name: partial(way, row, data) for name, way in ways[library].items()}

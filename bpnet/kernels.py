@@ -1,4 +1,4 @@
-"""The rules of `activations.py` and `losses.py` again, in place: nothing is allocated per step.
+"""The rules of `activations.py` again, in place: nothing is allocated per step.
 
 A step on a small net costs what its NumPy calls cost, and on a large one what its temporary arrays
 cost. A kernel is made once for the shape and dtype of a layer's z; it holds its constants as 0-d
@@ -12,26 +12,22 @@ is the right 0, and e^z may underflow to 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy import (  # by name, since a look-up in np is a tenth of what a small call costs
     absolute,
     add,
-    clip,
     copyto,
     divide,
     exp,
     expm1,
     greater,
-    log,
     log1p,
     maximum,
     minimum,
     multiply,
     negative,
     reciprocal,
-    sign,
     subtract,
     tanh,
 )
@@ -44,13 +40,10 @@ from bpnet.activations import (
     Activation,
     largest_exponent,
 )
-from bpnet.losses import LOSSES, Loss, huber_limit, reduce
 from bpnet.parameters import Array
 
 Forward = Callable[[Array, Array], object]  # f(z, a): a becomes f(z)
 Backward = Callable[[Array, Array, Array], object]  # times_df(g, z, a): g becomes g ⊙ f'(z)
-OutputDelta = Callable[[Array, Array, Array, Array], object]  # (delta, z, a, y): delta is written
-Value = Callable[..., Any]  # (z, a, y, share=None): the loss of the batch
 
 
 def constant(value: float, z: Array) -> Array:
@@ -296,151 +289,3 @@ def activation_kernels(activation: Activation, z: Array) -> tuple[Forward, Backw
         copyto(g, activation.backward(g, z, a))
 
     return f, times_df
-
-
-def output_kernels(loss: Loss, output: Activation, z: Array) -> tuple[OutputDelta, Value]:
-    """Return what writes δ^L, and what returns the loss of a batch, for outputs shaped like z.
-
-    δ^L = ∂E/∂z^L of each sample's loss: a - y where loss and output belong together, else
-    ∂E/∂a ⊙ f'(z^L). It does not hold the mean over samples; the value of the loss does.
-    """
-    return delta_kernel(loss, output, z), value_kernel(loss, output, z)
-
-
-def delta_kernel(loss: Loss, output: Activation, z: Array) -> OutputDelta:
-    def joined(delta: Array, z: Array, a: Array, y: Array) -> None:
-        subtract(a, y, delta)
-
-    if loss.joins(output):
-        return joined
-    _, times_df = activation_kernels(output, z)
-    derivative = derivative_kernel(loss, z)
-
-    def general(delta: Array, z: Array, a: Array, y: Array) -> None:
-        derivative(delta, a, y)
-        times_df(delta, z, a)
-
-    return general
-
-
-def derivative_kernel(loss: Loss, z: Array) -> Callable[[Array, Array, Array], None]:
-    """Return what writes ∂E/∂a of each sample's loss: (delta, a, y)."""
-    limit = huber_limit(loss)
-
-    def general(delta: Array, a: Array, y: Array) -> None:
-        copyto(delta, loss.derivative(a, y))
-
-    def squared(delta: Array, a: Array, y: Array) -> None:
-        subtract(a, y, delta)
-
-    def absolute_error(delta: Array, a: Array, y: Array) -> None:
-        subtract(a, y, delta)
-        sign(delta, delta)
-
-    def huber(delta: Array, a: Array, y: Array) -> None:
-        subtract(a, y, delta)
-        clip(delta, -limit, limit, out=delta)
-
-    if z.dtype.kind != "f":
-        return general
-    if loss is LOSSES["half_squared_error"]:
-        return squared
-    if loss is LOSSES["absolute_error"]:
-        return absolute_error
-    return huber if limit else general
-
-
-def value_kernel(loss: Loss, output: Activation, z: Array) -> Value:
-    """Return what gives a batch's loss, the mean over samples or the sum with their shares."""
-    s = np.empty_like(z)
-    write = element_kernel(loss, output, z, s)
-    if write is None or z.dtype.kind != "f":
-
-        def general(z: Array, a: Array, y: Array, share: Array | None = None) -> Any:
-            weight = None if share is None else share[..., 0]
-            return reduce(loss.of_pass(z, a, y, output), weight)
-
-        return general
-
-    one_pass = z.ndim == 2
-    flat, each = s.reshape(-1) if one_pass else s, 1 / z.shape[-2]
-    axes = None if one_pass else (-2, -1)
-    quick = one_pass and loss is LOSSES["half_squared_error"]
-
-    def value(z: Array, a: Array, y: Array, share: Array | None = None) -> Any:
-        if quick and share is None:
-            subtract(a, y, s)
-            return flat.dot(flat) * (each / 2)
-        write(z, a, y)
-        if share is None:
-            return add.reduce(flat, axis=axes) * each
-        multiply(s, share, s)
-        return add.reduce(flat, axis=axes)
-
-    return value
-
-
-def element_kernel(
-    loss: Loss, output: Activation, z: Array, s: Array
-) -> Callable[[Array, Array, Array], None] | None:
-    """Return what writes each output's share of the loss into s, or None for other losses."""
-    t, u, zero, one = np.empty_like(z), np.empty_like(z), constant(0, z), constant(1, z)
-    half, least, limit = constant(0.5, z), np.finfo(z.dtype).tiny, huber_limit(loss)
-
-    def squared(z: Array, a: Array, y: Array) -> None:
-        subtract(a, y, s)
-        multiply(s, s, s)
-        multiply(s, half, s)
-
-    def softmax_cross_entropy(z: Array, a: Array, y: Array) -> None:
-        if minimum.reduce(a, axis=None) < least:  # log a is not exact: take it from z
-            copyto(s, loss.of_pass(z, a, y, output))
-            return
-        log(a, s)
-        multiply(s, y, s)
-        negative(s, s)
-
-    def sigmoid_cross_entropy(z: Array, a: Array, y: Array) -> None:
-        absolute(z, s)  # max(z, 0) - y z + log(1 + e^-|z|)
-        negative(s, s)
-        exp(s, s)
-        log1p(s, s)
-        maximum(z, zero, out=t)
-        multiply(y, z, u)
-        subtract(t, u, t)
-        add(s, t, s)
-
-    def absolute_error(z: Array, a: Array, y: Array) -> None:
-        subtract(a, y, s)
-        absolute(s, s)
-
-    def huber(z: Array, a: Array, y: Array) -> None:
-        subtract(a, y, t)
-        clip(t, -limit, limit, out=s)
-        multiply(s, half, u)
-        subtract(t, u, t)
-        multiply(s, t, s)
-
-    cap = constant(largest_exponent(z.dtype), z)
-
-    def exp_poisson(z: Array, a: Array, y: Array) -> None:
-        subtract(z, cap, s)
-        maximum(s, zero, out=s)
-        add(s, one, s)
-        multiply(s, a, s)
-        multiply(y, z, t)
-        subtract(s, t, s)
-
-    found = {
-        "half_squared_error": squared,
-        "absolute_error": absolute_error,
-        **({loss.name: huber} if limit else {}),
-    }
-    if loss.joins(output):
-        found |= {
-            "cross_entropy": softmax_cross_entropy,
-            "binary_cross_entropy": sigmoid_cross_entropy,
-            "poisson": exp_poisson,
-        }
-    ours = LOSSES.get(loss.name) is loss or limit
-    return found.get(loss.name) if ours else None

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from bpnet import validation
 from bpnet.activations import Activation
-from bpnet.kernels import activation_kernels, output_kernels
+from bpnet.kernels import activation_kernels
+from bpnet.loss_kernels import output_kernels
 from bpnet.losses import Loss
 from bpnet.parameters import FIRST, Array, ByLayer, Parameters
 from bpnet.stacks import check_memory, room

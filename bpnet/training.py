@@ -20,7 +20,7 @@ from bpnet.metrics import Metric, as_metrics
 from bpnet.mlp import MLP
 from bpnet.optimizers import LBFGS, Adam, Optimizer
 from bpnet.regularization import Clip, Dropout, Penalty
-from bpnet.stacks import best_layout
+from bpnet.stacks import best_layout, better_in_turn, check_memory
 from bpnet.validation import as_int
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ def fit(
         source.weight = combined_weight(source.y, sample_weight, class_weight)
     held, source = validation_source(net, source, validation, rng)
     size = batch_rows(batch_size, source, optimizer)
+    optimizer = Adam() if optimizer is None else optimizer
+    check_room(net, epochs, size, optimizer)
     theta = best_layout(net.theta, net.sizes, size)
     work = net if theta is net.theta else net._with(theta)  # so that callbacks see the net itself
     training = Training(
@@ -163,7 +165,7 @@ def fit(
         source,
         held,
         epochs=epochs,
-        optimizer=Adam() if optimizer is None else optimizer,
+        optimizer=optimizer,
         rng=rng,
         shuffle=shuffle,
         size=size,
@@ -206,6 +208,22 @@ def check_flags(**flags: Any) -> None:
     for name, flag in flags.items():
         if not isinstance(flag, (bool, np.bool_)):
             raise TypeError(f"{name} must be True or False, not {flag!r}")
+
+
+def check_room(net: MLP, epochs: int, size: int, optimizer: Any) -> None:
+    """Raise MemoryError where a stack's training needs more than there is.
+
+    It holds θ and the optimiser's vectors, a loss each epoch and network, and, unless the networks
+    take turns, θ in another layout, its gradient and the step.
+    """
+    if net.theta.ndim == 1:
+        return
+    networks, P = net.theta.shape
+    arrays = 1 + len(getattr(optimizer, "vectors", ()))
+    arrays += 0 if better_in_turn(net.theta, size) else 3
+    times = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
+    what = f"{networks:,} networks of {P:,} parameters over {times}"
+    check_memory(what, networks, net.theta.dtype, arrays * P + epochs, gradients=False)
 
 
 def validation_source(

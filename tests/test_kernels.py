@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as hnp
 from strategies import PAIRS, targets
 
 from bpnet import ACTIVATIONS, LOSSES, Activation, Loss
-from bpnet.kernels import KERNELS, activation_kernels, output_kernels
+from bpnet.kernels import KERNELS, activation_kernels
+from bpnet.loss_kernels import output_kernels
 from bpnet.losses import reduce
 
 NAMES = list(ACTIVATIONS)

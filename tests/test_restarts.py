@@ -41,6 +41,25 @@ def test_each_start_trains_as_it_would_alone():
         np.testing.assert_allclose(net.theta[k], one.theta, rtol=1e-10)
 
 
+def test_histories_stay_short(monkeypatch):
+    """Memory is for so many losses at a time; the training is the same."""
+    once, parts, lengths = make(7), make(7), []
+
+    def spy(net, x, y, epochs, **options):
+        lengths.append(epochs)
+        return fit(net, x, y, epochs=epochs, **options)
+
+    monkeypatch.setattr(restarts, "fit", spy)
+    losses_by_mark(once, X, Y, [5, 12], 0.5)
+    assert lengths == [5, 7]
+    monkeypatch.setattr(restarts, "HISTORY", 21)
+    lengths.clear()
+    found = losses_by_mark(parts, X, Y, [5, 12], 0.5)
+    assert lengths == [3, 2, 3, 3, 1]
+    assert list(found) == [5, 12]
+    np.testing.assert_array_equal(parts.theta, once.theta)
+
+
 def test_the_articles_losses_fall_among_the_starts():
     """0.005217 and 0.000241 lie in the lower tail, as a lucky start's would."""
     net = make(300)

@@ -1,0 +1,211 @@
+"""The rules of `losses.py` again, in place; see `kernels.py`, whose ways these are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy import (
+    absolute,
+    add,
+    clip,
+    copyto,
+    exp,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    sign,
+    subtract,
+)
+
+from bpnet.activations import Activation, largest_exponent
+from bpnet.kernels import activation_kernels, constant
+from bpnet.losses import LOSSES, Loss, huber_limit, reduce
+from bpnet.parameters import Array
+
+OutputDelta = Callable[[Array, Array, Array, Array], object]  # (delta, z, a, y): delta is written
+Value = Callable[..., Any]  # (z, a, y, share=None): the loss of the batch
+
+
+def output_kernels(loss: Loss, output: Activation, z: Array) -> tuple[OutputDelta, Value]:
+    """Return what writes δ^L, and what returns the loss of a batch, for outputs shaped like z.
+
+    δ^L = ∂E/∂z^L of each sample's loss: a - y where loss and output belong together, else
+    ∂E/∂a ⊙ f'(z^L). It does not hold the mean over samples; the value of the loss does.
+    """
+    return delta_kernel(loss, output, z), value_kernel(loss, output, z)
+
+
+def delta_kernel(loss: Loss, output: Activation, z: Array) -> OutputDelta:
+    def joined(delta: Array, z: Array, a: Array, y: Array) -> None:
+        subtract(a, y, delta)
+
+    if loss.joins(output):
+        return joined
+    _, times_df = activation_kernels(output, z)
+    derivative = derivative_kernel(loss, z)
+
+    def general(delta: Array, z: Array, a: Array, y: Array) -> None:
+        derivative(delta, a, y)
+        times_df(delta, z, a)
+
+    return general
+
+
+def derivative_kernel(loss: Loss, z: Array) -> Callable[[Array, Array, Array], None]:
+    """Return what writes ∂E/∂a of each sample's loss: (delta, a, y)."""
+    limit = huber_limit(loss)
+
+    def general(delta: Array, a: Array, y: Array) -> None:
+        copyto(delta, loss.derivative(a, y))
+
+    def squared(delta: Array, a: Array, y: Array) -> None:
+        subtract(a, y, delta)
+
+    def absolute_error(delta: Array, a: Array, y: Array) -> None:
+        subtract(a, y, delta)
+        sign(delta, delta)
+
+    def huber(delta: Array, a: Array, y: Array) -> None:
+        subtract(a, y, delta)
+        clip(delta, -limit, limit, out=delta)
+
+    if z.dtype.kind != "f":
+        return general
+    if loss is LOSSES["half_squared_error"]:
+        return squared
+    if loss is LOSSES["absolute_error"]:
+        return absolute_error
+    return huber if limit else general
+
+
+def value_kernel(loss: Loss, output: Activation, z: Array) -> Value:
+    """Return what gives a batch's loss, the mean over samples or the sum with their shares."""
+    s = np.empty_like(z)
+    write = element_kernel(loss, output, z, s)
+    if write is None or z.dtype.kind != "f":
+
+        def general(z: Array, a: Array, y: Array, share: Array | None = None) -> Any:
+            weight = None if share is None else share[..., 0]
+            return reduce(loss.of_pass(z, a, y, output), weight)
+
+        return general
+
+    one_pass = z.ndim == 2
+    flat, each = s.reshape(-1) if one_pass else s, 1 / z.shape[-2]
+    axes = None if one_pass else (-2, -1)
+    quick = one_pass and loss is LOSSES["half_squared_error"]
+
+    def value(z: Array, a: Array, y: Array, share: Array | None = None) -> Any:
+        if quick and share is None:
+            subtract(a, y, s)
+            return flat.dot(flat) * (each / 2)
+        write(z, a, y)
+        if share is None:
+            return add.reduce(flat, axis=axes) * each
+        multiply(s, share, s)
+        return add.reduce(flat, axis=axes)
+
+    return value
+
+
+Elements = Callable[[Array, Array, Array], None]  # (z, a, y): s becomes each output's share
+
+
+def element_kernel(loss: Loss, output: Activation, z: Array, s: Array) -> Elements | None:
+    """Return what writes each output's share of the loss into s, or None for other losses."""
+    limit = huber_limit(loss)
+    if limit:
+        return huber_elements(z, s, limit)
+    if LOSSES.get(loss.name) is not loss:
+        return None
+    if loss.name == "half_squared_error":
+        return squared_elements(z, s)
+    if loss.name == "absolute_error":
+        return absolute_elements(s)
+    if not loss.joins(output):
+        return None
+    if loss.name == "cross_entropy":
+        return softmax_elements(z, s, lambda z, a, y: loss.of_pass(z, a, y, output))
+    return sigmoid_elements(z, s) if loss.name == "binary_cross_entropy" else exp_elements(z, s)
+
+
+def squared_elements(z: Array, s: Array) -> Elements:
+    half = constant(0.5, z)
+
+    def write(z: Array, a: Array, y: Array) -> None:
+        subtract(a, y, s)
+        multiply(s, s, s)
+        multiply(s, half, s)
+
+    return write
+
+
+def absolute_elements(s: Array) -> Elements:
+    def write(z: Array, a: Array, y: Array) -> None:
+        subtract(a, y, s)
+        absolute(s, s)
+
+    return write
+
+
+def huber_elements(z: Array, s: Array, limit: float) -> Elements:
+    half, t, u = constant(0.5, z), np.empty_like(z), np.empty_like(z)
+
+    def write(z: Array, a: Array, y: Array) -> None:
+        subtract(a, y, t)
+        clip(t, -limit, limit, out=s)
+        multiply(s, half, u)
+        subtract(t, u, t)
+        multiply(s, t, s)
+
+    return write
+
+
+def softmax_elements(z: Array, s: Array, exact: Callable[..., Array]) -> Elements:
+    least = np.finfo(z.dtype).tiny
+
+    def write(z: Array, a: Array, y: Array) -> None:
+        if minimum.reduce(a, axis=None) < least:  # log a is not exact: take it from z
+            copyto(s, exact(z, a, y))
+            return
+        log(a, s)
+        multiply(s, y, s)
+        negative(s, s)
+
+    return write
+
+
+def sigmoid_elements(z: Array, s: Array) -> Elements:
+    zero, t, u = constant(0, z), np.empty_like(z), np.empty_like(z)
+
+    def write(z: Array, a: Array, y: Array) -> None:
+        absolute(z, s)  # max(z, 0) - y z + log(1 + e^-|z|)
+        negative(s, s)
+        exp(s, s)
+        log1p(s, s)
+        maximum(z, zero, out=t)
+        multiply(y, z, u)
+        subtract(t, u, t)
+        add(s, t, s)
+
+    return write
+
+
+def exp_elements(z: Array, s: Array) -> Elements:
+    zero, one, t = constant(0, z), constant(1, z), np.empty_like(z)
+    cap = constant(largest_exponent(z.dtype), z)
+
+    def write(z: Array, a: Array, y: Array) -> None:
+        subtract(z, cap, s)  # beyond the cap of e^z a straight line goes on: a (1 + z - cap) - y z
+        maximum(s, zero, out=s)
+        add(s, one, s)
+        multiply(s, a, s)
+        multiply(y, z, t)
+        subtract(s, t, s)
+
+    return write
