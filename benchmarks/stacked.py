@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
     Array = NDArray[Any]
 
 RATE = 0.5
+BATCHES = 10  # an epoch of `fit`
 FEW = 10  # networks that are compared, where each is trained by itself
 
 
@@ -66,8 +67,12 @@ class Contender:
     Attributes
     ----------
     networks : int
-        How many of them a step trains: all, or the one of a way that knows no other.
+        How many networks' steps ``run(1)`` takes: of all, or of the one that a way trains.
+    same : bool
+        Whether its weights after ``run(1)`` are to equal the others'.
     """
+
+    same = True
 
     def __init__(self, row: Row, data: Problem) -> None:
         self.row, self.data, self.networks = row, data, row.networks
@@ -103,11 +108,11 @@ class Stack(Contender):
         """Make the stack and its step."""
         from bpnet import MLP
         from bpnet.stacks import best_layout
-        from bpnet.steps import Going
+        from bpnet.steps import going_of
 
         net = MLP.from_weights(self.data.W, self.data.b)
         self.net = net._with(best_layout(net.theta, net.sizes, self.row.batch))
-        self.take = step_of(self.net, self.data, Going(len(self.net)))
+        self.take = step_of(self.net, self.data, going_of(self.net))
 
     def run(self, n: int) -> None:
         """Take steps as `fit` takes them."""
@@ -163,6 +168,48 @@ class OneByOne(Stack):
             found.append(super().result())
         self.which = 0
         return [np.stack(arrays) for arrays in zip(*found, strict=True)]
+
+
+class Fit(Contender):
+    """`fit` of the stack: epochs of some batches in a new order, with the history."""
+
+    same = False
+
+    def prepare(self) -> None:
+        """Draw the data, and count the steps."""
+        import numpy as np
+
+        rng, m = np.random.default_rng(1), BATCHES * self.row.batch
+        self.x = rng.random((m, self.row.sizes[0]))
+        self.y = rng.uniform(0.1, 0.9, (m, self.row.sizes[-1]))
+        self.networks = BATCHES * self.row.networks
+
+    def reset(self) -> None:
+        """Make the stack."""
+        from bpnet import MLP
+
+        self.net = MLP.from_weights(self.data.W, self.data.b)
+
+    def run(self, n: int) -> None:
+        """Train for so many epochs."""
+        from bpnet import SGD, fit
+
+        how = {"epochs": n, "batch_size": self.row.batch, "optimizer": SGD(RATE)}
+        fit(self.net, self.x, self.y, **how)
+
+
+class FitOneByOne(Fit):
+    """`fit` of one network."""
+
+    def prepare(self) -> None:
+        """Let it be one."""
+        super().prepare()
+        self.networks = BATCHES
+
+    def reset(self) -> None:
+        """Make the network."""
+        super().reset()
+        self.net = self.net[0].copy()
 
 
 class Loop(OneByOne):
@@ -359,7 +406,13 @@ def jax_step(theta: list[Any], x: Any, y: Any) -> tuple[list[Any], Any]:
 def contenders(library: str, row: Row) -> dict[str, Callable[[], Contender]]:
     """Return by name what makes each way of a library."""
     ways: dict[str, dict[str, type[Contender]]] = {
-        "bpnet": {"bpnet": Stack, "one by one": OneByOne, "loop": Loop},
+        "bpnet": {
+            "bpnet": Stack,
+            "one by one": OneByOne,
+            "loop": Loop,
+            "fit": Fit,
+            "fit one by one": FitOneByOne,
+        },
         "PyTorch": {"vmap": Vmap, "vmap of functional_call": VmapOfModule},
         "JAX": {"jit of vmap": JitVmap, "compiled loop": CompiledLoop},
     }

@@ -12,6 +12,7 @@ is the right 0, and e^z may underflow to 0.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy import (  # by name, since a look-up in np is a tenth of what a small call costs
@@ -45,6 +46,8 @@ from bpnet.parameters import Array
 Forward = Callable[[Array, Array], object]  # f(z, a): a becomes f(z)
 Backward = Callable[[Array, Array, Array], object]  # times_df(g, z, a): g becomes g ⊙ f'(z)
 
+MANY = 500  # numbers
+
 
 def constant(value: float, z: Array) -> Array:
     """Return a 0-d array of z's dtype."""
@@ -53,12 +56,14 @@ def constant(value: float, z: Array) -> Array:
 
 def sigmoid_kernels(z: Array) -> tuple[Forward, Backward]:
     one, s = constant(1, z), np.empty_like(z)
+    # The same bits: 0.05 µs slower a call, but on many numbers twice as quick.
+    invert: Callable[..., object] = partial(divide, one) if z.size > MANY else reciprocal
 
     def f(z: Array, a: Array) -> None:
         negative(z, a)
         exp(a, a)
         add(a, one, a)
-        reciprocal(a, a)
+        invert(a, a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
         subtract(one, a, s)

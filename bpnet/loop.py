@@ -20,7 +20,7 @@ from bpnet.optimizers import LBFGS, Optimizer
 from bpnet.parameters import Array
 from bpnet.passes import Cache, Gradient
 from bpnet.regularization import Clip, Dropout, Penalty, weight_coordinates
-from bpnet.steps import Going, Step, make_step
+from bpnet.steps import Step, going_of, make_step
 
 EXPLODED = 1e3  # a loss this many times the lowest so far, and above the first, has exploded
 SHAPES = 8  # batches of so many shapes have buffers at a time, if an iterable's vary
@@ -82,7 +82,8 @@ class Training:
         self.work: dict[tuple[int, ...], Step] = {}
         self.last_x: Array | None = None
         self.last_take: Any = None
-        self.going = Going(len(net)) if net.theta.ndim > 1 else None
+        self.going = going_of(net)
+        self.lone = net.theta.ndim > 1 and self.going is None  # a stack of one
         self.rule = optimizer if isinstance(optimizer, Optimizer) else None
         self.order_rng = rng if shuffle else None
         self.orders = len(net) if shuffle == "each" and self.going is not None else None
@@ -191,7 +192,7 @@ class Training:
             self._validate()  # first, since a metric may raise: an epoch is recorded whole or not
         self.epoch += 1
         history = self.history
-        history.loss.append(loss)
+        history.loss.append(np.array([loss]) if self.lone else loss)
         history.time.append(seconds)
         if self.rule is not None:
             history.learning_rate.append(self.rule.last_rate)

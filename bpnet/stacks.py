@@ -7,7 +7,9 @@ which call computes a product fastest, and that is chosen here, by measured size
 - a stack: ``matmul``, which costs some 30 ns for each of its matrices, however small;
 - a stack of many tiny networks: the arrays lie with the networks fastest in memory, though the
   axes stay where they are, and ``einsum`` runs its inner loop over the networks. For 1,000
-  products of (1, 2) by (2, 2) that takes 3.9 µs, where ``matmul`` takes 35.
+  products of (1, 2) by (2, 2) that takes 3.9 µs, where ``matmul`` takes 35;
+- a stack of large networks: they train in turn, with ``dot``, on the same buffers, since all of
+  them together would leave the processor's cache.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ Array = NDArray[Any]
 Product = Callable[[Array, Array, Array], object]  # product(A, B, out)
 
 FEWEST = 64  # networks, below which einsum's 2 µs a call are not worth it
-LARGEST = 64  # multiplications in one product of one network, beyond which matmul is faster
+# Multiplications in one product of one network, beyond which matmul is faster: of one sample, whose
+# products matmul cannot block, or of several, where it is half the networks but at most so many.
+LARGEST_ROW, LARGEST = 4096, 512
 HEAVIEST = 4_000_000  # multiplications of one network in a pass, beyond which turns are faster
 MEMORY = 0.9  # the part of the machine's memory that a stack may ask for
 
@@ -65,18 +69,17 @@ def best_layout(theta: Array, sizes: tuple[int, ...], m: int) -> Array:
     """
     if theta.ndim == 1 or len(theta) < FEWEST or networks_fastest(theta):
         return theta
-    if m * max(n_in * n_out for n_in, n_out in pairwise(sizes)) > LARGEST:
-        return theta
-    return np.asfortranarray(theta)
+    largest = m * max(n_in * n_out for n_in, n_out in pairwise(sizes))
+    limit = LARGEST_ROW if m == 1 else min(len(theta) // 2, LARGEST)
+    return np.asfortranarray(theta) if largest <= limit else theta
 
 
 def better_in_turn(theta: Array, m: int) -> bool:
     """Whether a stack trains faster network by network, on buffers that stay in the cache.
 
-    So does a stack of one, whose calls then cost less, and one of networks so large that the
-    calls do not matter.
+    So it does where the networks are so large that the calls for each do not matter.
     """
-    return len(theta) == 1 or m * theta.shape[-1] > HEAVIEST
+    return bool(m * theta.shape[-1] > HEAVIEST)
 
 
 def check_memory(

@@ -73,6 +73,11 @@ class Going:
         self.all = bool(self.mask.all())
 
 
+def going_of(net: MLP) -> Going | None:
+    """Return that all networks of a stack still train; None for one network, stacked or not."""
+    return Going(len(net)) if net.theta.ndim > 1 and len(net) > 1 else None
+
+
 def make_step(
     net: MLP,
     x: Array,
@@ -100,14 +105,17 @@ def make_step(
     penalty, dropout, clip : optional
         What the step does beside.
     going : Going, for a stack
-        Updated where networks fail.
+        As from `going_of`; updated where networks fail.
     """
     if going is not None and better_in_turn(net.theta, x.shape[-2]):
         return make_turns(net, x, optimizer, failed, going, penalty, dropout, clip)
-    cache = Cache.empty(net, x)
-    grad = Gradient.empty(net, cache)
+    lone = going is None and net.theta.ndim > 1  # a stack of one takes the passes of one
+    one = net[0] if lone else net
+    cache = Cache.empty(one, x[0] if lone and x.ndim == 3 else x)
+    grad = Gradient.empty(one, cache)
     theta, move = net.theta, np.empty_like(net.theta)
-    advance = make_advance(net, cache, grad, move, optimizer, penalty, dropout, clip)
+    g = grad.theta[None] if lone else grad.theta
+    advance = make_advance(one, cache, grad, theta, g, move, optimizer, penalty, dropout, clip)
     squares = sum_of_squares(move.ravel(order="K"))  # a view, whatever the order in memory
 
     def take(y: Array, share: Array | None) -> Any:
@@ -138,6 +146,11 @@ def make_step(
         subtract(theta, move, theta)
         return loss
 
+    if lone:
+        return Step(
+            lambda x: cache.read(x if x.ndim == 2 else x[0]),
+            lambda y, share: take(y if y.ndim == 2 else y[0], share),
+        )
     return Step(cache.read, take if going is None else take_stack)
 
 
@@ -145,6 +158,8 @@ def make_advance(
     net: MLP,
     cache: Cache,
     grad: Gradient,
+    theta: Array,
+    g: Array,
     move: Array,
     optimizer: Optimizer,
     penalty: Penalty | None,
@@ -152,7 +167,7 @@ def make_advance(
     clip: Clip | None,
 ) -> Callable[..., Any]:
     """Return what computes the loss of a batch and writes the step, if any, into move."""
-    theta, g, compute = net.theta, grad.theta, optimizer.compute
+    compute = optimizer.compute
     value, z, a = grad.value, cache.z_list[-1], cache.a_list[-1]
 
     def advance(y: Array, share: Array | None, moving: bool = True) -> Any:
@@ -201,7 +216,8 @@ def make_turns(
     for k, one in enumerate(nets):
         rule, own = optimizer.of_network(k), penalty and penalty.of_network(k)
         rules.append(rule)
-        advances.append(make_advance(one, cache, grad, move, rule, own, dropout, clip))
+        theta, g = one.theta, grad.theta
+        advances.append(make_advance(one, cache, grad, theta, g, move, rule, own, dropout, clip))
     thetas = [one.theta for one in nets]
     rate, own_x = None, None
 

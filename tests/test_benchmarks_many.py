@@ -94,14 +94,35 @@ def test_the_compared_step_is_a_step_of_gradient_descent(row):
     net = bpnet.MLP.from_weights(data.W, data.b)
     expected = net.theta - stacked.RATE * net.backward(net.forward(data.x), data.y).theta
     made = {name: make() for name, make in stacked.contenders("bpnet", row).items()}
-    assert list(made) == ["bpnet", "one by one", "loop"]
-    for name, contender in made.items():
+    assert list(made) == ["bpnet", "one by one", "loop", "fit", "fit one by one"]
+    for name in ("bpnet", "one by one", "loop"):
+        contender = made[name]
+        assert contender.same
         weights = contender.result()
         compared = row.networks if name == "bpnet" else min(row.networks, stacked.FEW)
         theta = np.concatenate([array.reshape(len(array), -1) for array in weights], axis=1)
         np.testing.assert_allclose(theta, expected[:compared], rtol=1e-12)
         assert contender.networks == (row.networks if name == "bpnet" else 1)
         assert np.abs(theta - net.theta[:compared]).max() > 1e-4
+
+
+def test_fit_takes_as_many_steps_as_are_counted(monkeypatch):
+    made = {name: make() for name, make in stacked.contenders("bpnet", SMALL).items()}
+    for name, networks in [("fit", 50), ("fit one by one", 10)]:
+        contender = made[name]
+        assert (contender.networks, contender.same) == (networks, False)
+        steps = []
+        monkeypatch.setattr(bpnet, "fit", lambda *args, to=steps, **how: to.append((args, how)))
+        contender.run(3)
+        (net, x, y), how = steps[0]
+        assert (how["epochs"], how["batch_size"], len(x), len(y)) == (3, 6, 60, 60)
+        assert net is contender.net
+        monkeypatch.undo()
+        start = contender.net.theta.copy()
+        contender.run(1)
+        assert (contender.net.theta != start).all()
+        contender.reset()
+        np.testing.assert_array_equal(contender.net.theta, start)
 
 
 def test_a_peer_takes_the_same_steps(ours, peer):
@@ -115,8 +136,8 @@ def test_a_peer_is_timed_if_it_agrees(ours, peer):
     result = many.run_row(TINY, [ours, peer], rounds=3, seconds=1e-4, budget=1.0)
     sides = {"bpnet", "one by one", "loop", *SIDES_OF[peer.library]}
     assert set(result["per_network_and_step"]) == sides
-    assert set(result["ratio"]) == sides - {"bpnet"}
-    assert set(result["ways"]) == set(result["difference"]) | {"bpnet"}
+    assert set(result["ratio"]) == {"in fit"} | sides - {"bpnet"}
+    assert set(result["ways"]) == set(result["difference"]) | {"bpnet", "fit", "fit one by one"}
     for side, ratio in result["ratio"].items():
         assert 0 < ratio.lower <= ratio.median < math.inf, side
     assert result["ratio"]["loop"].median > 3  # 70 networks at once: far from level
@@ -146,8 +167,9 @@ def stubs(off=0.0):
     return [
         Stub(
             "bpnet",
-            {"bpnet": 1e-5, "one by one": 8e-6, "loop": 4e-6},
-            {"bpnet": 100, "one by one": 1, "loop": 1},
+            {"bpnet": 1e-5, "one by one": 8e-6, "loop": 4e-6}
+            | {"fit": 2e-4, "fit one by one": 1e-4},
+            {"bpnet": 100, "one by one": 1, "loop": 1, "fit": 1000, "fit one by one": 10},
             {"bpnet": weights, "one by one": few, "loop": few},
         ),
         Stub(
@@ -168,14 +190,17 @@ def test_times_are_of_one_network_and_the_faster_way_counts(monkeypatch):
         {"bpnet": 1e-7, "one by one": 8e-6, "loop": 4e-6, "PyTorch": 3e-7}
     )
     ratios = {side: ratio.median for side, ratio in result["ratio"].items()}
-    assert ratios == pytest.approx({"one by one": 80.0, "loop": 40.0, "PyTorch": 3.0})
+    assert ratios == pytest.approx(
+        {"one by one": 80.0, "loop": 40.0, "PyTorch": 3.0, "in fit": 50.0}
+    )
     assert result["way"]["PyTorch"] == "vmap of functional_call"
-    sides = ["loop", "one by one", "PyTorch", "JAX"]
+    sides = ["loop", "one by one", "in fit", "PyTorch", "JAX"]
     assert many.row_of(result, sides) == [
         "1,000 of 2-2-2, batch 1",
         "100 [100 .. 100] ns",
         "40.0 < 60",
         "80.0 ≥ 1",
+        "50.0 ≥ 1",
         "3.00 ≥ 1",
         "disagrees",
     ]
@@ -227,7 +252,7 @@ def test_quick_run(tmp_path):
     ]
     for row in found["results"]:
         theirs = {side for library in here for side in SIDES_OF[library]}
-        assert set(row["ratio"]) == {"loop", "one by one", *theirs}
+        assert set(row["ratio"]) == {"loop", "one by one", "in fit", *theirs}
         assert all(off <= many.AGREE for off in row["difference"].values())
     for words in ("10 of 2-2-2, batch 1", "float64", "one by one", "Not for quoting"):
         assert words in done.stdout

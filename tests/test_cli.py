@@ -404,7 +404,12 @@ def test_a_reader_that_has_seen_enough(unbuffered):
 def interrupted(argv, after):
     """Run a command, press Ctrl-C after a line, and return the status and what is printed."""
     with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=BUFFERED
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=BUFFERED,
+        # a shell lets what it runs in the background ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         for line in process.stdout:
             if line.startswith(after):

@@ -34,7 +34,7 @@ X = RNG.normal(size=(M, 3))
 Y = np.sin(2 * X[:, :2] + X[:, 1:] * X[:, 2:])
 X_HELD, Y_HELD = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 2))
 EACH = ("learning_rate", "l1", "l2")  # what may be one number or an array, one for each network
-NETWORKS = {"matmul": 4, "networks fastest": 66, "in turns": 4}
+NETWORKS = {"matmul": 4, "networks fastest": 100, "in turns": 4}
 
 
 def make(networks=4, rng=0, **options):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from strategies import HIDDEN, PAIRS, problem
 
 from bpnet import MLP, load, stacks
+from bpnet.kernels import MANY, sigmoid_kernels
 from bpnet.mlp import CHUNK
 from bpnet.stacks import best_layout, by_networks, room
 
@@ -273,6 +274,17 @@ def test_one_network_takes_the_calls_that_are_quickest_for_one():
     assert networks_fastest(make(networks=3))[0].parameters.dot is np.ndarray.dot
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_sigmoid_of_many_numbers_has_the_bits_of_few(dtype):
+    z = np.linspace(-9, 9, 4 * MANY, dtype=dtype)
+    many, few = np.empty_like(z), np.empty_like(z[:100])
+    sigmoid_kernels(z)[0](z, many)
+    f = sigmoid_kernels(z[:100])[0]
+    for start in range(0, z.size, 100):
+        f(z[start : start + 100], few)
+        np.testing.assert_array_equal(many[start : start + 100], few)
+
+
 # ---- which layout, chosen in one place
 
 
@@ -281,11 +293,15 @@ def test_many_tiny_networks_lie_with_the_networks_fastest():
         (1000, (2, 2, 2), 1, True),
         (64, (2, 2, 2), 1, True),
         (63, (2, 2, 2), 1, False),
-        (1000, (2, 2, 2), 16, True),
-        (1000, (2, 2, 2), 17, False),
-        (1000, (4, 16, 1), 1, True),
+        (1000, (2, 2, 2), 125, True),
+        (1000, (2, 2, 2), 126, False),
+        (64, (2, 2, 2), 8, True),
+        (64, (2, 2, 2), 9, False),
         (100, (4, 16, 1), 32, False),
-        (1000, (65, 1), 1, False),
+        (2000, (8, 8, 2), 8, True),
+        (2000, (8, 8, 2), 9, False),
+        (64, (64, 64), 1, True),
+        (64, (65, 64), 1, False),
     ]:
         theta = MLP.init(sizes, networks=networks, rng=0).theta
         chosen = best_layout(theta, sizes, m)
