@@ -251,7 +251,8 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
             left.fill_between(networks, *zip(*ends, strict=True), color=colour, alpha=0.15)
     left.set(xscale="log", yscale="log", xlabel="networks in one pass, 2-2-2, one sample")
     left.set_ylabel("ns a network and step")
-    left.legend(frameon=False)
+    shown = left.get_legend_handles_labels()
+    figure.legend(*shown, loc="outside upper center", ncols=len(SIDES), frameon=False)
     for side, colour in SIDES.items():
         found = [(i, r["ratio"][side].median) for i, r in enumerate(other) if side in r["ratio"]]
         if found:
@@ -259,7 +260,7 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
             right.plot(ratios, rows, "o", color=colour, ms=7)
     right.axvline(1, color="0.35", lw=1.2)
     right.set_yticks(range(len(other)), [result["row"].replace(", ", "\n") for result in other])
-    right.set_ylim(len(other) - 0.5, -0.5)
+    right.set_ylim(max(len(other), 1) - 0.5, -0.5)
     right.set_xscale("log")
     right.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}×")
     right.set_xlabel("how many times faster the stack is")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -319,14 +320,34 @@ def options() -> Any:
     parser = measure.arguments(__doc__ or "", threads=measure.usable_cores())
     parser.epilog = f"rows:\n{numbered}"
     known = range(1, len(ROWS) + 1)
-    parser.add_argument("--data", required=True, metavar="DIR", help="the folder of MNIST's files")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="the folder of MNIST's files; without it --quick takes noise of that shape",
+    )
     parser.add_argument(
         "--rows", type=int, nargs="*", choices=known, default=known, metavar="N", help="these rows"
     )
     parser.add_argument(
         "--seeds", type=measure.at_least_one, help="nets a row (default 3, and 5 together)"
     )
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.data is None and not asked.quick:
+        parser.error("--data is needed: the folder of MNIST's four files")
+    return asked
+
+
+def write_noise(folder: str) -> None:
+    """Write four files as MNIST's are, of noise: enough to see that everything runs."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 1300), ("t10k", 200)):
+        images = rng.integers(0, 256, (count, 28, 28), np.uint8)
+        labels = rng.integers(0, 10, count, np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            head = np.array([0x800 + array.ndim, *array.shape], ">u4")
+            Path(folder, f"{name}-{kind}-ubyte").write_bytes(head.tobytes() + array.tobytes())
 
 
 def shortened(data: MNIST) -> MNIST:
@@ -338,12 +359,22 @@ def main() -> None:
     """Train, print, and write what was asked for."""
     asked = options()
     measure.set_threads(asked.threads)
+    if asked.data is not None:
+        run(asked, asked.data)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write_noise(folder)
+        run(asked, folder)
+
+
+def run(asked: Any, folder: str) -> None:
+    """Do what was asked for with the files of a folder."""
     from bpnet.datasets import load_mnist
 
-    data = load_mnist(asked.data)
+    data = load_mnist(folder)
     machine = measure.machine()
     print(measure.machine_line(machine), end="\n\n")
-    memory = run_memory(data, asked.data)
+    memory = run_memory(data, folder)
     steady = run_allocations(data)
     print(memory_lines(memory, steady))
 

@@ -171,11 +171,3 @@ def lowest(losses: Array) -> int:
     if not np.isfinite(losses).any():
         raise ValueError("no network of the stack has a finite loss")
     return int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan)))
-
-
-def single(net: Stackable, what: str) -> None:
-    """Raise ValueError where one network is meant, but a stack is given."""
-    if net.theta.ndim > 1:
-        raise ValueError(
-            f"{what} takes one network, but this is a stack of {len(net)}: pass net[k]"
-        )

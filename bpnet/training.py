@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from bpnet.initializers import Seed
 
-EXPLODED = 1e3  # a loss this many times the best one so far has exploded
-
 
 def fit(
     net: MLP,
@@ -90,7 +88,7 @@ def fit(
     metrics : name, function of (y, a), or a sequence of them
         "accuracy", "mean_squared_error", "mean_absolute_error", "r2"; taken after each epoch on
         the validation data if there are any, else on the training data.
-    l1, l2 : float
+    l1, l2 : float, or array with one for each network of a stack
         λ₁ and λ₂ of the penalty λ₁ Σ|w| + ½ λ₂ Σ w² on weights, not biases; see `Penalty`.
     dropout : float, or mapping of layer to float
         Probability that an output of a hidden layer (by mapping, also of the input) is dropped.
@@ -124,7 +122,11 @@ def fit(
     TypeError, ValueError
         If the data do not fit the net, or an argument is out of range: before the first step.
     TrainingDiverged
-        If a loss, a gradient or a step is not finite; the net keeps its last finite weights.
+        If a loss, a gradient or a step is not finite; the net keeps its last finite weights. Of a
+        stack, if every network has diverged; before that each one is told of by a RuntimeWarning,
+        and in ``history.diverged``.
+    MemoryError
+        If a stack's training would not fit into this machine's memory.
     InvalidFile
         If the checkpoint is damaged, or of another net, another version or other settings.
     Exception
