@@ -216,7 +216,8 @@ def write_arrays(path: StrPath, arrays: Mapping[str, Array]) -> None:
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{name} holds Python objects, which bpnet does not write to files")
-    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+    members: dict[str, Any] = dict(arrays)
+    write_atomically(path, lambda file: np.savez(file, **members))
 
 
 def read_arrays(path: StrPath) -> dict[str, Array]:
