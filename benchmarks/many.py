@@ -9,37 +9,28 @@ next batch nor be stopped, and here for comparison. The loop of floats and one b
 network after the other, so that a step of one stands for all. "in fit" is one by one over the stack
 too, but of whole epochs of ten batches in a new order, by `fit`.
 
-Each library runs in a process of its own; the processes take turns in short rounds, one at a time.
-First all must agree on the weights after one step; a library that does not is not timed.
+Each library runs in a process of its own; the processes take turns, as in `vs_peers.py`. First all
+must agree on the weights after one step; a library that does not is not timed.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import measure
-import vs_peers
+import workers
 from measure import Spread
 from stacked import Row
-from vs_peers import by_pipe, difference, keep_to
+from workers import Worker, Workers, difference
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-    from stacked import Contender
     from workloads import Array
 
 PEERS = {"PyTorch": "torch", "JAX": "jax"}  # by name: the module
 AGREE = 1e-12  # largest relative difference of the weights after one step
-MOST_STEPS = 4096  # in one round
 ALONE = 1.0  # a stack is never to be slower than its networks one by one, nor than torch's vmap
 ROWS = (
     Row((2, 2, 2), 1, 1),
@@ -70,23 +61,18 @@ IN_FIT = "in fit"
 STARTS = 1000  # of the picture of restarts
 
 
-class Library:
-    """A library within its own process; its methods are what the pipe may ask for."""
+class Library(workers.Library):
+    """A library within its own process."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.made: dict[str, Contender] = {}
-
-    def version(self) -> str:
-        """Return the library's version."""
-        version: str = import_module(PEERS.get(self.name, "bpnet")).__version__
-        return version
+    modules = PEERS
+    environment: ClassVar = {**workers.Library.environment, "JAX_ENABLE_X64": "1"}
+    most_steps = 4096
 
     def check(self, row: Row) -> dict[str, list[Array]]:
         """Return by contender the weights after one step."""
         from stacked import contenders
 
-        self.made.clear()
+        self.contenders.clear()
         made = [(name, make()) for name, make in contenders(self.name, row).items()]
         return {name: contender.result() for name, contender in made if contender.same}
 
@@ -94,63 +80,17 @@ class Library:
         """Make the contenders of a row; return how many networks a step of each trains."""
         from stacked import contenders
 
-        self.made.clear()  # before the next ones take their memory
-        self.made = {name: make() for name, make in contenders(self.name, row).items()}
-        return {name: contender.networks for name, contender in self.made.items()}
-
-    def steps_for(self, contender: str, seconds: float) -> int:
-        """Return how many steps a round takes."""
-        self.made[contender].run(1)  # which may compile
-        n = 1
-        while n < MOST_STEPS and self.time(contender, n) < seconds:
-            n *= 2
-        return n
-
-    def time(self, contender: str, n: int) -> float:
-        """Return the seconds that n steps take from the start weights, after some to warm up."""
-        found = self.made[contender]
-        found.reset()
-        if n >= 8:
-            found.run(n // 8)
-        return measure.seconds_of(found.run, n)
+        self.contenders.clear()  # before the next ones take their memory
+        self.contenders = {name: make() for name, make in contenders(self.name, row).items()}
+        return {name: contender.networks for name, contender in self.contenders.items()}
 
 
-def serve(pipe: Connection, library: str, threads: int) -> None:
-    """Do what the pipe asks for, until it asks for nothing: the life of a library's process."""
-    keep_to(threads)
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ["JAX_ENABLE_X64"] = "1"
-    if library == "PyTorch":
-        import torch
-
-        torch.set_num_threads(threads)
-    here = Library(library)
-    while (asked := pipe.recv()) is not None:
-        name, *arguments = asked
-        try:
-            pipe.send((getattr(here, name)(*arguments), None))
-        except Exception:
-            pipe.send((None, traceback.format_exc()))
-
-
-class Worker(vs_peers.Worker):
-    """A library's process, as in `vs_peers`, with the contenders of this benchmark."""
-
-    def __init__(self, library: str, threads: int) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self.library = library
-        self.pipe, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=serve, args=(theirs, library, threads), daemon=True)
-        self.process.start()
-        theirs.close()
-
-
-def check(row: Row, workers: Sequence[Worker]) -> dict[str, float]:
+def check(row: Row, processes: Sequence[Worker]) -> dict[str, float]:
     """Return by contender how far its weights are from the stack's after one step.
 
     Those that train one network at a time are compared on the first few.
     """
-    found = {name: w for worker in workers for name, w in worker.ask("check", row).items()}
+    found = {name: w for worker in processes for name, w in worker.ask("check", row).items()}
     ours = found.pop("bpnet")
     return {
         name: difference([array[: len(theirs[0])] for array in ours], theirs)
@@ -159,18 +99,17 @@ def check(row: Row, workers: Sequence[Worker]) -> dict[str, float]:
 
 
 def run_row(
-    row: Row, workers: Sequence[Worker], *, rounds: int, seconds: float, budget: float
+    row: Row, processes: Sequence[Worker], *, rounds: int, seconds: float, budget: float
 ) -> dict[str, Any]:
     """Check that all agree on a row, then time them in turn."""
-    off = check(row, workers)
+    off = check(row, processes)
     contenders: dict[str, tuple[Worker, str]] = {}
     networks: dict[str, int] = {}
-    for worker in workers:
+    for worker in processes:
         for name, count in worker.ask("load", row).items():
             if off.get(name, 0.0) <= AGREE:
                 contenders[name], networks[name] = (worker, name), count
-    steps = {name: w.ask("steps_for", name, seconds) for name, (w, _) in contenders.items()}
-    taken = measure.turns(contenders, steps, rounds=rounds, budget=budget, clock=by_pipe)
+    taken, _ = workers.race(contenders, rounds=rounds, seconds=seconds, budget=budget)
     times = {name: [t / networks[name] for t in values] for name, values in taken.items()}
     spreads = {name: Spread.of(values) for name, values in times.items()}
     best: dict[str, str] = {}  # by side: its fastest way
@@ -299,17 +238,7 @@ def draw_restarts(starts: int, path: Path) -> None:
 
 def options() -> Any:
     """Return what the command line asks for."""
-    numbered = "\n".join(f"{k:>4}  {row.name}" for k, row in enumerate(ROWS, 1))
-    parser = measure.arguments(__doc__ or "", threads=measure.usable_cores())
-    parser.epilog = f"rows:\n{numbered}"
-    known = range(1, len(ROWS) + 1)
-    parser.add_argument(
-        "--rows", type=int, nargs="+", choices=known, default=known, metavar="N", help="these rows"
-    )
-    parser.add_argument(
-        "--peers", nargs="*", choices=PEERS, default=list(PEERS), help="only against these"
-    )
-    parser.add_argument("--rounds", type=measure.at_least_one, help="turns of each (default 31)")
+    parser = workers.arguments(__doc__ or "", [row.name for row in ROWS], Library)
     parser.add_argument(
         "--restarts-picture",
         type=measure.new_picture,
@@ -326,27 +255,17 @@ def main() -> int:
     if asked.restarts_picture:
         draw_restarts(100 if asked.quick else STARTS, asked.restarts_picture)
         return 0
-    how: dict[str, Any] = {"rounds": 31, "seconds": 0.02, "budget": 60.0}
-    if asked.quick:
-        how = {"rounds": 3, "seconds": 0.001, "budget": 1.0}
-    how["rounds"] = max(asked.rounds or how["rounds"], 2)
+    how = workers.how_long(asked)
     machine = measure.machine() | {"blas_threads": str(asked.threads)}
     print(measure.machine_line(machine))
-    libraries = [name for name in PEERS if name in asked.peers and find_spec(PEERS[name])]
-    workers = [Worker(library, asked.threads) for library in ("bpnet", *libraries)]
-    versions = {worker.library: worker.ask("version") for worker in workers}
-    print(", ".join(f"{name} {version}" for name, version in versions.items()))
-    if left_out := [name for name in asked.peers if name not in libraries]:
-        print(
-            f"Left out: {', '.join(left_out)}. pip install 'bpnet-numpy[bench]' brings all peers."
-        )
     results = []
-    for number in asked.rows:
-        row = ROWS[number - 1]
-        print(f"{number} of {len(ROWS)}: {row.name}", file=sys.stderr, flush=True)
-        results.append(run_row(row, workers, **how))
-    for worker in workers:
-        worker.close()
+    with Workers(Library, asked.peers, asked.threads) as processes:
+        processes.announce()
+        for number in asked.rows:
+            row = ROWS[number - 1]
+            print(f"{number} of {len(ROWS)}: {row.name}", file=sys.stderr, flush=True)
+            results.append(run_row(row, processes, **how))
+    libraries, versions = processes.peers, processes.versions
 
     sides = [
         "loop",

@@ -280,6 +280,16 @@ def arguments(description: str, *, threads: int = 1) -> argparse.ArgumentParser:
     return parser
 
 
+def add_rows(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """Let the parser know ``--rows``, and its help which rows there are."""
+    numbered = "\n".join(f"{k:>4}  {name}" for k, name in enumerate(names, 1))
+    parser.epilog = f"rows:\n{numbered}"
+    known = range(1, len(names) + 1)
+    parser.add_argument(
+        "--rows", type=int, nargs="+", choices=known, default=known, metavar="N", help="these rows"
+    )
+
+
 def at_least_one(text: str) -> int:
     """Return a positive integer."""
     if not text.isdecimal() or int(text) < 1:

@@ -316,18 +316,13 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def options() -> Any:
     """Return what the command line asks for."""
-    numbered = "\n".join(f"{k:>4}  {row.name}" for k, row in enumerate(ROWS, 1))
     parser = measure.arguments(__doc__ or "", threads=measure.usable_cores())
-    parser.epilog = f"rows:\n{numbered}"
-    known = range(1, len(ROWS) + 1)
     parser.add_argument(
         "--data",
         metavar="DIR",
         help="the folder of MNIST's files; without it --quick takes noise of that shape",
     )
-    parser.add_argument(
-        "--rows", type=int, nargs="*", choices=known, default=known, metavar="N", help="these rows"
-    )
+    measure.add_rows(parser, [row.name for row in ROWS])
     parser.add_argument(
         "--seeds", type=measure.at_least_one, help="nets a row (default 3, and 5 together)"
     )

@@ -2,13 +2,14 @@
 
 The same nets, data, start weights, batches, dtype (float32), optimisers and number of threads. Each
 library runs in a process of its own, since thread pools in one process slow each other; the
-processes take turns in short rounds, one at a time. First all must agree on the loss and on the
+processes take turns, one at a time: a tenth of a second to get up to speed, then a tenth that
+counts, in blocks of steps from the start weights. First all must agree on the loss and on the
 weights after one step; a library that does not is not timed. Of several ways of a library
 (PyTorch's optimisers by default, foreach or fused; who gathers for JAX) the fastest counts.
 
 A step takes the same batch each time: bpnet's is the one that `fit` takes, scikit-learn's
 `_backprop` and `update_params`, which is what its `fit` does for a batch but for gathering it.
-PyTorch does not read its loss, and JAX is waited for only at the end of a round. A whole epoch is
+PyTorch does not read its loss, and JAX is waited for only at the end of a block. A whole epoch is
 each library's own: of a `fit` of three epochs, with all that it checks beforehand, or of a loop
 over shuffled numbers of rows.
 
@@ -17,71 +18,32 @@ The floor is the time of the step's matrix products alone.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import sys
-import time
-import traceback
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import measure
+import workers
 from measure import Spread
+from workers import Worker, Workers, difference
 from workloads import WORKLOADS, Goals, Workload, problem
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-    from peers import Contender
     from workloads import Array
 
 PEERS = {"scikit-learn": "sklearn", "PyTorch": "torch", "JAX": "jax"}  # by name: the module
 OURS = ("bpnet", "floor")
 AGREE = 1e-5  # largest relative difference of the loss and of the weights after one step
-PAUSE = 0.05  # seconds before a turn: threads of the one before spin so long for more work
-MOST_STEPS = 512  # in one round: much later, a net that has learnt its only batch has tiny moments
-EPOCHS = 3  # in one round: nobody trains for one, which would count the checks of `fit` in full
+EPOCHS = 3  # at a time: nobody trains for one, which would count the checks of `fit` in full
 HOW_READ = "medians, float32; the last column is its time as a multiple of the products' alone"
 COLOURS = {"scikit-learn": "#d98c1f", "PyTorch": "#c23b22", "JAX": "#5b4aa8"}
 
 
-def keep_to(threads: int) -> None:
-    """Let this process use so many cores, where the system can; JAX has no other switch."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+class Library(workers.Library):
+    """A library within its own process."""
 
-
-def serve(pipe: Connection, library: str, threads: int) -> None:
-    """Do what the pipe asks for, until it asks for nothing: the life of a library's process."""
-    keep_to(threads)
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    if library == "PyTorch":
-        import torch
-
-        torch.set_num_threads(threads)
-    here = Library(library)
-    while (asked := pipe.recv()) is not None:
-        name, *arguments = asked
-        try:
-            pipe.send((getattr(here, name)(*arguments), None))
-        except Exception:
-            pipe.send((None, traceback.format_exc()))
-
-
-class Library:
-    """A library within its own process; its methods are what the pipe may ask for."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.contenders: dict[str, Contender] = {}
-
-    def version(self) -> str:
-        """Return the library's version."""
-        version: str = import_module(PEERS.get(self.name, "bpnet")).__version__
-        return version
+    modules = PEERS
 
     def check(self, work: Workload) -> dict[str, tuple[list[Array], bool, str]]:
         """Return by contender what it computes, whether that is to equal the others', and a note.
@@ -108,84 +70,17 @@ class Library:
         return list(self.contenders)
 
     def steps_for(self, contender: str, seconds: float) -> int:
-        """Return how many steps a round takes; each of them is warmed up by then."""
-        found = self.contenders[contender]
-        found.run(1)
-        if found.work.kind == "epoch":
+        """Return how many steps a block has; an epoch is never alone."""
+        if self.contenders[contender].work.kind == "epoch":
             return EPOCHS
-        n = 1
-        while n < MOST_STEPS and self.time(contender, n) < seconds:
-            n *= 2
-        return n
-
-    def time(self, contender: str, n: int) -> float:
-        """Return the seconds that n steps take from the start weights, after some to warm up."""
-        found = self.contenders[contender]
-        found.reset()
-        if n >= 8:
-            found.run(n // 8)
-        return measure.seconds_of(found.run, n)
+        return super().steps_for(contender, seconds)
 
 
-class Worker:
-    """A library's process, asked through a pipe; between questions it sleeps."""
-
-    def __init__(self, library: str, threads: int) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self.library = library
-        self.pipe, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=serve, args=(theirs, library, threads), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def ask(self, name: str, *arguments: Any) -> Any:
-        """Return the answer of the process.
-
-        Raises
-        ------
-        RuntimeError
-            If it met an error, with its report.
-        """
-        self.pipe.send((name, *arguments))
-        try:
-            answer, error = self.pipe.recv()
-        except EOFError:
-            error = "its process ended\n"
-        if error is not None:
-            raise RuntimeError(f"{self.library}: {error}")
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        self.pipe.send(None)
-        self.process.join(timeout=10)
-
-
-def by_pipe(contender: tuple[Worker, str], n: int) -> float:
-    """Return the seconds of a contender in its own process, when the others have become quiet."""
-    worker, name = contender
-    time.sleep(PAUSE)
-    seconds: float = worker.ask("time", name, n)
-    return seconds
-
-
-def difference(ours: Sequence[Array], theirs: Sequence[Array]) -> float:
-    """Return the largest difference, relative to the largest number of its array."""
-    import numpy as np
-
-    worst = 0.0
-    for a, b in zip(ours, theirs, strict=True):
-        if a.dtype != b.dtype or a.shape != b.shape:
-            raise RuntimeError(f"{a.dtype} {a.shape} was expected, not {b.dtype} {b.shape}")
-        worst = max(worst, float(np.max(np.abs(a - b)) / np.max(np.abs(a))))
-    return worst
-
-
-def check(work: Workload, workers: Sequence[Worker]) -> dict[str, dict[str, Any]]:
+def check(work: Workload, processes: Sequence[Worker]) -> dict[str, dict[str, Any]]:
     """Return by peer how far its loss and weights are from bpnet's, or why they may be."""
-    (ours, _, _) = workers[0].ask("check", work)["bpnet"]
+    (ours, _, _) = processes[0].ask("check", work)["bpnet"]
     found = {}
-    for worker in workers[1:]:
+    for worker in processes[1:]:
         results = worker.ask("check", work)
         worst, note = 0.0, ""
         for theirs, same, reason in results.values():
@@ -201,7 +96,7 @@ def check(work: Workload, workers: Sequence[Worker]) -> dict[str, dict[str, Any]
 def run_row(
     work: Workload,
     goals: Goals,
-    workers: Sequence[Worker],
+    processes: Sequence[Worker],
     *,
     data: str | None,
     rounds: int,
@@ -209,11 +104,10 @@ def run_row(
     budget: float,
 ) -> dict[str, Any]:
     """Check that the libraries agree on a workload, then time them in turn."""
-    peers = check(work, workers)
-    racing = [w for w in workers if w.library == "bpnet" or peers[w.library]["agrees"]]
+    peers = check(work, processes)
+    racing = [w for w in processes if w.library == "bpnet" or peers[w.library]["agrees"]]
     contenders = {name: (w, name) for w in racing for name in w.ask("load", work, data)}
-    steps = {name: w.ask("steps_for", name, seconds) for name, (w, _) in contenders.items()}
-    times = measure.turns(contenders, steps, rounds=rounds, budget=budget, clock=by_pipe)
+    times, steps = workers.race(contenders, rounds=rounds, seconds=seconds, budget=budget)
     spreads = {name: Spread.of(values) for name, values in times.items()}
     for w in racing[1:]:
         ways = [name for name, (worker, _) in contenders.items() if worker is w]
@@ -322,17 +216,7 @@ def shortened(work: Workload) -> Workload:
 
 def options() -> Any:
     """Return what the command line asks for."""
-    numbered = "\n".join(f"{k:>4}  {work.name}" for k, (work, _) in enumerate(WORKLOADS, 1))
-    parser = measure.arguments(__doc__ or "", threads=measure.usable_cores())
-    parser.epilog = f"rows:\n{numbered}"
-    known = range(1, len(WORKLOADS) + 1)
-    parser.add_argument(
-        "--rows", type=int, nargs="+", choices=known, default=known, metavar="N", help="these rows"
-    )
-    parser.add_argument(
-        "--peers", nargs="*", choices=PEERS, default=list(PEERS), help="only against these"
-    )
-    parser.add_argument("--rounds", type=measure.at_least_one, help="turns of each (default 31)")
+    parser = workers.arguments(__doc__ or "", [work.name for work, _ in WORKLOADS], Library)
     parser.add_argument(
         "--data", metavar="DIR", help="MNIST's folder, else made-up images of its shape"
     )
@@ -343,28 +227,22 @@ def main() -> int:
     """Measure, print, and write what was asked for; return 1 if a library disagrees."""
     asked = options()
     measure.set_threads(asked.threads)
-    how = {"rounds": 31, "seconds": 0.02, "budget": 60.0}
-    if asked.quick:
-        how = {"rounds": 3, "seconds": 0.001, "budget": 1.0}
-    how["rounds"] = max(asked.rounds or how["rounds"], 2)
+    how = workers.how_long(asked)
     machine = measure.machine() | {"blas_threads": str(asked.threads)}
     print(measure.machine_line(machine))
-    libraries = [name for name in PEERS if name in asked.peers and find_spec(PEERS[name])]
-    workers = [Worker(library, asked.threads) for library in ("bpnet", *libraries)]
-    versions = {worker.library: worker.ask("version") for worker in workers}
-    print(", ".join(f"{name} {version}" for name, version in versions.items()))
-    if left_out := [name for name in asked.peers if name not in libraries]:
-        print(
-            f"Left out: {', '.join(left_out)}. pip install 'bpnet-numpy[bench]' brings all peers."
-        )
+    if asked.data:
+        from bpnet.datasets import find
+
+        find(Path(asked.data))  # a wrong folder is an error now, not in the row that reads it
     results = []
-    for row in asked.rows:
-        work, goals = WORKLOADS[row - 1]
-        work = shortened(work) if asked.quick else work
-        print(f"{row} of {len(WORKLOADS)}: {work.name}", file=sys.stderr, flush=True)
-        results.append({"row": row} | run_row(work, goals, workers, data=asked.data, **how))
-    for worker in workers:
-        worker.close()
+    with Workers(Library, asked.peers, asked.threads) as processes:
+        processes.announce()
+        for row in asked.rows:
+            work, goals = WORKLOADS[row - 1]
+            work = shortened(work) if asked.quick else work
+            print(f"{row} of {len(WORKLOADS)}: {work.name}", file=sys.stderr, flush=True)
+            results.append({"row": row} | run_row(work, goals, processes, data=asked.data, **how))
+    libraries, versions = processes.peers, processes.versions
 
     head = ["workload", "bpnet", *(f"vs {library}" for library in libraries), "/ floor"]
     print(f"\nHow many times faster bpnet is, and whether that reaches the goal: {HOW_READ}\n")

@@ -50,7 +50,7 @@ def run_script(*arguments):
 
 @pytest.fixture(scope="module")
 def ours():
-    worker = many.Worker("bpnet", 1)
+    worker = many.Worker(many.Library, "bpnet", 1)
     yield worker
     worker.close()
 
@@ -59,7 +59,7 @@ def ours():
 def peer(request):
     if find_spec(MODULES[request.param]) is None:
         pytest.skip(f"{request.param} is not installed: the extra 'bench' brings it")
-    worker = many.Worker(request.param, 1)
+    worker = many.Worker(many.Library, request.param, 1)
     yield worker
     worker.close()
 
@@ -157,8 +157,8 @@ class Stub:
             return self.weights
         if name == "load":
             return self.networks
-        contender, number = arguments
-        return 4 if name == "steps_for" else number * self.seconds[contender]
+        contender, *_ = arguments
+        return 4 if name == "steps_for" else self.seconds[contender]
 
 
 def stubs(off=0.0):
@@ -182,7 +182,7 @@ def stubs(off=0.0):
 
 
 def test_times_are_of_one_network_and_the_faster_way_counts(monkeypatch):
-    monkeypatch.setattr(many.vs_peers, "PAUSE", 0.0)
+    monkeypatch.setattr(many.workers, "PAUSE", 0.0)
     row = many.ROWS[3]
     result = many.run_row(row, stubs(), rounds=3, seconds=1.0, budget=9.0)
     medians = {side: spread.median for side, spread in result["per_network_and_step"].items()}
@@ -212,7 +212,7 @@ def test_times_are_of_one_network_and_the_faster_way_counts(monkeypatch):
 
 
 def test_what_disagrees_is_not_timed(monkeypatch):
-    monkeypatch.setattr(many.vs_peers, "PAUSE", 0.0)
+    monkeypatch.setattr(many.workers, "PAUSE", 0.0)
     workers = stubs(off=1e-9)
     result = many.run_row(many.ROWS[3], workers, rounds=3, seconds=1.0, budget=9.0)
     assert result["difference"]["vmap"] == pytest.approx(5e-10, rel=1e-3)
@@ -226,13 +226,13 @@ def test_what_disagrees_is_not_timed(monkeypatch):
 def test_a_round_starts_from_the_start_weights(ours):
     ours.ask("load", SMALL)
     assert ours.ask("steps_for", "bpnet", 1e-9) == 1
-    assert ours.ask("time", "bpnet", 20) > 0
+    assert ours.ask("time", "bpnet", 20, 1e-9) > 0
     library = many.Library("bpnet")
     library.load(SMALL)
-    library.time("bpnet", 16)
-    first = [array.copy() for array in library.made["bpnet"].weights()]
-    library.time("bpnet", 16)
-    for a, b in zip(first, library.made["bpnet"].weights(), strict=True):
+    library.time("bpnet", 16, 1e-9)
+    first = [array.copy() for array in library.contenders["bpnet"].weights()]
+    library.time("bpnet", 16, 1e-9)
+    for a, b in zip(first, library.contenders["bpnet"].weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

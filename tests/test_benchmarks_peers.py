@@ -33,6 +33,7 @@ def script(name):
 
 measure, workloads, peers = script("measure"), script("workloads"), script("peers")
 vs_peers, scaling, mnist = script("vs_peers"), script("scaling"), script("mnist")
+workers = script("workers")
 
 
 def run_script(name, *arguments):
@@ -63,7 +64,7 @@ PREDICT = small("relu", "softmax", "Adam", kind="predict", rows=23)
 
 @pytest.fixture(scope="module")
 def ours():
-    worker = vs_peers.Worker("bpnet", 1)
+    worker = vs_peers.Worker(vs_peers.Library, "bpnet", 1)
     yield worker
     worker.close()
 
@@ -72,7 +73,7 @@ def ours():
 def peer(request):
     if find_spec(MODULES[request.param]) is None:
         pytest.skip(f"{request.param} is not installed: the extra 'bench' brings it")
-    worker = vs_peers.Worker(request.param, 1)
+    worker = vs_peers.Worker(vs_peers.Library, request.param, 1)
     yield worker
     worker.close()
 
@@ -105,6 +106,24 @@ def test_an_epoch_is_one_of_several(ours):
     names = ours.ask("load", EPOCH, None)
     assert names == ["bpnet", "floor"]
     assert ours.ask("steps_for", "bpnet", 1e-9) == vs_peers.EPOCHS
+
+
+def test_a_turn_runs_for_a_while_before_it_counts(monkeypatch):
+    library, done, now = vs_peers.Library("bpnet"), [], [0.0]
+
+    class Clocked:
+        def reset(self):
+            done.append("reset")
+
+        def run(self, n):
+            done.append(n)
+            now[0] += n if done.count("reset") <= 2 else 0.5 * n  # slow at first
+
+    library.contenders["one"] = Clocked()
+    monkeypatch.setattr(workers.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(workers.measure, "perf_counter", lambda: now[0])
+    assert library.time("one", 16, 4.0) == 0.5
+    assert done == ["reset", 2, "reset", 2, "reset", 2, 16]
 
 
 def test_a_failing_process_is_named_with_its_report(ours):
