@@ -96,14 +96,15 @@ def tanh_kernels(z: Array) -> tuple[Forward, Backward]:
 
 def relu_kernels(z: Array) -> tuple[Forward, Backward]:
     zeros = np.zeros_like(z)  # three times quicker beside z than one 0
-    positive = np.empty_like(z, bool)
+    positive, s = np.empty_like(z, bool), np.empty_like(z)
 
     def f(z: Array, a: Array) -> None:
         maximum(z, zeros, out=a)
 
     def times_df(g: Array, z: Array, a: Array) -> None:
         greater(z, zeros, positive)
-        multiply(g, positive, g)
+        copyto(s, positive)  # beside floats a bool would be converted in pieces
+        multiply(g, s, g)
 
     return f, times_df
 
@@ -237,6 +238,8 @@ def softmax_kernels(z: Array) -> tuple[Forward, Backward]:
     s, of_row = np.empty_like(z), np.empty_like(z[..., :1])
     # The largest of each row is found quicker down the columns of a transposed copy.
     columns, largest = np.empty_like(z.mT, order="C"), np.empty_like(of_row.mT, order="C")
+    largest_of_row = largest.mT
+    column_maxima: Callable[..., object] = maximum.reduce
 
     def row_sums(a: Array) -> None:
         add.reduce(a, axis=-1, out=of_row, keepdims=True)
@@ -249,8 +252,8 @@ def softmax_kernels(z: Array) -> tuple[Forward, Backward]:
 
     def f(z: Array, a: Array) -> None:
         copyto(columns, z.mT)
-        maximum.reduce(columns, axis=-2, out=largest, keepdims=True)
-        subtract(z, largest.mT, a)
+        column_maxima(columns, -2, None, largest, True)
+        subtract(z, largest_of_row, a)
         exp(a, a)
         row_sums(a)
         divide(a, of_row, a)

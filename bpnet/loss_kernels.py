@@ -30,6 +30,8 @@ from bpnet.parameters import Array
 OutputDelta = Callable[[Array, Array, Array, Array], object]  # (delta, z, a, y): delta is written
 Value = Callable[..., Any]  # (z, a, y, share=None): the loss of the batch
 
+SHORT = 10_000  # numbers that a dot product may add; of more, pairwise sums are more exact
+
 
 def output_kernels(loss: Loss, output: Activation, z: Array) -> tuple[OutputDelta, Value]:
     """Return what writes δ^L, and what returns the loss of a batch, for outputs shaped like z.
@@ -98,19 +100,45 @@ def value_kernel(loss: Loss, output: Activation, z: Array) -> Value:
     one_pass = z.ndim == 2
     flat, each = s.reshape(-1) if one_pass else s, 1 / z.shape[-2]
     axes = None if one_pass else (-2, -1)
-    quick = one_pass and loss is LOSSES["half_squared_error"]
+
+    def long_mean(z: Array, a: Array, y: Array) -> Any:
+        write(z, a, y)
+        return add.reduce(flat, axis=axes) * each
+
+    mean = short_mean(loss, s, write) if one_pass and s.size <= SHORT else long_mean
 
     def value(z: Array, a: Array, y: Array, share: Array | None = None) -> Any:
-        if quick and share is None:
-            subtract(a, y, s)
-            return flat.dot(flat) * (each / 2)
-        write(z, a, y)
         if share is None:
-            return add.reduce(flat, axis=axes) * each
+            return mean(z, a, y)
+        write(z, a, y)
         multiply(s, share, s)
         return add.reduce(flat, axis=axes)
 
     return value
+
+
+def short_mean(loss: Loss, s: Array, write: Elements) -> Callable[[Array, Array, Array], Any]:
+    """Return what gives the mean loss of a short batch: dot products, and fewer of all calls."""
+    flat, each, ones = s.reshape(-1), 1 / s.shape[0], np.ones_like(s, shape=s.size)
+    least = np.finfo(s.dtype).tiny
+
+    def squared(z: Array, a: Array, y: Array) -> Any:
+        subtract(a, y, s)
+        return flat.dot(flat) * (each / 2)
+
+    def cross_entropy(z: Array, a: Array, y: Array) -> Any:
+        if a.item(a.argmin()) >= least:
+            log(a, s)
+            return -flat.dot(y.reshape(-1)) * each
+        return any_loss(z, a, y)
+
+    def any_loss(z: Array, a: Array, y: Array) -> Any:
+        write(z, a, y)
+        return flat.dot(ones) * each
+
+    if LOSSES.get(loss.name) is not loss:
+        return any_loss
+    return {"half_squared_error": squared, "cross_entropy": cross_entropy}.get(loss.name, any_loss)
 
 
 Elements = Callable[[Array, Array, Array], None]  # (z, a, y): s becomes each output's share

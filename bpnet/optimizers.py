@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy import add, divide, multiply, sqrt, square, subtract  # by name, as in kernels.py
 
 from bpnet.parameters import Array
 from bpnet.schedules import Schedule, as_schedule
@@ -190,7 +191,7 @@ class Optimizer:
             )
         self.t += 1
         self.compute(theta, g, self._move)
-        np.subtract(theta, self._move, theta)
+        subtract(theta, self._move, theta)
 
 
 def check_floats(theta: Any) -> None:
@@ -230,17 +231,17 @@ class SGD(Optimizer):
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         if not self.momentum:
-            np.multiply(g, self.rate, move)
+            multiply(g, self.rate, move)
             return
         v, mu = self.state["v"], self._constants["momentum"]
-        np.multiply(v, mu, v)
-        np.add(v, g, v)
+        multiply(v, mu, v)
+        add(v, g, v)
         if self.nesterov:
-            np.multiply(v, mu, move)
-            np.add(move, g, move)
-            np.multiply(move, self.rate, move)
+            multiply(v, mu, move)
+            add(move, g, move)
+            multiply(move, self.rate, move)
         else:
-            np.multiply(v, self.rate, move)
+            multiply(v, self.rate, move)
 
 
 @dataclass
@@ -269,8 +270,8 @@ class Adagrad(Optimizer):
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         s = self.state["s"]
-        np.square(g, move)
-        np.add(s, move, s)
+        square(g, move)
+        add(s, move, s)
         divide_by_root(g, s, self._constants["epsilon"], self.rate, move)
 
 
@@ -309,26 +310,26 @@ class RMSprop(Optimizer):
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         s, constants = self.state["s"], self._constants
-        np.multiply(s, constants["rho"], s)
-        np.square(g, move)
-        np.multiply(move, constants["one_less_rho"], move)
-        np.add(s, move, s)
+        multiply(s, constants["rho"], s)
+        square(g, move)
+        multiply(move, constants["one_less_rho"], move)
+        add(s, move, s)
         if not self.momentum:
             divide_by_root(g, s, constants["epsilon"], self.rate, move)
             return
         v = self.state["v"]
         divide_by_root(g, s, constants["epsilon"], np.ones_like(self.rate), move)
-        np.multiply(v, constants["momentum"], v)
-        np.add(v, move, v)
-        np.multiply(v, self.rate, move)
+        multiply(v, constants["momentum"], v)
+        add(v, move, v)
+        multiply(v, self.rate, move)
 
 
 def divide_by_root(g: Array, s: Array, epsilon: Array, rate: Array, move: Array) -> None:
     """Write η g / (√s + ε) into move."""
-    np.sqrt(s, move)
-    np.add(move, epsilon, move)
-    np.divide(g, move, move)
-    np.multiply(move, rate, move)
+    sqrt(s, move)
+    add(move, epsilon, move)
+    divide(g, move, move)
+    multiply(move, rate, move)
 
 
 @dataclass
@@ -368,11 +369,11 @@ class Adam(Optimizer):
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         m, v, constants = self.state["m"], self.state["v"], self._constants
-        np.multiply(m, constants["beta1"], m)
-        np.add(m, g, m)
-        np.multiply(v, constants["beta2"], v)
-        np.square(g, move)
-        np.add(v, move, v)
+        multiply(m, constants["beta1"], m)
+        add(m, g, m)
+        multiply(v, constants["beta2"], v)
+        square(g, move)
+        add(v, move, v)
         r = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
         constants["epsilon"][...] = self.epsilon / r
         c = self.rate * ((1 - self.beta1) / ((1 - self.beta1**self.t) * r))
@@ -409,9 +410,9 @@ class AdamW(Adam):
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         super().compute(theta, g, move)
-        np.multiply(theta, self._lambda, self._decay)
-        np.multiply(self._decay, self.rate, self._decay)
-        np.add(move, self._decay, move)
+        multiply(theta, self._lambda, self._decay)
+        multiply(self._decay, self.rate, self._decay)
+        add(move, self._decay, move)
 
 
 @dataclass
