@@ -118,9 +118,13 @@ class ArraySource:
 
         With a number of networks, each of them has an order of its own.
         """
-        if size >= self.m and self.rows is None and not self.lazy:
+        if self.is_whole(size):
             return self._whole()
         return self._parts(size, rng, networks)
+
+    def is_whole(self, size: int) -> bool:
+        """Whether an epoch is one batch, the arrays themselves."""
+        return size >= self.m and self.rows is None and not self.lazy
 
     def _whole(self) -> Iterable[Batch]:
         """Return the one batch that holds everything, uncopied."""

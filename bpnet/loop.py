@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -130,14 +131,32 @@ class Training:
 
     def _epochs(self, optimizer: Optimizer) -> None:
         """Run the epochs that are left."""
+        clock, interrupt, history = time.perf_counter, self.interrupt, self.history
+        whole = isinstance(self.source, ArraySource) and self.source.is_whole(self.size)
+        one_epoch = self._epoch_of_one_step(optimizer) if whole else self._one_epoch
         with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-            while self.epoch < self.epochs and self.history.stopped is None:
-                begun = time.perf_counter()
-                loss = self._one_epoch(optimizer)
+            while self.epoch < self.epochs and history.stopped is None:
+                begun = clock()
+                loss = one_epoch(optimizer)
                 if loss is not None:
-                    self.end_epoch(loss, time.perf_counter() - begun)
-                if self.interrupt.pressed:
+                    self.end_epoch(loss, clock() - begun)
+                if interrupt.pressed:
                     self.stop("interrupted")
+
+    def _epoch_of_one_step(self, optimizer: Optimizer) -> Callable[[Optimizer], Any]:
+        """Return `_one_epoch` for data that are one batch: all that can be is done beforehand."""
+        ((x, y, share, _, _),) = self.source.epoch(self.size, None)
+        take, single = self._step_on(x, optimizer).take, self.going is None
+
+        def one_epoch(optimizer: Optimizer) -> Any:
+            optimizer.set_rate_at(self.epoch)
+            self.step = 1
+            loss = take(y, share)
+            if self.first is None and y.size >= TELLING:
+                self.first = self.lowest = loss
+            return float(loss) if single else np.asarray(loss, np.float64)
+
+        return one_epoch
 
     def _one_epoch(self, optimizer: Optimizer) -> Any:
         """Go through the data once; return the mean loss, or None if Ctrl-C cut it short."""

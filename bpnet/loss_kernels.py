@@ -52,34 +52,31 @@ def delta_kernel(loss: Loss, output: Activation, z: Array) -> OutputDelta:
     derivative = derivative_kernel(loss, z)
 
     def general(delta: Array, z: Array, a: Array, y: Array) -> None:
-        derivative(delta, a, y)
+        derivative(a, y, delta)
         times_df(delta, z, a)
 
     return general
 
 
-def derivative_kernel(loss: Loss, z: Array) -> Callable[[Array, Array, Array], None]:
-    """Return what writes ∂E/∂a of each sample's loss: (delta, a, y)."""
+def derivative_kernel(loss: Loss, z: Array) -> Callable[[Array, Array, Array], object]:
+    """Return what writes ∂E/∂a of each sample's loss: (a, y, delta)."""
     limit = huber_limit(loss)
 
-    def general(delta: Array, a: Array, y: Array) -> None:
+    def general(a: Array, y: Array, delta: Array) -> None:
         copyto(delta, loss.derivative(a, y))
 
-    def squared(delta: Array, a: Array, y: Array) -> None:
-        subtract(a, y, delta)
-
-    def absolute_error(delta: Array, a: Array, y: Array) -> None:
+    def absolute_error(a: Array, y: Array, delta: Array) -> None:
         subtract(a, y, delta)
         sign(delta, delta)
 
-    def huber(delta: Array, a: Array, y: Array) -> None:
+    def huber(a: Array, y: Array, delta: Array) -> None:
         subtract(a, y, delta)
         clip(delta, -limit, limit, out=delta)
 
     if z.dtype.kind != "f":
         return general
     if loss is LOSSES["half_squared_error"]:
-        return squared
+        return subtract
     if loss is LOSSES["absolute_error"]:
         return absolute_error
     return huber if limit else general

@@ -69,7 +69,8 @@ def backward_pass(net: MLP, cache: Cache, y: Array, grad: Gradient) -> None:
         multiply(delta[-1], grad.share, delta[-1])
     for l in cache.downward:
         dot(delta_T[l], fed[l - 1], dW[l])
-        dot(ones, delta[l], db[l])
+        if ones is not None:  # of one sample, the two may be the same numbers
+            dot(ones, delta[l], db[l])
         if l > 2:
             dot(delta[l], W[l], delta[l - 1])
             if mask[l - 1] is not None:

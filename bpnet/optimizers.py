@@ -21,7 +21,7 @@ import numpy as np
 from numpy import add, divide, multiply, sqrt, square, subtract  # by name, as in kernels.py
 
 from bpnet.parameters import Array
-from bpnet.schedules import Schedule, as_schedule
+from bpnet.schedules import Constant, Schedule, as_schedule
 from bpnet.validation import all_finite, as_float, as_int
 
 
@@ -126,7 +126,8 @@ class Optimizer:
         """Set η for the steps that follow to what the schedule has after t epochs."""
         if self.learning_rate is not self._adopted:
             self._adopt_rate()
-        rate = self.schedule(t)
+        schedule = self.schedule
+        rate = schedule.rate if type(schedule) is Constant else schedule(t)  # quicker than a call
         if rate is not self.last_rate:
             self.last_rate = rate
             self.set_rate(rate)

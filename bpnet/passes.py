@@ -134,8 +134,15 @@ class Gradient(Parameters):
         ``delta[l]``, l = 2..L, shape (m, n_l), is ∂E/∂z^l.
     """
 
-    def __init__(self, signature: Signature, theta: Array, delta: Sequence[Array]) -> None:
+    def __init__(
+        self, signature: Signature, theta: Array, delta: Sequence[Array] | None = None
+    ) -> None:
         super().__init__(signature.sizes, theta)
+        self.ones: Any = None
+        if delta is None:  # of one sample, δ^l is ∂E/∂b^l
+            delta = self.b_row[FIRST:]
+        else:
+            self.ones = np.ones_like(theta, shape=(1, delta[0].shape[-2]))
         self.signature = signature
         self.m = delta[0].shape[-2]
         self.delta_list: list[Array] = [*PAD, *delta]
@@ -145,7 +152,6 @@ class Gradient(Parameters):
         self.output_delta, self.value = output_kernels(
             signature.loss, signature.activations[-1], delta[-1]
         )
-        self.ones = np.ones_like(theta, shape=(1, self.m))
         self.equal_share = None if self.m == 1 else np.array(1 / self.m, theta.dtype)
         self.share: Any
         self.weigh(None)
@@ -156,6 +162,13 @@ class Gradient(Parameters):
         """Return room for the gradient of a pass."""
         delta = [np.empty_like(z) for z in cache.z_list[FIRST:]]
         return cls(cache.signature, np.empty_like(net.theta), delta)
+
+    @classmethod
+    def shared(cls, net: MLP, cache: Cache) -> Self:
+        """Return room as `empty` does; of one sample, δ^l and ∂E/∂b^l are the same numbers."""
+        if cache.m > 1 or net.theta.ndim > 1:
+            return cls.empty(net, cache)
+        return cls(cache.signature, np.empty_like(net.theta))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.signature, self.theta, self.delta_list[FIRST:])

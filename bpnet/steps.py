@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +28,7 @@ SHORT = 10_000  # numbers; BLAS takes longer vectors to several threads, which m
 def sum_of_squares(v: Array) -> Callable[[], Any]:
     """Return a function that gives Σ v²: not finite if one of v is not, or if it overflows."""
     if v.size <= SHORT:
-        return lambda: v.dot(v)
+        return partial(v.dot, v)
     parts = [v[start : start + SHORT] for start in range(0, v.size, SHORT)]
 
     def total() -> Any:
@@ -112,7 +113,7 @@ def make_step(
     lone = going is None and net.theta.ndim > 1  # a stack of one takes the passes of one
     one = net[0] if lone else net
     cache = Cache.empty(one, x[0] if lone and x.ndim == 3 else x)
-    grad = Gradient.empty(one, cache)
+    grad = Gradient.shared(one, cache)
     theta, move = net.theta, np.empty_like(net.theta)
     g = grad.theta[None] if lone else grad.theta
     advance = make_advance(one, cache, grad, theta, g, move, optimizer, penalty, dropout, clip)

@@ -19,6 +19,7 @@ from bpnet import (
     TrainingDiverged,
     fit,
 )
+from bpnet.passes import Gradient
 
 NETS = {
     "sigmoid, half squared error": {"activation": "sigmoid"},
@@ -61,6 +62,21 @@ def test_fit_is_the_loop_by_hand_bit_for_bit(kind, dtype, size):
     history = fit(net, x, y, epochs=3, batch_size=size, optimizer=SGD(0.05), rng=3)
     assert np.array_equal(net.theta, twin.theta)
     assert history.loss == pytest.approx(losses, rel=1e-12 if dtype == "float64" else 1e-6)
+
+
+@every_net
+def test_one_sample_a_step_may_share_delta_and_the_bias_gradient(kind, monkeypatch):
+    """`Gradient.shared` against arrays of their own, with all that touches either."""
+    net, x, y = problem(kind)
+    twin, plain = net.copy(), net.copy()
+    how = {"epochs": 3, "batch_size": 1, "l1": 0.01, "l2": 0.1, "dropout": 0.2, "clip_norm": 0.5}
+    how |= {"sample_weight": np.linspace(0.5, 2, len(x)), "rng": 1}
+    fit(net, x, y, **how)
+    fit(plain, x, y, epochs=3, batch_size=1, rng=1)
+    monkeypatch.setattr(Gradient, "shared", Gradient.empty)
+    fit(twin, x, y, **how)
+    assert np.array_equal(net.theta, twin.theta)
+    assert not np.array_equal(net.theta, plain.theta)
 
 
 def test_default_is_adam_on_batches_of_32():
