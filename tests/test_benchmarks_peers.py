@@ -33,7 +33,7 @@ def script(name):
 
 measure, workloads, peers = script("measure"), script("workloads"), script("peers")
 vs_peers, scaling, mnist = script("vs_peers"), script("scaling"), script("mnist")
-workers = script("workers")
+workers, parts = script("workers"), script("parts")
 
 
 def run_script(name, *arguments):
@@ -317,12 +317,40 @@ def test_vs_peers_alone(tmp_path):
         assert words in done.stdout
 
 
-@pytest.mark.parametrize("name", ["vs_peers.py", "scaling.py", "mnist.py"])
+@pytest.mark.parametrize("name", ["vs_peers.py", "parts.py", "scaling.py", "mnist.py"])
 def test_help(name):
     done = run_script(name, "--help")
     assert done.returncode == 0, done.stderr
     for option in ("--quick", "--threads", "--json", "--picture"):
         assert option in done.stdout
+
+
+@pytest.mark.parametrize("work", [SQUARED, CLASSES, REGRESSION])
+def test_clocks_inside_a_step_change_nothing_and_see_all_parts(work):
+    data = workloads.problem(work)
+    plain, clocked = peers.Bpnet(work, data), peers.Bpnet(work, data)
+    plain.run(3)
+    clocks = parts.Clocks()
+    with clocks.inside(clocked) as take:
+        for _ in range(3):
+            take(data.y, None)
+    assert np.array_equal(plain.net.theta, clocked.net.theta)
+    assert {part for part, spent in clocks.spent.items() if not spent} == {"between"}
+    spent = clocks.spent.copy()
+    clocked.made_step()(data.y, None)
+    assert clocks.spent == spent  # the clocks are gone
+
+
+def test_parts_of_a_step(tmp_path):
+    out = tmp_path / "parts.json"
+    done = run_script("parts.py", "--quick", "--rows", 1, 8, "--threads", 1, "--json", out)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text(encoding="utf-8"))["results"]
+    assert [result["workload"][:5] for result in results] == ["784-3", "64-32"]
+    for result in results:
+        assert min(result["parts"].values()) > 0
+        assert sum(result["parts"].values()) > result["parts"]["products"]
+    assert "Not for quoting" in done.stdout
 
 
 def test_turns_ask_the_clock_they_are_given():
