@@ -13,6 +13,7 @@ from bpnet.metrics import Metric, as_metrics
 from bpnet.mlp import MLP, forward_pass
 from bpnet.parameters import Array
 from bpnet.passes import Cache, Gradient
+from bpnet.validation import quiet, report_nan
 
 
 def evaluate_source(
@@ -28,9 +29,10 @@ def evaluate_source(
             work[rows] = cache, Gradient.empty(net, cache)
         cache, grad = work[rows]
         cache.read(x)
-        forward_pass(net, cache)
         grad.weigh(share)
-        total += rows * grad.loss(cache, y)
+        with quiet():
+            forward_pass(net, cache)
+            total += rows * grad.loss(cache, y)
         mass += weight
         if metrics:
             kept.append((y.copy(), cache.a_list[-1].copy()))
@@ -92,6 +94,11 @@ def evaluate(
     ------
     TypeError, ValueError
         If the data do not fit the net, or a metric is unknown.
+
+    Warns
+    -----
+    RuntimeWarning
+        If numbers grow too large for the dtype and end in NaN.
     """
     if not isinstance(net, MLP):
         raise TypeError(f"net must be an MLP, not {type(net).__name__}")
@@ -99,6 +106,6 @@ def evaluate(
     source = ArraySource(net, x, y)
     source.weight = combined_weight(source.y, sample_weight, None)
     named = as_metrics(metrics)
-    with np.errstate(over="ignore", under="ignore"):
-        loss, values = evaluate_source(net, source, named)
+    loss, values = evaluate_source(net, source, named)
+    report_nan(np.asarray(loss, net.dtype), "the loss")
     return {"loss": loss, **values}

@@ -257,6 +257,11 @@ class MLP(Stackable):
         ------
         TypeError, ValueError
             If x is not real, finite and of this width, or θ is not finite.
+
+        Warns
+        -----
+        RuntimeWarning
+            If numbers grow too large for the dtype and end in NaN.
         """
         rows = self._rows(x, "x")
         self._check_theta()
@@ -264,8 +269,9 @@ class MLP(Stackable):
             cache = Cache.empty(self, np.empty_like(rows))
         cache.hold(mask)
         np.copyto(cache.a_list[1], rows)
-        with np.errstate(over="ignore", under="ignore"):
+        with validation.quiet():
             forward_pass(self, cache)
+        validation.report_nan(cache.a_list[-1], "the output")
         return cache
 
     def backward(
@@ -299,8 +305,9 @@ class MLP(Stackable):
         if grad is None or not grad.fits(cache):
             grad = Gradient.empty(self, cache)
         grad.weigh(validation.as_shares(sample_weight, cache.m, self.dtype))
-        with np.errstate(over="ignore", under="ignore"):
+        with validation.quiet():
             backward_pass(self, cache, rows, grad)
+        validation.report_nan(grad.theta, "the gradient")
         return grad
 
     def loss(
@@ -356,11 +363,12 @@ class MLP(Stackable):
                 cache.read(part)
             else:
                 cache = Cache.empty(self, part)
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            with validation.quiet():
                 forward_pass(self, cache)
             if not validation.all_finite(cache.z_list[2]):  # smaller than x, which shows in it
                 self._rows(x, "x")
             out[..., start : start + CHUNK, :] = cache.a_list[-1]
+        validation.report_nan(out, "the output")
         return out
 
     def copy(self) -> Self:

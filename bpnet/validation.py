@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,37 @@ def all_finite(array: Array) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         total = array.sum()
     return bool(np.isfinite(total)) or bool(np.isfinite(array).all())
+
+
+def quiet() -> np.errstate:
+    """Return what silences NumPy while a pass runs; enter it once.
+
+    e^-z may overflow and e^z underflow, as kernels.py says. "invalid" is silenced because the
+    products raise it where nothing is: OpenBLAS multiplies float32 matrices of five columns by a
+    vector in lanes of which it fills some, and what was in the others may be a NaN. What is one in
+    the result `report_nan` tells.
+    """
+    return np.errstate(over="ignore", under="ignore", invalid="ignore")
+
+
+def report_nan(array: Array, what: str) -> None:
+    """Warn if a pass over finite numbers came to NaN; raise or keep silent where NumPy would.
+
+    Raises
+    ------
+    FloatingPointError
+        If the caller has set `numpy.errstate` so.
+    """
+    how = np.geterr()["invalid"]
+    if how == "ignore" or not np.isnan(array).any():
+        return
+    text = (
+        f"{what} holds NaN: numbers too large for {array.dtype} met on the way; scale the data or "
+        "the weights"
+    )
+    if how == "raise":
+        raise FloatingPointError(text)
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def check_finite(array: Array, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import HIDDEN, PAIRS, problem, targets
 
-from bpnet import LOSSES, MLP, Activation, Cache, Gradient, Parameters, huber
+from bpnet import LOSSES, MLP, Activation, Cache, Gradient, Parameters, evaluate, huber
 from bpnet.mlp import CHUNK
 
 RNG = np.random.default_rng(20)
@@ -417,3 +418,63 @@ def test_a_stack_predicts_in_chunks_too():
     twin = pickle.loads(pickle.dumps(stack))
     assert_attached(twin)
     np.testing.assert_array_equal(twin.predict(x), out)
+
+
+class Flagged:
+    """A product that raises the flag "invalid" though each number is right, as OpenBLAS may."""
+
+    def __init__(self, dot):
+        self.dot, self.calls = dot, 0
+
+    def __call__(self, A, B, out):
+        self.dot(A, B, out)
+        self.calls += 1
+        np.sqrt(np.array([-1.0]))
+
+
+@pytest.mark.parametrize("networks", [None, 3])
+def test_a_flag_that_a_product_raises_for_nothing_is_no_warning(networks):
+    net = MLP.init((1, 5, 2), rng=0, dtype=np.float32, networks=networks)
+    twin, x, y = net.copy(), [[0.5], [-1.0]], [[0.0, 1.0], [1.0, 0.0]]
+    flagged = net.parameters.dot = Flagged(net.parameters.dot)
+    cache, expected = net.forward(x), twin.forward(x)
+    np.testing.assert_array_equal(cache.a[3], expected.a[3])
+    grad = net.backward(cache, y).theta
+    np.testing.assert_array_equal(grad, twin.backward(expected, y).theta)
+    np.testing.assert_array_equal(net.predict(x), expected.a[3])
+    assert np.array_equal(evaluate(net, x, y)["loss"], evaluate(twin, x, y)["loss"])
+    assert flagged.calls == 2 * 3 + 5
+
+
+def overflowing():
+    """A net whose output is inf - inf."""
+    W = [[[1e30], [1e30]], [[1e30, -1e30]]]
+    return MLP.from_weights(W, [[0, 0], [0]], activation="identity", dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("act", "what"),
+    [
+        (lambda net: net.forward([[1.0]]), "output"),
+        (lambda net: net.predict([[1.0]]), "output"),
+        (lambda net: evaluate(net, [[1.0]], [[0.0]]), "loss"),
+    ],
+)
+def test_numbers_that_overflow_to_nan_are_told_of(act, what):
+    words = f"the {what} holds NaN: numbers too large for float32 met on the way; scale the data"
+    with pytest.warns(RuntimeWarning, match=words) as caught:
+        act(overflowing())
+    assert [Path(w.filename).name for w in caught] == ["test_mlp.py"]
+    with np.errstate(invalid="ignore"):
+        act(overflowing())
+    with np.errstate(invalid="raise"), pytest.raises(FloatingPointError, match=words):
+        act(overflowing())
+
+
+def test_a_gradient_of_nan_is_told_of():
+    net = MLP.from_weights([[[1.0]], [[1e30]]], [[0], [0]], activation="identity", dtype="float32")
+    cache = net.forward([[1e30]])
+    cache.a_list[-1][...] = np.inf
+    cache.a_list[1][...] = 0.0
+    with pytest.warns(RuntimeWarning, match="the gradient holds NaN"):
+        net.backward(cache, [[0.0]])
