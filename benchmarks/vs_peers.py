@@ -3,9 +3,10 @@
 The same nets, data, start weights, batches, dtype (float32), optimisers and number of threads. Each
 library runs in a process of its own, since thread pools in one process slow each other; the
 processes take turns, one at a time: a tenth of a second to get up to speed, then a tenth that
-counts, in blocks of steps from the start weights. First all must agree on the loss and on the
-weights after one step; a library that does not is not timed. Of several ways of a library
-(PyTorch's optimisers by default, foreach or fused; who gathers for JAX) the fastest counts.
+counts, in blocks of steps from the start weights. The rows take turns as well, a third of their
+rounds at a time. First all must agree on the loss and on the weights after one step; a library that
+does not is not timed. Of several ways of a library (PyTorch's optimisers by default, foreach or
+fused; who gathers for JAX) the fastest counts.
 
 A step takes the same batch each time: bpnet's is the one that `fit` takes, scikit-learn's
 `_backprop` and `update_params`, which is what its `fit` does for a batch but for gathering it.
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 PEERS = {"scikit-learn": "sklearn", "PyTorch": "torch", "JAX": "jax"}  # by name: the module
 OURS = ("bpnet", "floor")
 AGREE = 1e-5  # largest relative difference of the loss and of the weights after one step
+PARTS = 3  # in which all rows take turns too: a machine can be slow for a minute
 EPOCHS = 3  # at a time: nobody trains for one, which would count the checks of `fit` in full
 HOW_READ = "medians, float32; the last column is its time as a multiple of the products' alone"
 COLOURS = {"scikit-learn": "#d98c1f", "PyTorch": "#c23b22", "JAX": "#5b4aa8"}
@@ -93,42 +95,50 @@ def check(work: Workload, processes: Sequence[Worker]) -> dict[str, dict[str, An
     return found
 
 
-def run_row(
-    work: Workload,
-    goals: Goals,
-    processes: Sequence[Worker],
-    *,
-    data: str | None,
-    rounds: int,
-    seconds: float,
-    budget: float,
-) -> dict[str, Any]:
-    """Check that the libraries agree on a workload, then time them in turn."""
-    peers = check(work, processes)
-    racing = [w for w in processes if w.library == "bpnet" or peers[w.library]["agrees"]]
-    contenders = {name: (w, name) for w in racing for name in w.ask("load", work, data)}
-    times, steps = workers.race(contenders, rounds=rounds, seconds=seconds, budget=budget)
-    spreads = {name: Spread.of(values) for name, values in times.items()}
-    for w in racing[1:]:
-        ways = [name for name, (worker, _) in contenders.items() if worker is w]
-        best = min(ways, key=lambda name: spreads[name].median)
-        peers[w.library] |= {
-            "way": best,
-            "time": spreads[best],
-            "ratio": measure.ratio(times[best], times["bpnet"]),
-            "goal": goals.of(w.library),
-            "ways": {name: spreads[name] for name in ways},
+class Row:
+    """A workload: the libraries that agree on it, and their times so far."""
+
+    def __init__(self, work: Workload, goals: Goals, processes: Sequence[Worker]) -> None:
+        self.work, self.goals, self.peers = work, goals, check(work, processes)
+        self.racing = [
+            w for w in processes if w.library == "bpnet" or self.peers[w.library]["agrees"]
+        ]
+        self.of: dict[str, Worker] = {}  # by contender
+        self.times: dict[str, list[float]] = {}
+        self.steps: dict[str, int] = {}
+
+    def time(self, data: str | None, *, rounds: int, seconds: float, budget: float) -> None:
+        """Time all in turn, so many rounds more."""
+        self.of = {name: w for w in self.racing for name in w.ask("load", self.work, data)}
+        racing = {name: (w, name) for name, w in self.of.items()}
+        times, self.steps = workers.race(racing, rounds=rounds, seconds=seconds, budget=budget)
+        for name, more in times.items():
+            self.times.setdefault(name, []).extend(more)
+
+    def result(self) -> dict[str, Any]:
+        """Return medians and ratios of all rounds."""
+        times = self.times
+        spreads = {name: Spread.of(values) for name, values in times.items()}
+        for w in self.racing[1:]:
+            ways = [name for name, worker in self.of.items() if worker is w]
+            best = min(ways, key=lambda name: spreads[name].median)
+            self.peers[w.library] |= {
+                "way": best,
+                "time": spreads[best],
+                "ratio": measure.ratio(times[best], times["bpnet"]),
+                "goal": self.goals.of(w.library),
+                "ways": {name: spreads[name] for name in ways},
+            }
+        return {
+            "workload": self.work.name,
+            "kind": self.work.kind,
+            "bpnet": spreads["bpnet"],
+            "floor": spreads["floor"],
+            "floor_multiple": measure.ratio(times["bpnet"], times["floor"]),
+            "floor_goal": self.goals.floor,
+            "steps": self.steps,
+            "peers": self.peers,
         }
-    return {
-        "workload": work.name,
-        "kind": work.kind,
-        "bpnet": spreads["bpnet"],
-        "floor": spreads["floor"],
-        "floor_multiple": measure.ratio(times["bpnet"], times["floor"]),
-        "floor_goal": goals.floor,
-        "steps": steps,
-        "peers": peers,
-    }
 
 
 def against(peer: Mapping[str, Any] | None) -> str:
@@ -234,14 +244,20 @@ def main() -> int:
         from bpnet.datasets import find
 
         find(Path(asked.data))  # a wrong folder is an error now, not in the row that reads it
-    results = []
+    rows: dict[int, Row] = {}
+    parts = 1 if asked.quick else PARTS
+    how |= {"rounds": max(2, -(-how["rounds"] // parts))}
     with Workers(Library, asked.peers, asked.threads) as processes:
         processes.announce()
-        for row in asked.rows:
-            work, goals = WORKLOADS[row - 1]
-            work = shortened(work) if asked.quick else work
-            print(f"{row} of {len(WORKLOADS)}: {work.name}", file=sys.stderr, flush=True)
-            results.append({"row": row} | run_row(work, goals, processes, data=asked.data, **how))
+        for number in asked.rows:
+            work, goals = WORKLOADS[number - 1]
+            rows[number] = Row(shortened(work) if asked.quick else work, goals, processes)
+        for part in range(1, parts + 1):
+            for number, row in rows.items():
+                where = f"part {part} of {parts}, row {number}: {row.work.name}"
+                print(where, file=sys.stderr, flush=True)
+                row.time(asked.data, **how)
+    results = [{"row": number} | row.result() for number, row in rows.items()]
     libraries, versions = processes.peers, processes.versions
 
     head = ["workload", "bpnet", *(f"vs {library}" for library in libraries), "/ floor"]

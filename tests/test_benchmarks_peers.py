@@ -92,8 +92,11 @@ def test_a_peer_takes_the_same_steps(ours, peer):
 
 def test_a_peer_is_timed_if_it_agrees(ours, peer):
     goals = workloads.Goals(1.0, 1.0, 1.0, 2.0)
-    how = {"data": None, "rounds": 3, "seconds": 1e-4, "budget": 1.0}
-    result = vs_peers.run_row(CLASSES, goals, [ours, peer], **how)
+    row = vs_peers.Row(CLASSES, goals, [ours, peer])
+    for _ in range(2):
+        row.time(None, rounds=3, seconds=1e-4, budget=1.0)
+    result = row.result()
+    assert result["bpnet"].rounds == result["floor"].rounds == 6
     found = result["peers"][peer.library]
     assert found["agrees"]
     assert found["way"] in found["ways"]
