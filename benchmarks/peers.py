@@ -201,6 +201,7 @@ class ScikitLearn(Contender):
         if work.output == "sigmoid":
             self.same = False
             self.note = "its regressor has no sigmoid output: identity instead, less work"
+        self.rate = work.rate if self.same else 1e-3  # with identity, so that it does not diverge
         estimator = MLPClassifier if work.output == "softmax" else MLPRegressor
         self.y = labels if work.output == "softmax" else y[:, 0] if y.shape[1] == 1 else y
         self.est = estimator(
@@ -209,7 +210,7 @@ class ScikitLearn(Contender):
             solver=work.optimizer.lower(),
             alpha=0.0,
             batch_size=min(work.batch, len(x)),
-            learning_rate_init=work.rate,
+            learning_rate_init=self.rate,
             momentum=0.0,
             nesterovs_momentum=False,
             tol=0.0,
@@ -226,7 +227,7 @@ class ScikitLearn(Contender):
         """Set the start weights and an optimiser, as `fit` makes one."""
         from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
-        est, rate = self.est, self.work.rate
+        est, rate = self.est, self.rate
         est.coefs_ = [W_l.T.copy() for W_l in self.data.W]
         est.intercepts_ = [b_l.copy() for b_l in self.data.b]
         if epsilon == CHECK_EPSILON:  # its ε stands beside √v before the correction
