@@ -6,31 +6,10 @@ import tracemalloc
 import numpy as np
 import pytest
 from complaint import complains
+from three_classes import X, Y, assert_same, make, trained
 
 from bpnet import MLP, SGD, evaluate, fit
 from bpnet.batches import ArraySource, StreamSource
-
-RNG = np.random.default_rng(2)
-X = RNG.normal(size=(23, 4))
-LABELS = RNG.integers(3, size=23)
-Y = np.eye(3)[LABELS]
-
-
-def make(dtype="float64", **options):
-    options = {"activation": ("tanh", "softmax"), "loss": "cross_entropy"} | options
-    return MLP.init((4, 5, 3), rng=5, dtype=dtype, **options)
-
-
-def trained(*data, dtype="float64", **options):
-    net = make(dtype)
-    history = fit(net, *data, **({"epochs": 3, "optimizer": SGD(0.2)} | options))
-    return net.theta, history.loss
-
-
-def assert_same(first, second):
-    assert np.array_equal(first[0], second[0])
-    assert first[1] == second[1]
-
 
 # Arrays
 

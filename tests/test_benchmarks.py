@@ -4,18 +4,11 @@ import argparse
 import importlib
 import json
 import math
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-import bpnet
-
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+from scripts import BENCHMARKS, run_script
 
 
 @pytest.fixture
@@ -32,19 +25,6 @@ def measure(scripts):
 @pytest.fixture
 def vs_loop(scripts):
     return importlib.import_module("vs_loop")
-
-
-def run_script(name, *arguments):
-    """Run a script in a process of its own, where NumPy is not imported yet."""
-    package = Path(bpnet.__file__).resolve().parents[1]
-    return subprocess.run(
-        [sys.executable, "-W", "error", BENCHMARKS / name, *arguments],
-        env=os.environ | {"PYTHONPATH": str(package), "PYTHONUTF8": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=120,
-    )
 
 
 def test_vs_loop_quick(tmp_path):

@@ -3,31 +3,17 @@
 Libraries that are compared with are asked in processes of their own, as the benchmark does.
 """
 
-import importlib
 import json
 import math
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import DRAWS, process_of, run_script, script
 
 import bpnet
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-MODULES = {"PyTorch": "torch", "JAX": "jax"}
 SIDES_OF = {"PyTorch": ("PyTorch",), "JAX": ("JAX", "JAX loop")}
-DRAWS = pytest.mark.skipif(find_spec("matplotlib") is None, reason="drawing needs matplotlib")
-
-
-def script(name):
-    """Import a script by its name, as the scripts import each other."""
-    if str(BENCHMARKS) not in sys.path:
-        sys.path.insert(0, str(BENCHMARKS))
-    return importlib.import_module(name)
 
 
 measure, stacked, many = script("measure"), script("stacked"), script("many")
@@ -35,33 +21,16 @@ SMALL = stacked.Row((3, 4, 2), 5, 6)
 TINY = stacked.Row((2, 3, 2), 70, 1, 2.0)  # which bpnet lays out with the networks fastest
 
 
-def run_script(*arguments):
-    """Run the script in a process of its own, where NumPy is not imported yet."""
-    package = Path(bpnet.__file__).resolve().parents[1]
-    return subprocess.run(
-        [sys.executable, "-W", "error", BENCHMARKS / "many.py", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(package), "PYTHONUTF8": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=120,
-    )
-
-
 @pytest.fixture(scope="module")
 def ours():
-    worker = many.Worker(many.Library, "bpnet", 1)
-    yield worker
-    worker.close()
+    with process_of(many.Library, "bpnet") as worker:
+        yield worker
 
 
-@pytest.fixture(scope="module", params=MODULES)
+@pytest.fixture(scope="module", params=many.PEERS)
 def peer(request):
-    if find_spec(MODULES[request.param]) is None:
-        pytest.skip(f"{request.param} is not installed: the extra 'bench' brings it")
-    worker = many.Worker(many.Library, request.param, 1)
-    yield worker
-    worker.close()
+    with process_of(many.Library, request.param) as worker:
+        yield worker
 
 
 def test_the_rows_are_those_of_the_issue():
@@ -239,12 +208,14 @@ def test_a_round_starts_from_the_start_weights(ours):
 def test_quick_run(tmp_path):
     results, picture = tmp_path / "many.json", tmp_path / "many.svg"
     drawing = ["--picture", picture] if find_spec("matplotlib") else []
-    done = run_script("--quick", "--threads", 1, "--rows", 2, 6, "--json", results, *drawing)
+    done = run_script(
+        "many.py", "--quick", "--threads", 1, "--rows", 2, 6, "--json", results, *drawing
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(results.read_text(encoding="utf-8"))
     assert found["benchmark"] == "many"
     assert (found["quick"], found["dtype"], found["aim"]) == (True, "float64", 120)
-    here = {name for name, module in MODULES.items() if find_spec(module)}
+    here = {name for name, module in many.PEERS.items() if find_spec(module)}
     assert set(found["versions"]) == {"bpnet", *here}
     assert [row["row"] for row in found["results"]] == [
         "10 of 2-2-2, batch 1",
@@ -260,7 +231,7 @@ def test_quick_run(tmp_path):
 
 
 def test_without_peers(tmp_path):
-    done = run_script("--quick", "--threads", 1, "--rows", 1, "--peers")
+    done = run_script("many.py", "--quick", "--threads", 1, "--rows", 1, "--peers")
     assert done.returncode == 0, done.stderr
     assert "1 of 2-2-2, batch 1" in done.stdout
     assert "PyTorch" not in done.stdout
@@ -269,7 +240,7 @@ def test_without_peers(tmp_path):
 @DRAWS
 def test_picture_of_restarts(tmp_path):
     path = tmp_path / "restarts.svg"
-    done = run_script("--quick", "--restarts-picture", path)
+    done = run_script("many.py", "--quick", "--restarts-picture", path)
     assert (done.returncode, done.stdout) == (0, "")
     assert "<svg" in path.read_text(encoding="utf-8")
     many.draw_restarts(20, tmp_path / "restarts.png")
@@ -277,9 +248,9 @@ def test_picture_of_restarts(tmp_path):
 
 
 def test_help_and_bad_options(tmp_path):
-    done = run_script("--help")
+    done = run_script("many.py", "--help")
     assert done.returncode == 0
     for words in ("--rows", "--peers", "--restarts-picture", "8  8 of 784-100-10, batch 128"):
         assert words in done.stdout
     for wrong in (["--rows", 9], ["--peers", "Theano"], ["--json", tmp_path / "no" / "file"]):
-        assert run_script(*wrong).returncode == 2
+        assert run_script("many.py", *wrong).returncode == 2

@@ -3,50 +3,23 @@
 Libraries that are compared with are asked in processes of their own, as the benchmark does.
 """
 
-import importlib
 import json
 import math
-import os
 import struct
-import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import DRAWS, process_of, run_script, script
 
 import bpnet
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-MODULES = {"scikit-learn": "sklearn", "PyTorch": "torch", "JAX": "jax"}
 ON_LINUX = Path("/proc/self/status").exists()
-DRAWS = pytest.mark.skipif(find_spec("matplotlib") is None, reason="drawing needs matplotlib")
-
-
-def script(name):
-    """Import a script by its name, as the scripts import each other."""
-    if str(BENCHMARKS) not in sys.path:
-        sys.path.insert(0, str(BENCHMARKS))
-    return importlib.import_module(name)
 
 
 measure, workloads, peers = script("measure"), script("workloads"), script("peers")
 vs_peers, scaling, mnist = script("vs_peers"), script("scaling"), script("mnist")
 workers, parts = script("workers"), script("parts")
-
-
-def run_script(name, *arguments):
-    """Run a script in a process of its own, where NumPy is not imported yet."""
-    package = Path(bpnet.__file__).resolve().parents[1]
-    return subprocess.run(
-        [sys.executable, "-W", "error", BENCHMARKS / name, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(package), "PYTHONUTF8": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=120,
-    )
 
 
 def small(hidden, output, optimizer, *, kind="step", rows=0, outputs=3):
@@ -64,18 +37,14 @@ PREDICT = small("relu", "softmax", "Adam", kind="predict", rows=23)
 
 @pytest.fixture(scope="module")
 def ours():
-    worker = vs_peers.Worker(vs_peers.Library, "bpnet", 1)
-    yield worker
-    worker.close()
+    with process_of(vs_peers.Library, "bpnet") as worker:
+        yield worker
 
 
-@pytest.fixture(scope="module", params=MODULES)
+@pytest.fixture(scope="module", params=vs_peers.PEERS)
 def peer(request):
-    if find_spec(MODULES[request.param]) is None:
-        pytest.skip(f"{request.param} is not installed: the extra 'bench' brings it")
-    worker = vs_peers.Worker(vs_peers.Library, request.param, 1)
-    yield worker
-    worker.close()
+    with process_of(vs_peers.Library, request.param) as worker:
+        yield worker
 
 
 def test_a_peer_takes_the_same_steps(ours, peer):

@@ -5,28 +5,9 @@ import math
 import numpy as np
 import pytest
 from complaint import complains
+from regression import FAR, ZERO, X, Y, drifting, make
 
-from bpnet import MLP, SGD, EarlyStopping, evaluate, fit
-
-RNG = np.random.default_rng(4)
-X = RNG.normal(size=(20, 3))
-Y = RNG.normal(size=(20, 2))
-
-
-def make():
-    return MLP.init((3, 4, 2), activation="tanh", output="identity", rng=1)
-
-
-def drifting():
-    """A net whose training loss falls and whose loss against FAR rises; both by steps of SGD."""
-    net = MLP.init((1, 1), activation="identity", rng=0)
-    net.theta = [0.0, 4.0]
-    return net
-
-
-ZERO = np.zeros((4, 1))
-FAR = np.full((4, 1), 2.6)  # passed after some steps
-
+from bpnet import SGD, EarlyStopping, evaluate, fit
 
 # Validation
 

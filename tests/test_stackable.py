@@ -7,19 +7,10 @@ import math
 import numpy as np
 import pytest
 from complaint import complains
+from small_stack import X, Y, make
 
 from bpnet import MLP, Loss, stacks
 from bpnet.stacks import check_memory, in_words
-
-SIZES = (3, 4, 2)
-X = np.array([[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]])
-Y = np.array([[0.2, 0.9], [0.7, 0.4]])
-
-
-def make(networks=None, rng=0, **options):
-    options = {"activation": ("tanh", "sigmoid")} | options
-    return MLP.init(SIZES, rng=rng, networks=networks, **options)
-
 
 # ---- using it
 

@@ -10,21 +10,13 @@ import pytest
 from complaint import complains
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from small_stack import SIZES, X, Y, make
 from strategies import HIDDEN, PAIRS, problem
 
 from bpnet import MLP, load, stacks
 from bpnet.kernels import MANY, sigmoid_kernels
 from bpnet.mlp import CHUNK
 from bpnet.stacks import best_layout, by_networks, room
-
-SIZES = (3, 4, 2)
-X = np.array([[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]])
-Y = np.array([[0.2, 0.9], [0.7, 0.4]])
-
-
-def make(networks=None, rng=0, **options):
-    options = {"activation": ("tanh", "sigmoid")} | options
-    return MLP.init(SIZES, rng=rng, networks=networks, **options)
 
 
 def networks_fastest(net):
