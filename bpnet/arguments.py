@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import NoReturn
 
+from bpnet.losses import LOSSES
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
@@ -30,3 +32,24 @@ def names(text: str) -> str | tuple[str, ...]:
     """Return the name in a text, or of several, as in "tanh,relu", each."""
     found = tuple(name.strip() for name in text.split(","))
     return found if len(found) > 1 else found[0]
+
+
+def add_sizes(options: argparse._ActionsContainer) -> None:
+    """Add ``--sizes``."""
+    options.add_argument(
+        "--sizes",
+        type=layers,
+        default=(2, 2, 2),
+        metavar="N,N,...",
+        help="neurons in each layer, the input first (default: 2,2,2)",
+    )
+
+
+def add_loss(options: argparse._ActionsContainer, more: str = "") -> None:
+    """Add ``--loss``, whose help goes on with `more`."""
+    options.add_argument(
+        "--loss",
+        default="half_squared_error",
+        metavar="NAME",
+        help=f"one of {', '.join(LOSSES)} (default: half_squared_error){more}",
+    )

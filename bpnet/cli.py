@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bpnet import __version__
-from bpnet.arguments import Parser, layers
+from bpnet.arguments import Parser, add_loss, add_sizes, layers
 from bpnet.commands_check import add_check
 from bpnet.errors import TrainingDiverged
-from bpnet.losses import LOSSES, get_loss
+from bpnet.losses import get_loss
 from bpnet.mlp import MLP
 from bpnet.optimizers import SGD
 from bpnet.parameters import Array
@@ -161,13 +161,7 @@ def add_article(parser: Parser) -> None:
         "--learning-rate", type=float, default=0.5, metavar="RATE", help="default: 0.5"
     )
     options.add_argument("--seed", type=int, metavar="N", help="of the start weights (default: 0)")
-    options.add_argument(
-        "--sizes",
-        type=layers,
-        default=(2, 2, 2),
-        metavar="N,N,...",
-        help="neurons in each layer, the input first (default: 2,2,2)",
-    )
+    add_sizes(options)
     options.add_argument(
         "--initializer",
         metavar="RULE",
@@ -301,13 +295,7 @@ def add_mnist(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "--learning-rate", type=float, default=3.0, metavar="RATE", help="default: 3.0"
     )
-    parser.add_argument(
-        "--loss",
-        default="half_squared_error",
-        metavar="NAME",
-        help=f"one of {', '.join(LOSSES)} (default: half_squared_error); the output is softmax "
-        "for cross_entropy, sigmoid for the others",
-    )
+    add_loss(parser, "; the output is softmax for cross_entropy, sigmoid for the others")
     parser.add_argument(
         "--seed",
         type=int,

@@ -8,8 +8,7 @@ import sys
 import numpy as np
 
 from bpnet.activations import ACTIVATIONS
-from bpnet.arguments import Parser, layers, names
-from bpnet.losses import LOSSES
+from bpnet.arguments import Parser, add_loss, add_sizes, names
 from bpnet.validation import as_int
 
 EXAMPLES = """\
@@ -31,13 +30,7 @@ def add_check(commands: argparse._SubParsersAction[Parser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--sizes",
-        type=layers,
-        default=(2, 2, 2),
-        metavar="N,N,...",
-        help="neurons in each layer, the input first (default: 2,2,2)",
-    )
+    add_sizes(parser)
     parser.add_argument(
         "--activation",
         type=names,
@@ -49,12 +42,7 @@ def add_check(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "--output", metavar="NAME", help="activation of the last layer (default: to suit the loss)"
     )
-    parser.add_argument(
-        "--loss",
-        default="half_squared_error",
-        metavar="NAME",
-        help=f"one of {', '.join(LOSSES)} (default: half_squared_error)",
-    )
+    add_loss(parser)
     parser.add_argument(
         "--initializer",
         type=names,

@@ -299,6 +299,11 @@ class MLP(Stackable):
         ------
         TypeError, ValueError
             If y does not fit the net, the batch or the loss, or the cache is of another net.
+
+        Warns
+        -----
+        RuntimeWarning
+            As `forward`.
         """
         self._check_cache(cache)
         rows = self._targets(y, cache.a_list[1])

@@ -69,7 +69,7 @@ With the derivative of the hidden layer forgotten, ``delta2 = delta3 @ W[1]``, i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -170,12 +170,7 @@ def batches(net: MLP, m: Range = BATCH) -> SearchStrategy[Array]:
     m : int or (int, int)
         Samples.
     """
-    need_hypothesis()
-    from hypothesis import strategies as st
-
-    least, most = as_range(m, "m", least=1)
-    rows = st.sampled_from(range(least, most + 1))
-    return st.builds(draw_inputs, st.just(net), rows, st.integers(0, SEEDS - 1))
+    return rows_of(draw_inputs, net, m)
 
 
 def targets(net: MLP, m: Range) -> SearchStrategy[Array]:
@@ -187,12 +182,17 @@ def targets(net: MLP, m: Range) -> SearchStrategy[Array]:
     m : int or (int, int)
         Samples.
     """
+    return rows_of(draw_targets, net, m)
+
+
+def rows_of(draw: Callable[..., Array], net: MLP, m: Range) -> SearchStrategy[Array]:
+    """Return a strategy for what `draw` makes of a net, a number of rows and a seed."""
     need_hypothesis()
     from hypothesis import strategies as st
 
     least, most = as_range(m, "m", least=1)
     rows = st.sampled_from(range(least, most + 1))
-    return st.builds(draw_targets, st.just(net), rows, st.integers(0, SEEDS - 1))
+    return st.builds(draw, st.just(net), rows, st.integers(0, SEEDS - 1))
 
 
 def cases(
