@@ -103,12 +103,12 @@ def run_row(
 ) -> dict[str, Any]:
     """Check that all agree on a row, then time them in turn."""
     off = check(row, processes)
-    contenders: dict[str, tuple[Worker, str]] = {}
+    contenders: dict[str, Worker] = {}
     networks: dict[str, int] = {}
     for worker in processes:
         for name, count in worker.ask("load", row).items():
             if off.get(name, 0.0) <= AGREE:
-                contenders[name], networks[name] = (worker, name), count
+                contenders[name], networks[name] = worker, count
     taken, _ = workers.race(contenders, rounds=rounds, seconds=seconds, budget=budget)
     times = {name: [t / networks[name] for t in values] for name, values in taken.items()}
     spreads = {name: Spread.of(values) for name, values in times.items()}
@@ -256,7 +256,7 @@ def main() -> int:
         draw_restarts(100 if asked.quick else STARTS, asked.restarts_picture)
         return 0
     how = workers.how_long(asked)
-    machine = measure.machine() | {"blas_threads": str(asked.threads)}
+    machine = measure.machine()
     print(measure.machine_line(machine))
     results = []
     with Workers(Library, asked.peers, asked.threads) as processes:

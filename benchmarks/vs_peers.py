@@ -110,8 +110,7 @@ class Row:
     def time(self, data: str | None, *, rounds: int, seconds: float, budget: float) -> None:
         """Time all in turn, so many rounds more."""
         self.of = {name: w for w in self.racing for name in w.ask("load", self.work, data)}
-        racing = {name: (w, name) for name, w in self.of.items()}
-        times, self.steps = workers.race(racing, rounds=rounds, seconds=seconds, budget=budget)
+        times, self.steps = workers.race(self.of, rounds=rounds, seconds=seconds, budget=budget)
         for name, more in times.items():
             self.times.setdefault(name, []).extend(more)
 
@@ -238,12 +237,15 @@ def main() -> int:
     asked = options()
     measure.set_threads(asked.threads)
     how = workers.how_long(asked)
-    machine = measure.machine() | {"blas_threads": str(asked.threads)}
+    machine = measure.machine()
     print(measure.machine_line(machine))
     if asked.data:
         from bpnet.datasets import find
 
-        find(Path(asked.data))  # a wrong folder is an error now, not in the row that reads it
+        try:
+            find(Path(asked.data))  # a wrong folder is an error now, not in the row that reads it
+        except FileNotFoundError as error:
+            raise SystemExit(f"vs_peers.py: error: {error}") from None
     rows: dict[int, Row] = {}
     parts = 1 if asked.quick else PARTS
     how |= {"rounds": max(2, -(-how["rounds"] // parts))}

@@ -180,14 +180,14 @@ class Workers(list[Worker]):
 
 
 def race(
-    contenders: Mapping[str, tuple[Worker, str]], *, rounds: int, seconds: float, budget: float
+    contenders: Mapping[str, Worker], *, rounds: int, seconds: float, budget: float
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Time the contenders of several processes in turn; return the seconds a step, and the steps.
 
     Parameters
     ----------
-    contenders : mapping of str to (Worker, str)
-        In which process each is, and its name there.
+    contenders : mapping of str to Worker
+        By its name there, in which process each is.
     rounds : int
         How often each gets its turn.
     seconds : float
@@ -196,19 +196,19 @@ def race(
         Seconds after which no further round is begun, the least number of them excepted.
     """
     steps = {
-        name: worker.ask("steps_for", there, min(seconds, BLOCK))
-        for name, (worker, there) in contenders.items()
+        name: worker.ask("steps_for", name, min(seconds, BLOCK))
+        for name, worker in contenders.items()
     }
 
-    def clock(name: str, _: int) -> float:
+    def clock(turn: tuple[str, Worker], _: int) -> float:
+        name, worker = turn
         time.sleep(PAUSE)
-        worker, there = contenders[name]
-        taken: float = worker.ask("time", there, steps[name], seconds)
-        return taken
+        a_step: float = worker.ask("time", name, steps[name], seconds)
+        return a_step
 
-    once = dict.fromkeys(contenders, 1)
-    names = {name: name for name in contenders}
-    return measure.turns(names, once, rounds=rounds, budget=budget, clock=clock), steps
+    turns = {name: (name, worker) for name, worker in contenders.items()}
+    one = dict.fromkeys(turns, 1)  # since the answer is of one step
+    return measure.turns(turns, one, rounds=rounds, budget=budget, clock=clock), steps
 
 
 def difference(ours: Sequence[Array], theirs: Sequence[Array]) -> float:
