@@ -69,7 +69,9 @@ class Clocks:
     @contextmanager
     def inside(self, ours: Bpnet) -> Iterator[Call]:
         """Give the step with clocks inside it."""
-        from bpnet import mlp, passes, steps
+        from bpnet import mlp
+        from bpnet.network import cache, gradient
+        from bpnet.training import step
 
         m = len(ours.data.x)
         dot = ours.net.parameters.dot
@@ -81,10 +83,11 @@ class Clocks:
         clocks = [
             (mlp, "add", "biases", self.around),
             (mlp, "multiply", "loss", self.around),  # by each sample's share in the mean
-            (passes, "activation_kernels", "f and f'", self.around_made),
-            (passes, "output_kernels", "loss", self.around_made),
-            (steps, "sum_of_squares", "finite?", self.around_made),
-            (steps, "subtract", "θ", self.around),
+            (cache, "activation_kernels", "f and f'", self.around_made),
+            (gradient, "activation_kernels", "f and f'", self.around_made),
+            (gradient, "output_kernels", "loss", self.around_made),
+            (step, "sum_of_squares", "finite?", self.around_made),
+            (step, "subtract", "θ", self.around),
             (ours.optimizer, "compute", "optimiser", self.around),
         ]
         with ExitStack() as stack:

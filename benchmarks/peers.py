@@ -98,7 +98,7 @@ class Bpnet(Contender):
 
     def made_step(self) -> Callable[[Array, None], Any]:
         """Return what `fit` calls for each batch."""
-        from bpnet.steps import make_step
+        from bpnet.training.step import make_step
 
         def failed(cache: Any, grad: Any, what: str, networks: Any) -> NoReturn:
             raise FloatingPointError(f"the {what} is not finite")

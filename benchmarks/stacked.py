@@ -107,8 +107,8 @@ class Stack(Contender):
     def reset(self) -> None:
         """Make the stack and its step."""
         from bpnet import MLP
-        from bpnet.stacks import best_layout
-        from bpnet.steps import going_of
+        from bpnet.arrays import best_layout
+        from bpnet.training.step import going_of
 
         net = MLP.from_weights(self.data.W, self.data.b)
         self.net = net._with(best_layout(net.theta, net.sizes, self.row.batch))
@@ -131,14 +131,14 @@ class Stack(Contender):
 def step_of(net: Any, data: Problem, going: Any) -> Callable[[Array, None], Any]:
     """Return what `fit` calls for each batch."""
     from bpnet import SGD
-    from bpnet.steps import make_step
+    from bpnet.training.turns import make_best_step
 
     def failed(cache: Any, grad: Any, what: str, networks: Any) -> NoReturn:
         raise FloatingPointError(f"the {what} is not finite")
 
     optimizer = SGD(RATE)
     optimizer.start(net.theta)
-    step = make_step(net, data.x, optimizer, failed, going=going)
+    step = make_best_step(net, data.x, optimizer, failed, going=going)
     step.read(data.x)
     return step.take
 

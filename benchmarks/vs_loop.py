@@ -18,7 +18,7 @@ from measure import Spread
 
 if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
     from bpnet import MLP
-    from bpnet.parameters import Array
+    from bpnet.arrays import Array
     from bpnet.reference import Network
 
 RATE = 0.5

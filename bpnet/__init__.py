@@ -9,109 +9,26 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from bpnet.mlp import MLP
-
-if TYPE_CHECKING:
-    from bpnet.activations import ACTIVATIONS, Activation
-    from bpnet.control import Callback, EarlyStopping
-    from bpnet.errors import GradientCheckFailed, InvalidFile, TrainingDiverged
-    from bpnet.evaluation import evaluate
-    from bpnet.gradcheck import GradientReport, check_function, check_gradient
-    from bpnet.history import History
-    from bpnet.initializers import INITIALIZERS, Initializer
-    from bpnet.losses import LOSSES, Loss, huber
-    from bpnet.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-    from bpnet.parameters import Parameters
-    from bpnet.passes import Cache, Gradient
-    from bpnet.schedules import (
-        CosineDecay,
-        ExponentialDecay,
-        InverseScaling,
-        ReduceOnPlateau,
-        Schedule,
-        StepDecay,
-        Warmup,
-    )
-    from bpnet.storage import load
-    from bpnet.training import fit
+from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
-# What is loaded on first use, by module, so that `import bpnet` costs little over NumPy.
-LAZY = {
-    "activations": ("ACTIVATIONS", "Activation"),
-    "control": ("Callback", "EarlyStopping"),
-    "errors": ("GradientCheckFailed", "InvalidFile", "TrainingDiverged"),
-    "evaluation": ("evaluate",),
-    "gradcheck": ("GradientReport", "check_function", "check_gradient"),
-    "history": ("History",),
-    "initializers": ("INITIALIZERS", "Initializer"),
-    "losses": ("LOSSES", "Loss", "huber"),
-    "optimizers": ("LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"),
-    "parameters": ("Parameters",),
-    "passes": ("Cache", "Gradient"),
-    "schedules": (
-        "CosineDecay",
-        "ExponentialDecay",
-        "InverseScaling",
-        "ReduceOnPlateau",
-        "Schedule",
-        "StepDecay",
-        "Warmup",
-    ),
-    "storage": ("load",),
-    "training": ("fit",),
+# The public names stand once, in the stub beside this file. They are loaded on first use, so that
+# `import bpnet` costs little over NumPy.
+_STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+_MODULE_OF = {
+    name: module for module, name in re.findall(r"^from (\S+) import (\w+) as", _STUB, re.M)
 }
-MODULE_OF = {name: module for module, names in LAZY.items() for name in names}
-
-__all__ = [
-    "ACTIVATIONS",
-    "INITIALIZERS",
-    "LBFGS",
-    "LOSSES",
-    "MLP",
-    "SGD",
-    "Activation",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Cache",
-    "Callback",
-    "CosineDecay",
-    "EarlyStopping",
-    "ExponentialDecay",
-    "Gradient",
-    "GradientCheckFailed",
-    "GradientReport",
-    "History",
-    "Initializer",
-    "InvalidFile",
-    "InverseScaling",
-    "Loss",
-    "Optimizer",
-    "Parameters",
-    "RMSprop",
-    "ReduceOnPlateau",
-    "Schedule",
-    "StepDecay",
-    "TrainingDiverged",
-    "Warmup",
-    "check_function",
-    "check_gradient",
-    "evaluate",
-    "fit",
-    "huber",
-    "load",
-]
+__all__ = sorted(_MODULE_OF)  # a list it is
 
 
 def __getattr__(name: str) -> Any:
-    if name not in MODULE_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'bpnet' has no attribute {name!r}")
-    value = getattr(import_module(f"bpnet.{MODULE_OF[name]}"), name)
+    value = getattr(import_module(_MODULE_OF[name]), name)
     globals()[name] = value
     return value
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from bpnet.cli import main
+from bpnet.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,8 +21,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from bpnet.arrays import Array
 from bpnet.errors import InvalidFile
-from bpnet.parameters import Array
 
 MIRRORS = (
     "any mirror, such as https://ossci-datasets.s3.amazonaws.com/mnist/ "

@@ -23,18 +23,21 @@ import numpy as np
 from numpy import add, multiply
 from numpy.typing import ArrayLike, DTypeLike
 
-from bpnet import construction, stacks, validation
-from bpnet.losses import check_targets, reduce
-from bpnet.parameters import Array, ByLayer, Parameters, Views
-from bpnet.passes import Cache, Gradient
-from bpnet.stackable import Stackable
+from bpnet import arrays, checks
+from bpnet.arrays import Array
+from bpnet.network import construction
+from bpnet.network.cache import Cache
+from bpnet.network.gradient import Gradient
+from bpnet.network.parameters import ByLayer, Parameters, Views
+from bpnet.network.stack import Stackable
+from bpnet.rules.losses import check_targets, reduce
 
 if TYPE_CHECKING:
     import os
 
-    from bpnet.activations import Activation
-    from bpnet.initializers import Initializer, Seed
-    from bpnet.losses import Loss
+    from bpnet.rules.activations import Activation
+    from bpnet.rules.initializers import Initializer, Seed
+    from bpnet.rules.losses import Loss
 
 
 def forward_pass(net: MLP, cache: Cache) -> None:
@@ -153,7 +156,7 @@ class MLP(Stackable):
         MemoryError
             If a stack would not fit into this machine's memory.
         """
-        sizes = validation.as_sizes(sizes)
+        sizes = checks.as_sizes(sizes)
         rules = construction.layer_rules(len(sizes), activation, output, loss)
         theta = construction.start_theta(sizes, rules[0], initializer, rng, dtype, networks)
         return cls(Parameters(sizes, theta), *rules)
@@ -203,10 +206,10 @@ class MLP(Stackable):
         theta = self.parameters.theta
         if values is theta:  # theta -= ... has written already
             return
-        array = validation.as_numbers(values, "theta", allow_complex=theta.dtype.kind == "c")
+        array = checks.as_numbers(values, "theta", allow_complex=theta.dtype.kind == "c")
         if array.shape != theta.shape:
             raise ValueError(f"theta has shape {theta.shape}, but was given shape {array.shape}")
-        theta[...] = validation.converted(array, theta.dtype, "theta")
+        theta[...] = checks.converted(array, theta.dtype, "theta")
 
     @property
     def W(self) -> Views:
@@ -269,9 +272,9 @@ class MLP(Stackable):
             cache = Cache.empty(self, np.empty_like(rows))
         cache.hold(mask)
         np.copyto(cache.a_list[1], rows)
-        with validation.quiet():
+        with checks.quiet():
             forward_pass(self, cache)
-        validation.report_nan(cache.a_list[-1], "the output")
+        checks.report_nan(cache.a_list[-1], "the output")
         return cache
 
     def backward(
@@ -309,10 +312,10 @@ class MLP(Stackable):
         rows = self._targets(y, cache.a_list[1])
         if grad is None or not grad.fits(cache):
             grad = Gradient.empty(self, cache)
-        grad.weigh(validation.as_shares(sample_weight, cache.m, self.dtype))
-        with validation.quiet():
+        grad.weigh(checks.as_shares(sample_weight, cache.m, self.dtype))
+        with checks.quiet():
             backward_pass(self, cache, rows, grad)
-        validation.report_nan(grad.theta, "the gradient")
+        checks.report_nan(grad.theta, "the gradient")
         return grad
 
     def loss(
@@ -343,7 +346,7 @@ class MLP(Stackable):
             else:
                 out = self._rows(a, "a")
                 share = self.loss_function.of_output(out, self._targets(y, out))
-            E = reduce(share, validation.as_shares(sample_weight, out.shape[-2], self.dtype))
+            E = reduce(share, checks.as_shares(sample_weight, out.shape[-2], self.dtype))
         return E.item() if E.ndim == 0 else E
 
     def predict(self, x: ArrayLike) -> Array:
@@ -360,7 +363,7 @@ class MLP(Stackable):
         """
         rows = self._rows(x, "x", finite=False)
         self._check_theta()
-        out = stacks.room(self.theta, rows.shape[-2], self.sizes[-1])
+        out = arrays.room(self.theta, rows.shape[-2], self.sizes[-1])
         cache: Cache | None = None
         for start in range(0, rows.shape[-2], CHUNK):  # so that z and a stay small
             part = rows[..., start : start + CHUNK, :]
@@ -368,12 +371,12 @@ class MLP(Stackable):
                 cache.read(part)
             else:
                 cache = Cache.empty(self, part)
-            with validation.quiet():
+            with checks.quiet():
                 forward_pass(self, cache)
-            if not validation.all_finite(cache.z_list[2]):  # smaller than x, which shows in it
+            if not checks.all_finite(cache.z_list[2]):  # smaller than x, which shows in it
                 self._rows(x, "x")
             out[..., start : start + CHUNK, :] = cache.a_list[-1]
-        validation.report_nan(out, "the output")
+        checks.report_nan(out, "the output")
         return out
 
     def copy(self) -> Self:
@@ -404,7 +407,7 @@ class MLP(Stackable):
         OSError
             If the file cannot be written.
         """
-        from bpnet.storage import save
+        from bpnet.formats.npz import save
 
         save(self, path)
 
@@ -418,12 +421,12 @@ class MLP(Stackable):
         """Return x, or a or y, as rows of this net's dtype."""
         width, role = (self.sizes[0], "input") if name == "x" else (self.sizes[-1], "output")
         networks = len(self.theta) if self.theta.ndim > 1 else None
-        return validation.as_rows(values, width, self.dtype, name, role, networks, finite=finite)
+        return checks.as_rows(values, width, self.dtype, name, role, networks, finite=finite)
 
     def _targets(self, y: ArrayLike, like: Array) -> Array:
         """Return y as rows that fit the batch and the loss."""
         rows = self._rows(y, "y")
-        validation.same_length(like, rows)
+        checks.same_length(like, rows)
         return check_targets(self.loss_function, rows)
 
     def _check_cache(self, cache: Cache) -> None:
@@ -433,7 +436,7 @@ class MLP(Stackable):
             raise ValueError("this cache is of a forward pass of another net")
 
     def _check_theta(self) -> None:
-        if not validation.all_finite(self.theta):
+        if not checks.all_finite(self.theta):
             k = int(np.argmin(np.isfinite(self.theta).ravel()))
             network, k_theta = divmod(k, self.theta.shape[-1])
             name = self.parameters.name(k_theta)

@@ -31,6 +31,6 @@ def test_examples_of(name, tmp_path, monkeypatch):
 
 
 def test_the_core_has_examples():
-    for name in ("", ".mlp", ".activations", ".losses", ".reference"):
+    for name in ("", ".mlp", ".rules.activations", ".rules.losses", ".reference"):
         tests = doctest.DocTestFinder().find(importlib.import_module(f"bpnet{name}"))
         assert any(test.examples for test in tests)

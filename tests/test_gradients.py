@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import ANY_OUTPUT, HIDDEN, OUTPUTS, PAIRS, Problem, problem, problems, targets
 
 from bpnet import MLP, Parameters
 from bpnet.reference import Network
+from tests.helpers.strategies import (
+    ANY_OUTPUT,
+    HIDDEN,
+    OUTPUTS,
+    PAIRS,
+    Problem,
+    problem,
+    problems,
+    targets,
+)
 
 each_pair = pytest.mark.parametrize(("output", "loss"), PAIRS)
 seeds = st.integers(0, 2**32 - 1)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from complaint import complains
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import HIDDEN, PAIRS, problem, targets
 
 from bpnet import LOSSES, MLP, Activation, Cache, Gradient, Parameters, evaluate, huber
 from bpnet.mlp import CHUNK
+from tests.helpers.complaint import complains
+from tests.helpers.strategies import HIDDEN, PAIRS, problem, targets
 
 RNG = np.random.default_rng(20)
 X, Y = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 2))

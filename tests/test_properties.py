@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bpnet import ACTIVATIONS, LOSSES, MLP
 from bpnet.gradcheck import check_gradient
-from bpnet.testing import case, cases
+from bpnet.testing.assertions import case, cases
 
 HIDDEN = [name for name, f in ACTIVATIONS.items() if not f.rows_sum_to_one]
 PAIRS = [

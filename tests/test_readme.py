@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bpnet.cli import main
+from bpnet.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from complaint import complains
-from strategies import HIDDEN, OUTPUTS, problem
 
 from bpnet import ACTIVATIONS, LOSSES, reference
 from bpnet.reference import Layer, Network, Neuron
+from tests.helpers.complaint import complains
+from tests.helpers.strategies import HIDDEN, OUTPUTS, problem
 
 W2, B2 = [[0.15, 0.20, -0.4], [0.25, 0.30, 0.1]], [0.35, -0.15]
 W3, B3 = [[0.40, 0.45]], [0.60]

@@ -13,9 +13,10 @@ stackcheck   the same for a stack of networks
 
 from __future__ import annotations
 
-from bpnet.gradcheck.check import METHODS, check_function, check_gradient
+from bpnet.gradcheck.check import check_function, check_gradient
+from bpnet.gradcheck.measure import METHODS
 from bpnet.gradcheck.report import BlockResult, Coordinate, GradientReport
-from bpnet.gradcheck.stackcheck import StackReport
+from bpnet.gradcheck.stack import StackReport
 
 __all__ = [
     "METHODS",

@@ -24,38 +24,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpnet.activations import Activation
+from bpnet.arrays import Array
 from bpnet.gradcheck import claims, diagnosis
 from bpnet.gradcheck.differences import (
     COMPLEX_STEP,
-    EPS,
-    Differences,
     central,
     complex_step,
     jitter,
     jittered,
     scales,
 )
-from bpnet.gradcheck.probes import FunctionProbe, NetProbe, Probe
+from bpnet.gradcheck.measure import (
+    AGREED,
+    ROUNDINGS,
+    TOLERANCE,
+    chosen,
+    differences_of,
+    known,
+    measured_by,
+    refused,
+    tolerance_of,
+)
+from bpnet.gradcheck.one_net import complex_of_net, differences_of_net, refusal_of_net
+from bpnet.gradcheck.probes import FunctionProbe, NetProbe
 from bpnet.gradcheck.report import GradientReport
 from bpnet.gradcheck.structure import Layout, flatten, layout_of_net
-from bpnet.initializers import generator
-from bpnet.losses import Loss
 from bpnet.mlp import MLP
-from bpnet.parameters import Array
-from bpnet.validation import as_float, as_int
 
 if TYPE_CHECKING:
-    from bpnet.gradcheck.stackcheck import StackReport
-    from bpnet.initializers import Seed
+    from bpnet.gradcheck.stack import StackReport
+    from bpnet.rules.initializers import Seed
 
-METHODS = ("auto", "complex", "central")
-TOLERANCE = {"complex": 1e-9, "central": 1e-7}
 EPS_32 = float(np.finfo(np.float32).eps)
-ROUNDINGS = 100  # of the largest derivative, in the gradient of a function of unknown structure
 DIRECTIONS = 3  # in which a function is tried with complex numbers
-AGREED = 1e-6  # relative, between that and differences
-CONFIRMED = 20  # wrong coordinates of such a function that are measured again
 
 
 def check_gradient(
@@ -150,7 +151,7 @@ def check_gradient(
         raise ValueError(f"check a net of real weights, not {net!r}: the check makes them complex")
     known(method)
     if net.theta.ndim > 1:
-        from bpnet.gradcheck.stackcheck import check_stack
+        from bpnet.gradcheck.stack import check_stack
 
         each = {"method": method, "tolerance": tolerance, "coordinates": coordinates}
         return check_stack(net, x, y, gradient, sample_weight, mask, rng, each)
@@ -170,132 +171,6 @@ def check_gradient(
     report = measured_by(compared, method, why, probe, probe.loss_rounding)
     cause = diagnosis.of_net(report, probe, analytic, own=gradient is None)
     return replace(report, cause=cause)
-
-
-def complex_of_net(probe: NetProbe, layout: Layout, k: Array) -> tuple[Array, Array, Array]:
-    """Return the derivatives by the complex step, their rounding and which sit on kinks."""
-    rounding = probe.rounding("complex")
-    numeric, moved = probe.complex_step(k, probe.on_kinks(rounding))
-    kink = np.zeros(len(k), bool)
-    if moved.any():
-        kink[moved] = differences_of(probe, layout, k[moved], probe.loss_rounding()).kink
-    return numeric, rounding.gradient[k], kink
-
-
-def differences_of_net(probe: NetProbe, layout: Layout, k: Array) -> tuple[Array, Array, Array]:
-    """Return the derivatives by differences, their rounding and which sit on kinks."""
-    found = differences_of(probe, layout, k, probe.loss_rounding())
-    return found.value, probe.rounding("central").gradient[k] + found.uncertainty, found.kink
-
-
-def refusal_of_net(probe: NetProbe) -> str:
-    """Return why the complex step cannot be taken of a net; empty if it can."""
-    rules: list[Activation | Loss] = [*probe.net.activation.values(), probe.net.loss_function]
-    for rule in rules:
-        if not rule.analytic:
-            return f"{rule.name!r} does not say analytic=True"
-    try:
-        probe.along(np.zeros(1, int), np.array([1j * COMPLEX_STEP]))
-    except Exception as error:  # whatever somebody's own rule does with complex numbers
-        return refused(error)
-    return ""
-
-
-def refused(error: Exception) -> str:
-    """Return that an error was the answer to complex numbers."""
-    return f"it refuses complex numbers, {type(error).__name__}: {error}".split("\n")[0]
-
-
-def measured_by(
-    compared: Callable[[str, str], GradientReport],
-    method: str,
-    why: str,
-    probe: Probe,
-    rounding: Callable[[], float],
-) -> GradientReport:
-    """Return the report by the method asked for; if that is "auto", by the one that holds.
-
-    Parameters
-    ----------
-    compared : callable
-        ``compared(method, why)`` returns the report by "complex" or "central".
-    method : str
-        As it was asked for.
-    why : str
-        Why the complex step cannot be taken; empty if it can.
-    probe : Probe
-    rounding : callable
-        Returns the rounding in E.
-    """
-    report = None
-    if method != "central" and not why:
-        report = compared("complex", "")
-        why = contradicted(report, probe, rounding()) if report.failures else ""
-    if why and method == "complex":
-        raise ValueError(f"the complex step cannot be taken: {why}; take method='central'")
-    return compared("central", why) if report is None or why else report
-
-
-def contradicted(report: GradientReport, probe: Probe, rounding: float) -> str:
-    """Return why the complex step is not to be believed where it failed a gradient, or nothing."""
-    wrong = np.flatnonzero(report.wrong)[:CONFIRMED]
-    found = differences_of(probe, report.layout, report.k[wrong], rounding)
-    off = np.abs(found.value - report.numeric[wrong])
-    bad = ~(off <= np.maximum(AGREED * np.abs(found.value), 3 * found.uncertainty)) & ~found.kink
-    if not bad.any():
-        return ""
-    name = report.layout.name(int(report.k[wrong[bad][0]]))
-    return f"the complex step is not the slope at {name}"
-
-
-def known(method: str) -> str:
-    """Return the method, if it is one."""
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}: the known ones are {', '.join(METHODS)}")
-    return method
-
-
-def tolerance_of(tolerance: float | None, method: str, eps: float, eps_E: float = EPS) -> float:
-    """Return the tolerance, or the default for the method and the precision.
-
-    Parameters
-    ----------
-    tolerance : float or None
-    method : str
-    eps, eps_E : float
-        Of the gradient, and of the values of E where it is measured.
-    """
-    if tolerance is not None:
-        return as_float(tolerance, "tolerance", above=0, below=1)
-    return max(TOLERANCE[method], 100 * eps, (1 if method == "complex" else 100) * 100 * eps_E)
-
-
-def chosen(analytic: Array, coordinates: int | None, rng: Seed) -> Array:
-    """Return the coordinates to check: all, or a sample and whatever is not finite."""
-    P = analytic.size
-    rng = generator(rng)
-    if coordinates is None:
-        return np.arange(P)
-    n = as_int(coordinates, "coordinates", least=1)
-    if n > P:
-        raise ValueError(f"coordinates must be from 1 to {P}, as many as there are, not {n}")
-    sample = rng.choice(P, n, replace=False)
-    return np.union1d(sample, np.flatnonzero(~np.isfinite(analytic)))
-
-
-def differences_of(probe: Probe, layout: Layout, k: Array, rounding: float) -> Differences:
-    """Return the central differences at the coordinates k of an E with this rounding."""
-    E_0 = float(probe.at(probe.theta[None])[0])
-    scale = scales(probe.theta, [block.slice for block in layout.blocks])[k]
-    noise = rounding + jitter(probe.at, probe.theta, E_0)
-    found = central(probe.along, k, E_0, noise, scale, TOLERANCE["central"])
-    if found.undefined.any():
-        name = layout.name(int(k[np.argmax(found.undefined)]))
-        raise ValueError(
-            f"the function is not finite on both sides of {name}, however close: "
-            "a derivative can be measured only where it is"
-        )
-    return found
 
 
 def check_function(

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from bpnet.construction import listed
+from bpnet.arrays import Array
+from bpnet.checks import as_numbers
 from bpnet.gradcheck.differences import EPS, jittered
 from bpnet.gradcheck.probes import FunctionProbe, NetProbe
 from bpnet.gradcheck.structure import flatten, flatten_like, rebuild
-from bpnet.parameters import Array, Parameters, count
-from bpnet.validation import as_numbers
+from bpnet.network.construction import listed
+from bpnet.network.parameters import Parameters, count
 
 CALLS = 3  # of a gradient function, at points that differ in their last bits
 

@@ -19,12 +19,12 @@ from functools import cached_property
 
 import numpy as np
 
+from bpnet.arrays import Array
 from bpnet.gradcheck.probes import NetProbe
 from bpnet.gradcheck.report import SHOWN, GradientReport
-from bpnet.gradcheck.rules import wrong_rule
+from bpnet.gradcheck.stated import wrong_rule
 from bpnet.gradcheck.structure import Block, Layout
 from bpnet.gradcheck.variants import Formulas, Variants, updated, variants
-from bpnet.parameters import Array
 
 UNEXPLAINED = 1e-3  # of a difference, at most
 SAME = 1e-4  # relative, between a factor and the number it is named for

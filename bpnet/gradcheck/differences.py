@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bpnet.parameters import Array
+from bpnet.arrays import Array
 
 # along(k, step): E(θ + step_i e_{k_i}) for each i; both arguments and the result have shape (c,).
 Along = Callable[[Array, Array], Array]

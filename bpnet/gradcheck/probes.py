@@ -12,14 +12,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bpnet.arrays import Array
+from bpnet.checks import as_shares
 from bpnet.gradcheck.differences import COMPLEX_STEP
 from bpnet.gradcheck.rounding import Pass, Rounding, loss_rounding, rounding_of
 from bpnet.gradcheck.structure import rebuild
-from bpnet.losses import check_targets
 from bpnet.mlp import MLP
-from bpnet.parameters import FIRST, Array, Parameters
-from bpnet.passes import Cache
-from bpnet.validation import as_shares
+from bpnet.network.cache import Cache
+from bpnet.network.parameters import FIRST, Parameters
+from bpnet.rules.losses import check_targets
 
 BYTES = 32 * 2**20  # of buffers at a time, for the networks that run side by side
 

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from bpnet.arrays import Array
 from bpnet.errors import GradientCheckFailed
 from bpnet.gradcheck.structure import Layout
-from bpnet.parameters import Array
 
 SHOWN = 5  # names of kinks, before "and ... more"
 BLURRED = 0.01

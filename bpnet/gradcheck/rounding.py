@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from bpnet.activations import Activation
+from bpnet.arrays import Array
 from bpnet.mlp import MLP
-from bpnet.parameters import FIRST, Array, Parameters
-from bpnet.passes import Cache
+from bpnet.network.cache import Cache
+from bpnet.network.parameters import FIRST, Parameters
+from bpnet.rules.activations import Activation
 
 EPS = float(np.finfo(np.float64).eps)
 UNITS = 8  # u in units of eps: products, sums and functions of a step together

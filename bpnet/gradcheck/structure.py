@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from bpnet.parameters import FIRST, Array, blocks
-from bpnet.validation import as_numbers
+from bpnet.arrays import Array
+from bpnet.checks import as_numbers
+from bpnet.network.parameters import FIRST, blocks
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from bpnet.arrays import Array
 from bpnet.gradcheck.probes import NetProbe
-from bpnet.parameters import FIRST, Array, Parameters
+from bpnet.network.parameters import FIRST, Parameters
 
 Slope = Callable[[int, Array], Array]  # (l, g): δ^l from g = ∂E/∂a^l
 Back = Callable[[int, Array], Array]  # (l, δ^{l+1}): ∂E/∂a^l

@@ -1,0 +1,171 @@
+"""Named arrays in one file, written all or not at all, read without trust."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import math
+import os
+import secrets
+import stat
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+import numpy as np
+
+from bpnet.arrays import Array
+from bpnet.errors import InvalidFile
+
+StrPath = str | os.PathLike[str]
+
+
+def cause(error: Exception) -> str:
+    """Return what is wrong with a file, to go on after its name."""
+    if isinstance(error, InvalidFile):
+        return str(error)
+    return f"is no bpnet net, or a damaged one: {error or type(error).__name__}"
+
+
+def described(array: Array) -> str:
+    """Return the dtype and the shape in words."""
+    return f"{array.dtype} of shape {array.shape}"
+
+
+def write_arrays(path: StrPath, arrays: Mapping[str, Array]) -> None:
+    """Write named arrays to one uncompressed .npz file, all or nothing.
+
+    Raises
+    ------
+    TypeError
+        If an array holds objects, which only pickle could write.
+    OSError
+        If the file cannot be written.
+    """
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{name} holds Python objects, which bpnet does not write to files")
+    members: dict[str, Any] = dict(arrays)
+    write_atomically(path, lambda file: np.savez(file, **members))
+
+
+def read_arrays(path: StrPath) -> dict[str, Array]:
+    """Return the arrays of a file of `write_arrays`, without trusting it.
+
+    Members are bounded by the length of the file, checked against their checksums, and never
+    unpickled.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or cannot be opened.
+    InvalidFile
+        If it is anything but such a file, whole.
+    """
+    name = os.fsdecode(path)
+    with open(name, "rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise InvalidFile(f"{name} is no .npz file")
+        try:
+            return read_members(file, os.fstat(file.fileno()).st_size)
+        except Exception as error:
+            # zipfile and NumPy's header parser raise nearly anything on a file made to hurt.
+            raise InvalidFile(f"{name} {cause(error)}") from error
+
+
+def read_members(file: IO[bytes], size: int) -> dict[str, Array]:
+    """Return the arrays of a zip file of `size` bytes."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        names = [member.filename.removesuffix(".npy") for member in members]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidFile(f"holds {name} more than once")
+        for member in members:
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise InvalidFile(f"holds {member.filename} compressed, which bpnet never writes")
+        if sum(member.file_size for member in members) > size:
+            raise InvalidFile(f"announces more than its {size} bytes can hold")
+        return {
+            name: parse_array(name, archive.read(member))
+            for name, member in zip(names, members, strict=True)
+        }
+
+
+def parse_array(name: str, data: bytes) -> Array:
+    """Return the array of one member, the bytes of an .npy file."""
+    stream = io.BytesIO(data)
+    np.lib.format.read_magic(stream)
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject:
+        raise InvalidFile(f"holds {name} as Python objects, which are never read")
+    body = memoryview(data)[stream.tell() :]
+    if len(body) != math.prod(shape) * dtype.itemsize:
+        raise InvalidFile(
+            f"holds {len(body)} bytes of {name}, but announces the shape {shape} of {dtype}"
+        )
+    order: Any = "F" if fortran_order else "C"
+    return np.ndarray(shape, dtype, buffer=body, order=order).copy()
+
+
+def write_atomically(path: StrPath, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that there is always a whole one: the older or the new.
+
+    The data go to another file in the same folder, which takes the name once they are on the
+    disk. A failed or interrupted write leaves the older file as it was and nothing else. The
+    mode is the older file's, or that of any new file; a link keeps pointing where it does.
+
+    Parameters
+    ----------
+    path : path
+    write : callable
+        ``write(file)`` writes the content to a binary file object.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. What `write` raises passes through.
+    """
+    target = writable_target(path)
+    folder, suffix = os.path.dirname(target), os.path.splitext(target)[1]
+    part = os.path.join(folder, f".bpnet-{secrets.token_hex(8)}{suffix}.tmp")
+    try:
+        with open(part, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(target):
+            os.chmod(part, stat.S_IMODE(os.stat(target).st_mode))
+        os.replace(part, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+    with contextlib.suppress(OSError):  # not every system lets a folder be opened
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def writable_target(path: StrPath) -> str:
+    """Return the file behind a path, links followed, if one may be written there.
+
+    Raises
+    ------
+    OSError
+        If its folder is missing or not writable, or it is a folder, a device or the like.
+    """
+    target = os.path.realpath(os.fsdecode(path))
+    folder = os.path.dirname(target)
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "this is a folder, not a file to write", target)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(errno.EINVAL, "this is no regular file, and would be replaced", target)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder to write to", folder)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, "this folder may not be written to", folder)
+    return target

@@ -1,0 +1,276 @@
+"""What a caller hands in, made into the arrays that the passes need, or one clear error."""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from bpnet.arrays import Array
+
+REAL_KINDS = "biuf"
+
+
+def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> Array:
+    """Return values as an array of numbers, not copied where it is one.
+
+    Raises
+    ------
+    TypeError
+        If the values are text, objects, complex (unless allowed), masked or sparse.
+    ValueError
+        If rows are of unequal length.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be ignored: fill it first")
+    if hasattr(values, "toarray"):
+        raise TypeError(f"{name} is a sparse array: pass {name}.toarray()")
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} is no array: its rows differ in length or depth ({error})"
+        ) from None
+    if array.dtype.kind not in REAL_KINDS + ("c" if allow_complex else ""):
+        what = {"c": "complex numbers", "U": "text", "S": "bytes"}.get(
+            array.dtype.kind, f"dtype {array.dtype}"
+        )
+        raise TypeError(f"{name} must hold real numbers, but holds {what}")
+    return array
+
+
+def all_finite(array: Array) -> bool:
+    """Whether no element is NaN or infinite; the sum tells it fastest, but for overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
+    return bool(np.isfinite(total)) or bool(np.isfinite(array).all())
+
+
+def quiet() -> np.errstate:
+    """Return what silences NumPy while a pass runs; enter it once.
+
+    e^-z may overflow and e^z underflow, as activations_inplace.py says. "invalid" is silenced
+    because the products raise it where nothing is: OpenBLAS multiplies float32 matrices of five
+    columns by a vector in lanes of which it fills some, and what was in the others may be a NaN.
+    What is one in the result `report_nan` tells.
+    """
+    return np.errstate(over="ignore", under="ignore", invalid="ignore")
+
+
+def report_nan(array: Array, what: str) -> None:
+    """Warn if a pass over finite numbers came to NaN; raise or keep silent where NumPy would.
+
+    Raises
+    ------
+    FloatingPointError
+        If the caller has set `numpy.errstate` so.
+    """
+    how = np.geterr()["invalid"]
+    if how == "ignore" or not np.isnan(array).any():
+        return
+    text = (
+        f"{what} holds NaN: numbers too large for {array.dtype} met on the way; scale the data or "
+        "the weights"
+    )
+    if how == "raise":
+        raise FloatingPointError(text)
+    warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Raise ValueError if the array holds NaN or infinity, with the first place."""
+    if all_finite(array):
+        return
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    where = ", ".join(map(str, place))
+    raise ValueError(f"{name} must be finite, but {name}[{where}] is {array[place]}")
+
+
+def converted(array: Array, dtype: DTypeLike, name: str) -> Array:
+    """Return the array in this dtype, not copied where it has it; what overflows is refused."""
+    with np.errstate(over="ignore", under="ignore"):
+        result = array.astype(dtype, copy=False)
+    if not all_finite(result):
+        check_finite(array, name)
+        raise ValueError(f"{name} holds numbers too large for {np.dtype(dtype)}")
+    return result
+
+
+def as_rows(
+    values: ArrayLike,
+    width: int,
+    dtype: np.dtype[Any],
+    name: str,
+    role: str,
+    networks: int | None = None,
+    *,
+    finite: bool = True,
+) -> Array:
+    """Return a batch, one row a sample, in the dtype of a net; the caller's array is not changed.
+
+    Parameters
+    ----------
+    values : array_like, shape (m, width) or (width,)
+        For a stack of networks also (networks, m, width): each network's own batch.
+    width : int
+        Columns that there must be.
+    dtype : dtype
+        Of the net's parameters.
+    name, role : str
+        For messages: ``"x"`` and ``"input"``, ``"y"`` and ``"output"``.
+    networks : int, optional
+        How many networks the net holds, if it is a stack.
+    finite : bool
+        Whether to check that every value is; a caller may find out later, at less cost.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If the shape is wrong, there are no rows, or a value is NaN or infinite.
+    """
+    array = as_numbers(values, name, allow_complex=dtype.kind == "c")
+    plural = "" if width == 1 else "s"
+    need = f"this net takes {width} {role}{plural}: (m, {width}), one row a sample"
+    if role == "output":
+        need = f"this net has {width} {role}{plural}: (m, {width}), one row a sample"
+    if array.ndim == 1 and array.shape[0] == width:
+        array = array[None, :]
+    stacked = networks is not None and array.ndim == 3 and array.shape[0] == networks
+    if not (array.ndim == 2 or stacked) or array.shape[-1] != width:
+        if networks is not None:
+            need += f", or ({networks}, m, {width}), a batch for each network"
+        hint = ""
+        if array.ndim == 1 and width == 1:
+            hint = f"; pass {name}.reshape(-1, 1)"
+        elif array.ndim <= 1 and name == "y" and array.dtype.kind in "iub":
+            hint = f"; class labels become rows by np.eye({width})[y]"
+        raise ValueError(f"{name} has shape {array.shape}, but {need}{hint}")
+    if array.shape[-2] == 0:
+        raise ValueError(f"{name} is empty: it has shape {array.shape}, but needs a row at least")
+    if finite:
+        array = converted(array, dtype, name)
+    else:
+        with np.errstate(over="ignore", under="ignore"):
+            array = array.astype(dtype, copy=False)
+    return np.ascontiguousarray(array)  # same bits from every layout
+
+
+def same_length(x: Array, y: Array) -> None:
+    """Raise ValueError if x and y differ in their number of rows."""
+    if x.shape[-2] != y.shape[-2]:
+        raise ValueError(
+            f"x has {x.shape[-2]} rows, but y has {y.shape[-2]}: each sample needs both"
+        )
+
+
+def as_shares(sample_weight: ArrayLike | None, m: int, dtype: np.dtype[Any]) -> Array | None:
+    """Return each sample's share in the mean, w_i / Σ w_i, shape (m,); None stays None.
+
+    Raises
+    ------
+    TypeError
+        If the weights are not real numbers.
+    ValueError
+        If there is not one for each sample, one is negative, NaN or infinite, or all are 0.
+    """
+    if sample_weight is None:
+        return None
+    weights = as_numbers(sample_weight, "sample_weight")
+    if weights.shape != (m,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}, but there are {m} samples: it needs ({m},)"
+        )
+    weights = converted(weights, np.float64, "sample_weight")
+    if weights.min() < 0:
+        raise ValueError(f"sample_weight must be >= 0, but holds {weights.min():g}")
+    most = weights.max()
+    if most == 0:
+        raise ValueError("sample_weight is 0 for every sample: give one a weight")
+    with np.errstate(under="ignore"):
+        weights = weights / most  # so that their sum cannot overflow
+        shares: Array = (weights / weights.sum()).astype(dtype)
+    return shares
+
+
+def as_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the numbers of neurons n_1..n_L as a tuple.
+
+    Raises
+    ------
+    TypeError
+        If a size is no integer.
+    ValueError
+        If there are fewer than two sizes, or one is below 1.
+    """
+    try:
+        given = tuple(sizes)
+    except TypeError:
+        raise TypeError(
+            f"sizes must be a sequence of integers such as (2, 3, 1), not {sizes!r}"
+        ) from None
+    checked = tuple(as_int(n, f"sizes[{i}]", least=1) for i, n in enumerate(given))
+    if len(checked) < 2:
+        raise ValueError(
+            f"sizes must name the input and the output layer at least, but is {checked}"
+        )
+    return checked
+
+
+def as_int(value: Any, name: str, *, least: int) -> int:
+    """Return value as an int that is at least `least`.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is too small.
+    """
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be an integer >= {least}, not {number}")
+    return number
+
+
+def as_float(
+    value: Any,
+    name: str,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    least: float = -math.inf,
+) -> float:
+    """Return value as a finite float with above < value < below and value >= least.
+
+    Raises
+    ------
+    TypeError
+        If it is no real number.
+    ValueError
+        If it is out of range, NaN or infinite.
+    """
+    if isinstance(value, (bool, np.bool_, str, bytes)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, not {value!r}") from None
+    if not (math.isfinite(number) and above < number < below and number >= least):
+        bounds = [f"> {above:g}"] if above > -math.inf else []
+        bounds += [f">= {least:g}"] if least > -math.inf else []
+        bounds += [f"< {below:g}"] if below < math.inf else []
+        text = " and ".join(bounds) or "finite"
+        raise ValueError(f"{name} must be {text}, not {number:g}")
+    return number

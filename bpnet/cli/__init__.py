@@ -1,0 +1,1 @@
+"""The command ``bpnet``: `main` and one module a command."""

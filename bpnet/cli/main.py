@@ -1,0 +1,102 @@
+"""The command ``bpnet``: the article's run, and one subcommand for each other job.
+
+A subcommand is a function that adds its parser to COMMANDS, with the function that runs it as the
+default of ``run``. What is printed is ASCII, so that any terminal shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from bpnet import __version__
+from bpnet.cli.article import ARTICLE_EXAMPLES, ARTICLE_HELP, add_article
+from bpnet.cli.check import add_check
+from bpnet.cli.mnist import add_mnist
+from bpnet.cli.options import Parser
+from bpnet.errors import TrainingDiverged
+
+INTERRUPTED, BROKEN_PIPE = 128 + 2, 128 + 13  # as of a process that the signal has ended
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; the default is those of the process.
+
+    Returns
+    -------
+    int
+        0; 1 where ``check`` finds a gradient wrong; 2 after an error, which is one line on stderr;
+        130 after Ctrl-C; 141 where the reader of the output has gone.
+    """
+    try:
+        status = run(sys.argv[1:] if argv is None else list(argv))
+        print(end="", flush=True)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        give_up_stdout()
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        print("bpnet: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return failed(named or str(error))
+    except (ValueError, TypeError, MemoryError, TrainingDiverged) as error:
+        return failed(str(error) or type(error).__name__)
+    return status
+
+
+def give_up_stdout() -> None:
+    """Let what is still to be printed go nowhere, or the end of the process would fail on it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def failed(message: str) -> int:
+    """Print an error in one line and return the exit status."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        give_up_stdout()
+    print("bpnet: error:", " ".join(message.splitlines()), file=sys.stderr)
+    return 2
+
+
+def run(argv: list[str]) -> int:
+    """Parse the arguments and run what they name."""
+    parser = make_parser()
+    try:
+        args = parser.parse_args(argv)
+        if args.command and argv[0] != args.command:
+            parser.error(f"options before {args.command!r} are those of the article's run")
+    except SystemExit as stop:  # an error, or --help and --version
+        return int(stop.code or 0)
+    return int(args.run(args))
+
+
+def make_parser() -> Parser:
+    """Return the parser of the whole command."""
+    parser = Parser(
+        prog="bpnet",
+        description=ARTICLE_HELP,
+        epilog=ARTICLE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"bpnet {__version__}")
+    add_article(parser)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
+    return parser
+
+
+COMMANDS: tuple[Callable[[argparse._SubParsersAction[Parser]], None], ...] = (
+    add_mnist,
+    add_check,
+)

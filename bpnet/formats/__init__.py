@@ -1,0 +1,1 @@
+"""Nets in files, one module a format."""

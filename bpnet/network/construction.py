@@ -1,0 +1,203 @@
+"""What `MLP.init` and `MLP.from_weights` are given, checked and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from bpnet.arrays import Array, check_memory
+from bpnet.checks import as_int, as_numbers, converted
+from bpnet.network.parameters import FIRST, ByLayer, Parameters, count
+from bpnet.rules.activations import ACTIVATIONS, Activation, get_activation
+from bpnet.rules.initializers import Initializer, generator, get_initializer
+from bpnet.rules.losses import Loss, check_pair, get_loss
+
+if TYPE_CHECKING:
+    from bpnet.rules.initializers import Seed
+
+DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "complex128", "complex64"))
+
+T = TypeVar("T")
+
+
+def as_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return a dtype that θ may have.
+
+    Raises
+    ------
+    ValueError
+        If it is another one.
+    """
+    try:
+        found = np.dtype(dtype).newbyteorder("=")
+    except TypeError:
+        found = np.dtype(object)
+    if found not in DTYPES or dtype is None:
+        known = ", ".join(map(str, DTYPES))
+        raise ValueError(f"dtype must be one of {known}, not {dtype!r}")
+    return found
+
+
+def per_layer(given: Any, single: type | tuple[type, ...], L: int, name: str) -> list[Any]:
+    """Return one item for each of the layers 2..L, from one for all or a sequence."""
+    if isinstance(given, single) or not isinstance(given, Sequence):
+        return [given] * (L - 1)
+    if len(given) != L - 1:
+        raise ValueError(
+            f"{name} names {len(given)} layers, but this net has {L - 1} with weights: "
+            f"one for each of the layers 2..{L}, or one for all"
+        )
+    return list(given)
+
+
+def layer_rules(
+    L: int,
+    activation: str | Activation | Sequence[str | Activation],
+    output: str | Activation | None,
+    loss: str | Loss,
+) -> tuple[ByLayer[Activation], Loss]:
+    """Return the activation of each layer and the loss, if they can go together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name is unknown, or the output and the loss cannot go together.
+    """
+    loss = get_loss(loss)
+    several = not isinstance(activation, (str, Activation)) and isinstance(activation, Sequence)
+    layers = [get_activation(f) for f in per_layer(activation, (str, Activation), L, "activation")]
+    if several and output is not None and get_activation(output) is not layers[-1]:
+        raise ValueError(
+            f"activation names the output layer's as {layers[-1].name!r}, but output says "
+            f"{get_activation(output).name!r}: give one of the two"
+        )
+    if output is not None:
+        layers[-1] = get_activation(output)
+    elif not several:
+        layers[-1] = default_output(loss, layers[-1])
+    check_pair(loss, layers[-1])
+    for l, f in enumerate(layers[:-1], FIRST):
+        if f.rows_sum_to_one:
+            raise ValueError(
+                f"{f.name} is for the output layer, but was given for the hidden layer {l}: "
+                f"name it as output={f.name!r}"
+            )
+    return ByLayer("activation", FIRST, layers), loss
+
+
+def default_output(loss: Loss, activation: Activation) -> Activation:
+    """Return the activation if the loss can do with it, else the one that belongs to the loss."""
+    try:
+        check_pair(loss, activation)
+    except ValueError:
+        if loss.joined_output is None:
+            raise
+        return ACTIVATIONS[loss.joined_output]
+    return activation
+
+
+def start_theta(
+    sizes: tuple[int, ...],
+    activation: ByLayer[Activation],
+    initializer: str | Initializer | Sequence[str | Initializer] | None,
+    rng: Seed,
+    dtype: DTypeLike,
+    networks: int | None,
+) -> Array:
+    """Return θ with start weights; drawn in float64, so that every dtype starts alike."""
+    L = len(sizes)
+    rules = per_layer(initializer, (str, Initializer), L, "initializer")
+    rng, chosen = generator(rng), as_dtype(dtype)
+    lead: tuple[int, ...] = ()
+    if networks is not None:
+        lead = (as_int(networks, "networks", least=1),)
+        what = f"{networks:,} networks of {count(sizes):,} parameters"
+        check_memory(what, networks, chosen, count(sizes))
+    start = Parameters(sizes, np.empty((*lead, count(sizes))))
+    for l, rule in enumerate(rules, FIRST):
+        draw = get_initializer(activation[l].initializer if rule is None else rule)
+        start.W[l] = draw.W(rng, start.W[l].shape)
+        start.b[l] = draw.b(rng, start.b[l].shape)
+    return start.theta.astype(chosen, copy=False)
+
+
+def join_weights(
+    W: Sequence[ArrayLike] | Mapping[int, ArrayLike],
+    b: Sequence[ArrayLike] | Mapping[int, ArrayLike],
+    dtype: DTypeLike | None,
+) -> tuple[tuple[int, ...], Array]:
+    """Return the sizes and θ of given weights, copied.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays do not fit together or hold something else than finite numbers.
+    """
+    Ws, bs = listed(W, "W"), listed(b, "b")
+    if len(Ws) != len(bs):
+        raise ValueError(f"W has {len(Ws)} layers, but b has {len(bs)}: each layer needs both")
+    if not Ws:
+        raise ValueError("W is empty: give W², ..., W^L, one matrix for each layer with weights")
+    lead = Ws[0].shape[:-2]  # (networks,) for a stack
+    for l, (W_l, b_l) in enumerate(zip(Ws, bs, strict=True), FIRST):
+        before = Ws[l - FIRST - 1].shape[-2] if l > FIRST else None
+        check_layer(l, W_l, b_l, before, lead)
+    sizes = (Ws[0].shape[-1], *(W_l.shape[-2] for W_l in Ws))
+    chosen = common_dtype([*Ws, *bs]) if dtype is None else as_dtype(dtype)
+    if chosen.kind != "c" and common_dtype([*Ws, *bs]).kind == "c":
+        raise TypeError(f"W and b hold complex numbers, which do not fit into {chosen}")
+    joined = Parameters(sizes, np.empty((*lead, count(sizes)), chosen))
+    for l, (W_l, b_l) in enumerate(zip(Ws, bs, strict=True), FIRST):
+        joined.W[l] = converted(W_l, chosen, f"W[{l}]")
+        joined.b[l] = converted(b_l, chosen, f"b[{l}]")
+    return sizes, joined.theta
+
+
+def check_layer(l: int, W: Array, b: Array, before: int | None, lead: tuple[int, ...]) -> None:
+    """Raise ValueError if W^l and b^l fit neither each other nor the layer before."""
+    if W.ndim not in (2, 3) or 0 in W.shape:
+        raise ValueError(
+            f"W[{l}] has shape {W.shape}, but must be a matrix "
+            "(neurons of this layer, neurons of the layer before), or a stack of them"
+        )
+    if W.shape[:-2] != lead:
+        raise ValueError(
+            f"W[{l}] has shape {W.shape}, but W[{FIRST}] is of {lead[0] if lead else 'no'} stacked "
+            "networks: every layer needs as many"
+        )
+    if b.shape != W.shape[:-1]:
+        raise ValueError(
+            f"b[{l}] has shape {b.shape}, but W[{l}] of shape {W.shape} has {W.shape[-2]} "
+            f"neurons: b[{l}] must have shape {W.shape[:-1]}"
+        )
+    if before is not None and W.shape[-1] != before:
+        raise ValueError(
+            f"W[{l}] has shape {W.shape}, but the layer before has {before} neurons: "
+            f"W[{l}] needs as many columns"
+        )
+
+
+def listed(arrays: Sequence[ArrayLike] | Mapping[int, ArrayLike], name: str) -> list[Array]:
+    """Return the arrays of the layers 2, 3, ... as a list, from a sequence or a mapping."""
+    if isinstance(arrays, Mapping):
+        layers = sorted(arrays)
+        if layers != list(range(FIRST, FIRST + len(layers))):
+            raise ValueError(f"{name} is keyed by {layers}, but the layers are 2, 3, ..., L")
+        arrays = [arrays[l] for l in layers]
+    if not isinstance(arrays, (Sequence, np.ndarray)) or isinstance(arrays, (str, bytes)):
+        raise TypeError(f"{name} must be a list of arrays or a dict by layer, not {arrays!r}")
+    return [
+        as_numbers(array, f"{name}[{l}]", allow_complex=True)
+        for l, array in enumerate(arrays, FIRST)
+    ]
+
+
+def common_dtype(arrays: Sequence[Array]) -> np.dtype[Any]:
+    """Return float32 where every array has it, complex128 where one is complex, else float64."""
+    if any(array.dtype.kind == "c" for array in arrays):
+        return np.dtype(np.complex128)
+    single = all(array.dtype.newbyteorder("=") == np.float32 for array in arrays)
+    return np.dtype(np.float32 if single else np.float64)

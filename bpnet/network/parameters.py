@@ -1,0 +1,181 @@
+"""θ, the flat vector of every weight and bias, and its views by layer.
+
+L is the number of layers, the input counted; l = 2..L is a layer with weights;
+n_l = sizes[l-1] is its number of neurons; P is the number of parameters.
+
+    θ = (W², b², W³, b³, ..., W^L, b^L)      each W^l row by row
+
+θ may carry a leading axis, (networks, P): then W[l] is (networks, n_l, n_{l-1}).
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from bpnet.arrays import Array as Array
+from bpnet.arrays import product
+
+T = TypeVar("T")
+
+FIRST = 2  # the first layer that has weights; layer 1 is the input
+
+
+class ByLayer(Mapping[int, T], Generic[T]):
+    """What belongs to the layers, keyed by the layer's number: ``W[2]`` is W².
+
+    A number that is not there raises KeyError instead of wrapping round.
+
+    Parameters
+    ----------
+    what : str
+        The name to use in messages, such as ``"W"``.
+    first : int
+        The number of the first layer.
+    items : sequence
+        One item a layer, in the order of the layers.
+    """
+
+    def __init__(self, what: str, first: int, items: Sequence[T]) -> None:
+        self._what = what
+        self._items = dict(enumerate(items, first))
+
+    def __getitem__(self, l: int) -> T:
+        try:
+            return self._items[l]
+        except (KeyError, TypeError):
+            layers = ", ".join(map(str, self._items))
+            raise KeyError(
+                f"there is no {self._what}[{l!r}]: the layers that have one are {layers}"
+            ) from None
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        body = ", ".join(f"{l}: {item!r}" for l, item in self._items.items())
+        return f"{self._what}{{{body}}}"
+
+
+class Views(ByLayer[Array]):
+    """Arrays by layer, each a view of one flat vector.
+
+    ``W[2] = values`` and ``W[2] -= values`` write into the vector; the shape must be right.
+    """
+
+    def __setitem__(self, l: int, values: Array) -> None:
+        view = self[l]
+        if values is view:  # W[2] -= ... has written already
+            return
+        values = np.asarray(values)
+        if values.shape != view.shape:
+            raise ValueError(
+                f"{self._what}[{l}] has shape {view.shape}, but was given shape {values.shape}"
+            )
+        np.copyto(view, values, casting="same_kind")
+
+
+class Parameters:
+    """A flat vector θ and the matrices W^l and vectors b^l that are views of it.
+
+    Parameters and gradients have this layout alike.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Neurons in each layer, n_1..n_L.
+    theta : array, shape (P,) or (networks, P)
+        Kept, not copied: ``W`` and ``b`` are views of it.
+
+    Attributes
+    ----------
+    theta : array
+    W : mapping
+        ``W[l]`` has shape (n_l, n_{l-1}); ``W[l][i, j]`` weighs neuron j of layer l-1 on
+        neuron i of layer l.
+    b : mapping
+        ``b[l]`` has shape (n_l,).
+    """
+
+    def __init__(self, sizes: Sequence[int], theta: Array) -> None:
+        self.sizes = tuple(sizes)
+        self.theta = theta
+        lead = theta.shape[:-1]
+        if theta.shape[-1] != count(self.sizes):
+            raise ValueError(
+                f"theta has {theta.shape[-1]} numbers, but a net of sizes {self.sizes} "
+                f"has {count(self.sizes)} parameters"
+            )
+        W: list[Array] = []
+        b: list[Array] = []
+        for start, n_out, n_in in blocks(self.sizes):
+            stop = start + n_out * n_in
+            W.append(theta[..., start:stop].reshape(*lead, n_out, n_in))
+            b.append(theta[..., stop : stop + n_out])
+        self.W = Views("W", FIRST, W)
+        self.b = Views("b", FIRST, b)
+        # The same views as lists, whose index is the layer too, for the passes: no look-up by key.
+        pad: list[Any] = [None] * FIRST
+        self.W_list: list[Array] = pad + W
+        self.W_T: list[Array] = pad + [w.mT for w in W]
+        self.b_row: list[Array] = pad + [v[..., None, :] for v in b]
+        self.dot = product(theta)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies and pickles are rebuilt from θ, so that their views are of their own θ.
+        return type(self), (self.sizes, self.theta)
+
+    @property
+    def L(self) -> int:
+        """Number of layers, the input layer counted."""
+        return len(self.sizes)
+
+    def name(self, k: int) -> str:
+        """Name of coordinate k of θ, such as ``"W[3][1, 0]"``."""
+        return coordinate_name(self.sizes, k)
+
+
+def blocks(sizes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield (start, n_l, n_{l-1}) for l = 2..L: where W^l starts in θ; b^l follows it."""
+    start = 0
+    for n_in, n_out in itertools.pairwise(sizes):
+        yield start, n_out, n_in
+        start += n_out * (n_in + 1)
+
+
+def count(sizes: Sequence[int]) -> int:
+    """Return P, the number of weights and biases: the sum of n_l (n_{l-1} + 1)."""
+    return sum(n_out * (n_in + 1) for _, n_out, n_in in blocks(sizes))
+
+
+def coordinate_name(sizes: Sequence[int], k: int) -> str:
+    """Name of coordinate k of θ, such as ``"W[3][1, 0]"`` or ``"b[2][4]"``.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Neurons in each layer.
+    k : int
+        0 <= k < P.
+
+    Raises
+    ------
+    IndexError
+        If k is not a coordinate of θ.
+    """
+    k = operator.index(k)
+    if k >= 0:
+        for l, (start, n_out, n_in) in enumerate(blocks(sizes), FIRST):
+            i = k - start
+            if i < n_out * n_in:
+                return f"W[{l}][{i // n_in}, {i % n_in}]"
+            if i < n_out * (n_in + 1):
+                return f"b[{l}][{i - n_out * n_in}]"
+    raise IndexError(f"theta has coordinates 0..{count(sizes) - 1}, not {k}")

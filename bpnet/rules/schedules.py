@@ -1,0 +1,312 @@
+"""Learning rates that change while training.
+
+t is the number of epochs gone when a step begins, with the fraction of the present one: t = 2.5 in
+the middle of the third epoch. η(t) is the learning rate of that step. A schedule is given to an
+optimiser in place of a number: ``SGD(CosineDecay(0.1, epochs=30))``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bpnet.checks import as_float, as_int
+
+
+class Schedule:
+    """A learning rate that depends on t; write ``__call__`` for one of your own."""
+
+    every_step = True  # False where η changes only between epochs, which saves the calls
+
+    def reset(self) -> None:
+        """Forget the losses of an earlier training."""
+
+    @property
+    def observes(self) -> bool:
+        """Whether the schedule wants to be told the losses."""
+        return type(self).observe is not Schedule.observe
+
+    def __call__(self, t: float) -> Any:
+        """Return η(t)."""
+        raise NotImplementedError
+
+    def observe(self, loss: Any) -> None:
+        """Be told the loss at the end of an epoch: of validation if there is one."""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep, as plain numbers; most schedules need nothing."""
+        return {}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+def as_rate(value: Any, name: str = "learning_rate") -> Any:
+    """Return a positive learning rate: a float, or an array with one for each network.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no number, or not positive and finite.
+    """
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) == 1:
+        return np.array([as_float(v, f"{name}[{k}]", above=0) for k, v in enumerate(value)])
+    return as_float(value, name, above=0)
+
+
+@dataclass
+class Constant(Schedule):
+    """η(t) = rate."""
+
+    rate: Any
+    every_step = False
+
+    def __post_init__(self) -> None:
+        self.rate = as_rate(self.rate)
+
+    def __call__(self, t: float) -> Any:
+        """Return η(t)."""
+        return self.rate
+
+
+@dataclass
+class StepDecay(Schedule):
+    """η(t) = rate · factor^⌊t / every⌋.
+
+    Parameters
+    ----------
+    rate : float
+    every : int
+        Epochs between two drops.
+    factor : float
+        In (0, 1).
+    """
+
+    rate: Any
+    every: int = 10
+    factor: float = 0.1
+    every_step = False
+
+    def __post_init__(self) -> None:
+        self.rate = as_rate(self.rate)
+        self.every = as_int(self.every, "every", least=1)
+        self.factor = as_float(self.factor, "factor", above=0, below=1)
+
+    def __call__(self, t: float) -> Any:
+        """Return η(t)."""
+        return self.rate * self.factor ** (t // self.every)
+
+
+@dataclass
+class ExponentialDecay(Schedule):
+    """η(t) = rate · factor^t.
+
+    Parameters
+    ----------
+    rate : float
+    factor : float
+        What is left of η after one epoch, in (0, 1).
+    """
+
+    rate: Any
+    factor: float = 0.95
+
+    def __post_init__(self) -> None:
+        self.rate = as_rate(self.rate)
+        self.factor = as_float(self.factor, "factor", above=0, below=1)
+
+    def __call__(self, t: float) -> Any:
+        """Return η(t)."""
+        return self.rate * self.factor**t
+
+
+@dataclass
+class InverseScaling(Schedule):
+    """η(t) = rate / (1 + t)^power.
+
+    Parameters
+    ----------
+    rate : float
+    power : float
+        > 0.
+    """
+
+    rate: Any
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        self.rate = as_rate(self.rate)
+        self.power = as_float(self.power, "power", above=0)
+
+    def __call__(self, t: float) -> Any:
+        """Return η(t)."""
+        return self.rate / (1 + t) ** self.power
+
+
+@dataclass
+class CosineDecay(Schedule):
+    """η(t) = final + (rate - final) (1 + cos(π t / epochs)) / 2; final from then on.
+
+    Loshchilov & Hutter, "SGDR", 2017, equation 5, without restarts.
+
+    Parameters
+    ----------
+    rate : float
+    epochs : int
+        How long the decay takes.
+    final : float
+        Where it ends, in [0, rate].
+    """
+
+    rate: Any
+    epochs: int
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.rate = as_rate(self.rate)
+        self.epochs = as_int(self.epochs, "epochs", least=1)
+        self.final = as_float(self.final, "final", least=0)
+        if self.final > np.min(self.rate):
+            raise ValueError(f"final must be at most the rate, but is {self.final:g}")
+
+    def __call__(self, t: float) -> Any:
+        """Return η(t)."""
+        cos = math.cos(math.pi * min(t / self.epochs, 1))
+        return self.final + (self.rate - self.final) * (1 + cos) / 2
+
+
+@dataclass
+class Warmup(Schedule):
+    """Rise linearly to the rate that a schedule starts with, then follow it.
+
+    η(t) = then(0) · (start + (1 - start) t / epochs) for t < epochs, then(t - epochs) after.
+
+    Parameters
+    ----------
+    epochs : float
+        How long the rise takes.
+    then : Schedule or float
+    start : float
+        The fraction to begin with, in (0, 1].
+    """
+
+    epochs: float
+    then: Any
+    start: float = 0.1
+
+    def __post_init__(self) -> None:
+        self.epochs = as_float(self.epochs, "epochs", above=0)
+        self.then = as_schedule(self.then)
+        self.start = as_float(self.start, "start", above=0)
+        if self.start > 1:
+            raise ValueError(f"start must be a fraction, at most 1, not {self.start:g}")
+
+    def __call__(self, t: float) -> Any:
+        """Return η(t)."""
+        if t < self.epochs:
+            return self.then(0.0) * (self.start + (1 - self.start) * t / self.epochs)
+        return self.then(t - self.epochs)
+
+    @property
+    def observes(self) -> bool:
+        """Whether the schedule that follows wants to be told the losses."""
+        return bool(self.then.observes)
+
+    def reset(self) -> None:
+        """Reset the schedule that follows."""
+        self.then.reset()
+
+    def observe(self, loss: Any) -> None:
+        """Pass the loss on."""
+        self.then.observe(loss)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state of the schedule that follows."""
+        state: dict[str, Any] = self.then.state
+        return state
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.then.state = state
+
+
+@dataclass
+class ReduceOnPlateau(Schedule):
+    """Multiply η by a factor when the loss has not improved for some epochs.
+
+    Parameters
+    ----------
+    rate : float
+        η to begin with.
+    factor : float
+        In (0, 1).
+    patience : int
+        Epochs without improvement that are waited for.
+    min_delta : float
+        What counts as an improvement is more than this.
+    least : float
+        η never falls below it; at most the rate.
+    """
+
+    rate: Any
+    factor: float = 0.5
+    patience: int = 5
+    min_delta: float = 0.0
+    least: float = 0.0
+    best: Any = field(default=math.inf, init=False, repr=False)
+    waited: Any = field(default=0, init=False, repr=False)
+    drops: Any = field(default=0, init=False, repr=False)
+    every_step = False
+
+    def __post_init__(self) -> None:
+        self.rate = as_rate(self.rate)
+        self.factor = as_float(self.factor, "factor", above=0, below=1)
+        self.patience = as_int(self.patience, "patience", least=0)
+        self.min_delta = as_float(self.min_delta, "min_delta", least=0)
+        self.least = as_float(self.least, "least", least=0)
+        if self.least > np.min(self.rate):
+            raise ValueError(f"least must be at most the rate, but is {self.least:g}")
+
+    def reset(self) -> None:
+        """Forget the losses seen so far."""
+        self.best, self.waited, self.drops = math.inf, 0, 0
+
+    def __call__(self, t: float) -> Any:
+        """Return η(t), which depends on the losses seen so far alone."""
+        rate = np.maximum(self.rate * self.factor**self.drops, self.least)
+        return rate if np.ndim(rate) else float(rate)
+
+    def observe(self, loss: Any) -> None:
+        """Count the epochs without improvement; drop when there are more than the patience."""
+        better = loss < self.best - self.min_delta
+        self.best = np.where(better, loss, self.best)
+        self.waited = np.where(better, 0, self.waited + 1)
+        drop = self.waited > self.patience
+        self.drops = self.drops + drop
+        self.waited = np.where(drop, 0, self.waited)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Best loss, epochs waited and drops so far."""
+        return {"best": self.best, "waited": self.waited, "drops": self.drops}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.best, self.waited, self.drops = state["best"], state["waited"], state["drops"]
+
+
+def as_schedule(rate: Any) -> Schedule:
+    """Return the schedule, or a constant one from a number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the number is not positive and finite, or it is neither.
+    """
+    return rate if isinstance(rate, Schedule) else Constant(rate)

@@ -1,0 +1,338 @@
+"""The strategies, and `assert_backward`, which grades somebody's backward pass by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bpnet.arrays import Array
+from bpnet.checks import as_float, as_int
+from bpnet.errors import GradientCheckFailed
+from bpnet.mlp import MLP
+from bpnet.rules.activations import Activation
+from bpnet.rules.losses import Loss
+from bpnet.testing.cases import Case, case, draw_inputs, draw_targets, draw_theta
+from bpnet.testing.grading import FORMS, REDUCTIONS, Backward, Finding, Forward, Passes
+from bpnet.testing.plans import (
+    Activations,
+    DTypes,
+    Losses,
+    Outputs,
+    Plan,
+    Range,
+    as_range,
+    need_hypothesis,
+    pick,
+)
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+DEPTH, WIDTH, BATCH = (2, 6), (1, 8), (1, 7)
+SEEDS = 2**32
+LARGER = 5  # larger nets that are tried for a more telling cause
+
+
+def networks(
+    sizes: Sequence[Range] | None = None,
+    *,
+    depth: Range = DEPTH,
+    width: Range = WIDTH,
+    activation: Activations | None = None,
+    output: Outputs | None = None,
+    loss: Losses | None = None,
+    dtype: DTypes = frozenset({"float64", "float32"}),
+) -> SearchStrategy[MLP]:
+    """Return a strategy for networks whose weights show mistakes.
+
+    Layers that follow each other have unequal widths, most of the time; most nets have two or
+    more outputs; weights and biases are unequal and of both signs, and no neuron is saturated.
+
+    Parameters
+    ----------
+    sizes : sequence of int or (int, int), optional
+        Neurons in each layer, each a number or a range of them, in place of depth and width.
+    depth : int or (int, int)
+        L, the number of layers, the input layer counted.
+    width : int or (int, int)
+        Neurons in a layer.
+    activation : str, Activation, a sequence or a set of them, optional
+        One for every layer, a sequence for the layers 2..L, or a set to draw from for each
+        layer. The default is all that the package has.
+    output : str, Activation, or a set of them, optional
+        Of layer L. The default is that of `activation` where it suits the loss, else the one
+        that belongs to the loss.
+    loss : str, Loss, or a set of them, optional
+        The default is all that the package has; what does not suit the output is left out.
+    dtype : dtype, or a set of them
+        float64, float32 or both.
+
+    Raises
+    ------
+    ImportError
+        If Hypothesis is not installed.
+    TypeError, ValueError
+        If an argument is of the wrong kind, a range is empty or reaches below what there is, a
+        name is unknown, or no output and loss can go together.
+    """
+    need_hypothesis()
+    from hypothesis import strategies as st
+
+    plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
+
+    @st.composite
+    def drawn(draw: DrawFn) -> MLP:
+        net = MLP.init(**plan.draw(draw), rng=0)
+        draw_theta(net, draw(st.integers(0, SEEDS - 1)))
+        return net
+
+    return drawn()
+
+
+def batches(net: MLP, m: Range = BATCH) -> SearchStrategy[Array]:
+    """Return a strategy for the inputs of a net: x, (m, n_1), within ±2.
+
+    Parameters
+    ----------
+    net : MLP
+    m : int or (int, int)
+        Samples.
+    """
+    return rows_of(draw_inputs, net, m)
+
+
+def targets(net: MLP, m: Range) -> SearchStrategy[Array]:
+    """Return a strategy for targets y, (m, n_L), in the domain of a net's loss and at its edge.
+
+    Parameters
+    ----------
+    net : MLP
+    m : int or (int, int)
+        Samples.
+    """
+    return rows_of(draw_targets, net, m)
+
+
+def rows_of(draw: Callable[..., Array], net: MLP, m: Range) -> SearchStrategy[Array]:
+    """Return a strategy for what `draw` makes of a net, a number of rows and a seed."""
+    need_hypothesis()
+    from hypothesis import strategies as st
+
+    least, most = as_range(m, "m", least=1)
+    rows = st.sampled_from(range(least, most + 1))
+    return st.builds(draw, st.just(net), rows, st.integers(0, SEEDS - 1))
+
+
+def cases(
+    sizes: Sequence[Range] | None = None,
+    *,
+    depth: Range = DEPTH,
+    width: Range = WIDTH,
+    activation: Activations | None = None,
+    output: Outputs | None = None,
+    loss: Losses | None = None,
+    m: Range = BATCH,
+    dtype: DTypes = frozenset({"float64", "float32"}),
+) -> SearchStrategy[Case]:
+    """Return a strategy for a network with a batch and its targets: ``net, x, y = case``.
+
+    A failing example is printed as the call of `case` that makes it again.
+
+    Parameters
+    ----------
+    sizes, depth, width, activation, output, loss, dtype
+        As in `networks`.
+    m : int or (int, int)
+        Samples.
+    """
+    plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
+    return drawn_from(plan, as_range(m, "m", least=1))
+
+
+def assert_backward(
+    forward: Forward,
+    backward: Backward,
+    *,
+    activation: str | Activation | Sequence[str | Activation] = "sigmoid",
+    output: str | Activation | None = None,
+    loss: str | Loss = "half_squared_error",
+    sizes: Sequence[Range] | None = None,
+    depth: Range = DEPTH,
+    width: Range = WIDTH,
+    m: Range = BATCH,
+    samples: str = "rows",
+    reduction: str = "mean",
+    dtype: DTypeLike = np.float64,
+    tolerance: float | None = None,
+    max_examples: int = 100,
+    seed: int = 0,
+) -> None:
+    """Assert that a forward and a backward pass are right, on many generated networks.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(W, b, x)`` returns (a, cache): the output a^L, and whatever `backward` needs.
+        W and b are lists of arrays, W², ..., W^L and b², ..., b^L: ``W[0]`` is W², of shape
+        (n_2, n_1).
+    backward : callable
+        ``backward(W, b, cache, y)`` returns (dW, db), the derivatives of E in lists like W and b,
+        or in dicts whose keys number the layers.
+    activation, output, loss
+        What the functions compute, as in `MLP.init`. Another loss than the package's is given as
+        a `Loss`.
+    sizes, depth, width : optional
+        Of the nets, as in `networks`: ``depth=3`` for functions of one hidden layer.
+    m : int or (int, int)
+        Samples in a batch; 1 if samples is "one".
+    samples : {"rows", "columns", "one"}
+        How x, y and a^L hold the samples: a row each, (m, n); a column each, (n, m), where each
+        b is (n_l, 1); or as one sample, (n,), for functions that take one at a time.
+    reduction : {"mean", "sum"}
+        Whether E is the mean of the samples' losses or their sum. Of a sum, both values in the
+        report are divided by m.
+    dtype : dtype
+    tolerance : float, optional
+        As in `check_gradient`.
+    max_examples : int
+        Networks to try.
+    seed : int
+        The networks are the same in every run; another seed tries others.
+
+    Raises
+    ------
+    GradientCheckFailed
+        An AssertionError, with the smallest net found in which something is wrong: what the
+        functions return or change, the output, or the gradient, with the name of the coordinate,
+        both values and the likely cause.
+    Exception
+        What the functions raise, with a note of the net that they did it with.
+    ImportError
+        If Hypothesis is not installed.
+    TypeError, ValueError
+        If another argument is wrong.
+
+    Examples
+    --------
+    >>> from bpnet.testing import assert_backward
+    >>> def forward(W, b, x):  # one linear layer
+    ...     return x @ W[0].T + b[0], x
+    >>> def backward(W, b, x, y):
+    ...     delta = (x @ W[0].T + b[0] - y) / len(x)
+    ...     return [delta.T @ x], [delta.sum(axis=0)]
+    >>> assert_backward(forward, backward, depth=2, activation="identity")
+    """
+    for name, value, names in (("samples", samples, FORMS), ("reduction", reduction, REDUCTIONS)):
+        if value not in names:
+            raise ValueError(f"{name} must be one of {', '.join(names)}, not {value!r}")
+    for name, rule in (("activation", activation), ("output", output), ("loss", loss)):
+        if isinstance(rule, (set, frozenset)):
+            raise TypeError(f"{name} is a set, but the functions compute one: name it")
+    if tolerance is not None:
+        as_float(tolerance, "tolerance", above=0, below=1)
+    max_examples = as_int(max_examples, "max_examples", least=1)
+    seed = as_int(seed, "seed", least=0)
+    rows = (1, 1) if samples == "one" else as_range(m, "m", least=1)
+    plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
+    passes = Passes(forward, backward, samples, reduction)
+    found = smallest(passes, drawn_from(plan, rows), tolerance, max_examples, seed)
+    if found is not None:
+        raise GradientCheckFailed(told(*found, telling(passes, plan, rows[1], tolerance)))
+
+
+def drawn_from(plan: Plan, rows: tuple[int, int]) -> SearchStrategy[Case]:
+    """Return the strategy for the cases of a plan, with so many samples."""
+    need_hypothesis()
+    from hypothesis import strategies as st
+
+    @st.composite
+    def drawn(draw: DrawFn) -> Case:
+        parts = plan.draw(draw)
+        m = pick(draw, range(rows[0], rows[1] + 1))
+        return case(**parts, m=m, seed=draw(st.integers(0, SEEDS - 1)))
+
+    return drawn()
+
+
+def smallest(
+    passes: Passes,
+    given: SearchStrategy[Case],
+    tolerance: float | None,
+    max_examples: int,
+    seed: int,
+) -> tuple[Finding, Case] | None:
+    """Return what is wrong and the smallest case that Hypothesis finds it in, or None."""
+    import hypothesis
+
+    class Wrong(Exception):
+        pass
+
+    last: list[Case] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=max_examples,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        print_blob=False,
+        report_multiple_bugs=False,
+        verbosity=hypothesis.Verbosity.quiet,
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(given)
+    def run(case: Case) -> None:
+        finding = passes.examine(case, tolerance)
+        if finding is not None:
+            last[:] = [case]
+            raise Wrong(finding, case)
+
+    try:
+        run()
+    except Wrong as wrong:
+        finding, case = wrong.args
+        return finding, case
+    except hypothesis.errors.Flaky:
+        if not last:  # what they raise is not always the same
+            raise
+        text = (
+            "the functions give another result for the same net when called again: hold their "
+            "random numbers, and let them keep nothing between calls"
+        )
+        return Finding(text), last[0]
+    return None
+
+
+def telling(
+    passes: Passes, plan: Plan, m: int, tolerance: float | None
+) -> tuple[Finding, Case] | None:
+    """Return what is wrong in a large net, if its cause can be told there.
+
+    In the smallest net mistakes look alike: with two samples, a sum for a mean is a factor of 2.
+    """
+    for seed in range(LARGER):
+        large = case(**plan.largest(), m=m, seed=seed)
+        try:
+            finding = passes.examine(large, tolerance)
+        except Exception:  # somebody's function: there is enough to say already
+            continue
+        if finding is not None and finding.cause:
+            return finding, large
+    return None
+
+
+def told(finding: Finding, case: Case, more: tuple[Finding, Case] | None) -> str:
+    """Return the message."""
+    lines = [finding.text, "", "the smallest net found that shows it:", f"  net, x, y = {case!r}"]
+    if finding.report:
+        lines += ["", finding.report]
+    elif finding.cause:
+        lines += [f"  cause     {finding.cause}"]
+    if more is not None and more[0].cause != finding.cause:
+        lines += ["", "and a larger one:", f"  net, x, y = {more[1]!r}"]
+        lines += [f"  cause     {more[0].cause}"]
+    return "\n".join(lines)

@@ -1,0 +1,154 @@
+"""Networks with a batch and targets that suit them, drawn from a seed: what checks run on.
+
+A case is made so that mistakes show in it: weights and biases are unequal, of both signs and away
+from 0, and no neuron is saturated (|z| is about 3 at most). Targets lie in the loss's domain, a
+part of them at its edge: one-hot rows, labels 0 and 1, counts of 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bpnet.arrays import Array
+from bpnet.checks import as_int
+from bpnet.mlp import MLP
+from bpnet.network.parameters import FIRST
+from bpnet.rules.activations import ACTIVATIONS, Activation
+from bpnet.rules.initializers import generator
+from bpnet.rules.losses import LOSSES, Loss
+
+if TYPE_CHECKING:
+    from bpnet.rules.initializers import Seed
+
+REACH = 2.0  # the largest |x|
+TAME = 3.0  # the largest |z|, but for samples that the net was not fitted to
+FITTED = 16  # samples that it was
+EDGE = 0.3  # how many targets lie at an edge of the domain
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A network, a batch and its targets: ``net, x, y = case``. Its repr is the call that makes it.
+
+    Attributes
+    ----------
+    net : MLP
+    x : array, shape (m, n_1)
+    y : array, shape (m, n_L)
+    seed : int
+    """
+
+    net: MLP
+    x: Array
+    y: Array
+    seed: int
+
+    def __iter__(self) -> Iterator[MLP | Array]:
+        return iter((self.net, self.x, self.y))
+
+    def __repr__(self) -> str:
+        net = self.net
+        layers = [named(f) for f in net.activation.values()]
+        activation = layers[0] if len(set(layers)) == 1 else f"({', '.join(layers)})"
+        dtype = "" if net.dtype == np.float64 else f", dtype='{net.dtype}'"
+        return (
+            f"case({net.sizes}, activation={activation}, loss={named(net.loss_function)}, "
+            f"m={len(self.x)}, seed={self.seed}{dtype})"
+        )
+
+
+def named(rule: Activation | Loss) -> str:
+    """Return how to write a rule in a call: its name in quotes, if that is known."""
+    known = rule is ACTIVATIONS.get(rule.name) or rule is LOSSES.get(rule.name)
+    return repr(rule.name) if known else rule.name
+
+
+def case(
+    sizes: Sequence[int],
+    *,
+    activation: str | Activation | Sequence[str | Activation] = "sigmoid",
+    output: str | Activation | None = None,
+    loss: str | Loss = "half_squared_error",
+    m: int = 3,
+    seed: int = 0,
+    dtype: DTypeLike = np.float64,
+) -> Case:
+    """Return the case of a seed: the same net, batch and targets every time.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Neurons in each layer, n_1..n_L.
+    activation, output, loss, dtype
+        As in `MLP.init`.
+    m : int
+        Samples in the batch.
+    seed : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `MLP.init`.
+
+    Examples
+    --------
+    >>> from bpnet.testing import case
+    >>> net, x, y = case((3, 5, 2), activation="tanh", loss="cross_entropy", m=4, seed=7)
+    >>> print(net, x.shape, y.shape)
+    MLP(3-5-2, tanh, softmax; cross_entropy, float64) (4, 3) (4, 2)
+    """
+    seed, m = as_int(seed, "seed", least=0), as_int(m, "m", least=1)
+    rng = generator(seed)
+    net = MLP.init(sizes, activation=activation, output=output, loss=loss, rng=0, dtype=dtype)
+    draw_theta(net, rng)
+    x = draw_inputs(net, m, rng)
+    return Case(net, x, draw_targets(net, m, rng), seed)
+
+
+def draw_theta(net: MLP, rng: Seed) -> None:
+    """Give a net the weights of a case."""
+    rng = generator(rng)
+    a = draw_inputs(net, FITTED, rng).astype(np.float64)
+    for l in range(FIRST, net.L + 1):
+        W = away_from_0(rng, net.W[l].shape) * (1.5 / math.sqrt(net.sizes[l - 2]))
+        b = away_from_0(rng, net.b[l].shape) * 0.75
+        z = a @ W.T + b
+        tame = min(1.0, TAME / float(np.abs(z).max()))
+        net.W[l], net.b[l] = tame * W, tame * b
+        a = net.activation[l].f(tame * z)
+
+
+def away_from_0(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return numbers from ±(0.2, 1)."""
+    numbers: Array = rng.uniform(0.2, 1.0, shape) * rng.choice((-1.0, 1.0), shape)
+    return numbers
+
+
+def draw_inputs(net: MLP, m: int, rng: Seed) -> Array:
+    """Return x, (m, n_1), in the net's dtype."""
+    return generator(rng).uniform(-REACH, REACH, (m, net.sizes[0])).astype(net.dtype)
+
+
+def draw_targets(net: MLP, m: int, rng: Seed) -> Array:
+    """Return y, (m, n_L), in the net's dtype and the domain of its loss."""
+    rng, loss, shape = generator(rng), net.loss_function, (m, net.sizes[-1])
+    low, high = loss.target_range
+    if loss.distribution:
+        one_hot = np.eye(shape[1])[rng.integers(shape[1], size=m)]
+        y = np.where(rng.random((m, 1)) < 0.5, one_hot, rng.dirichlet(np.ones(shape[1]), m))
+    elif math.isfinite(low) and math.isfinite(high):
+        u = rng.random(shape)
+        inside = low + (high - low) * rng.random(shape)
+        y = np.where(u < EDGE, low, np.where(u > 1 - EDGE, high, inside))
+    elif math.isfinite(low) or math.isfinite(high):  # counts, and what is between them
+        above = rng.poisson(2.0, shape) * np.where(rng.random(shape) < 0.5, 1.0, 0.7)
+        y = low + above if math.isfinite(low) else high - above
+    else:
+        y = rng.normal(0.0, 1.5, shape)
+    return y.astype(net.dtype)

@@ -1,0 +1,298 @@
+"""Somebody's own forward and backward pass, run on one case and held against bpnet's.
+
+What can be wrong is looked for in the order in which it would mislead: what the functions return
+and what they change, the output, whether the gradient is the same twice, and then the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bpnet.arrays import Array
+from bpnet.checks import as_numbers
+from bpnet.gradcheck import check_gradient
+from bpnet.gradcheck.claims import check_repeated, same_bits
+from bpnet.mlp import MLP
+from bpnet.network.parameters import FIRST, ByLayer, Parameters
+from bpnet.rules.activations import ACTIVATIONS, softmax
+from bpnet.testing.cases import Case
+
+Forward = Callable[[list[Array], list[Array], Array], Any]
+Backward = Callable[[list[Array], list[Array], Any, Array], Any]
+
+FORMS = {"rows": "a row a sample", "columns": "a column a sample", "one": "one sample"}
+REDUCTIONS = ("mean", "sum")
+OUTPUT_TOLERANCE = {"float64": 1e-9, "float32": 1e-4}  # relative to the largest output, or to 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with somebody's passes.
+
+    Attributes
+    ----------
+    text : str
+        In a sentence.
+    cause : str or None
+        The likely one.
+    report : str
+        All that is known, in more lines; or nothing.
+    """
+
+    text: str
+    cause: str | None = None
+    report: str = ""
+
+
+class Misfit(Exception):
+    """What a function returned does not fit, or it changed what it was given."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """A forward and a backward pass, and the form in which they take samples.
+
+    Attributes
+    ----------
+    forward, backward : callable
+    samples : {"rows", "columns", "one"}
+    reduction : {"mean", "sum"}
+    """
+
+    forward: Forward
+    backward: Backward
+    samples: str = "rows"
+    reduction: str = "mean"
+
+    def examine(self, case: Case, tolerance: float | None = None) -> Finding | None:
+        """Return what is wrong on this case, or None."""
+        try:
+            a, gradient = self.run(case)
+            wrong = wrong_output(case, a)
+            if wrong:
+                return wrong
+            check_again(gradient, self.run(case)[1], case.net)
+        except Misfit as misfit:
+            return Finding(str(misfit))
+        report = check_gradient(case.net, case.x, case.y, gradient=gradient, tolerance=tolerance)
+        if report.ok or report.worst is None:
+            return None
+        name = report.worst.name
+        text = f"backward's gradient is wrong, most of all in {name}, {in_lists(name)}"
+        return Finding(text, report.cause, str(report))
+
+    def run(self, case: Case) -> tuple[Array, Array]:
+        """Return the output by rows, (m, n_L), and the gradient of θ, (P,).
+
+        Raises
+        ------
+        Misfit
+            If what the functions return does not fit, or they change what they are given.
+        """
+        before, mine = Arguments.of(case, self.samples), Arguments.of(case, self.samples)
+        with noted("forward(W, b, x)", case):
+            result = self.forward(mine.W, mine.b, mine.x)
+        a, cache = pair(result, "forward", "its output a^L and what backward needs", "a, cache")
+        mine.check("forward", before)
+        a = as_array(a, "forward's output")
+        if a.shape != before.y.shape:
+            raise Misfit(
+                f"forward's output has shape {a.shape}, but needs {before.y.shape}, "
+                f"{FORMS[self.samples]}{transposed(a.shape, before.y.shape)}"
+            )
+        a = np.array(a.T if self.samples == "columns" else a).reshape(case.y.shape)
+        with noted("backward(W, b, cache, y)", case):
+            result = self.backward(mine.W, mine.b, cache, mine.y)
+        mine.check("backward", before)
+        dW, db = pair(result, "backward", "the gradients of all W and of all b", "dW, db")
+        gradient = Parameters(case.net.sizes, np.empty(case.net.theta.size))
+        for name, given, like, views in (
+            ("W", dW, before.W, gradient.W),
+            ("b", db, before.b, gradient.b),
+        ):
+            for l, array in zip(views, fitting(given, like, name), strict=True):
+                views[l] = array.reshape(views[l].shape)
+        return a, gradient.theta / (len(case.y) if self.reduction == "sum" else 1)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the functions are given: copies, in their form."""
+
+    W: list[Array]
+    b: list[Array]
+    x: Array
+    y: Array
+
+    @classmethod
+    def of(cls, case: Case, samples: str) -> Arguments:
+        """Return copies of a case's weights, batch and targets in this form."""
+        W = [W_l.copy() for W_l in case.net.W.values()]
+        b = [b_l.copy() for b_l in case.net.b.values()]
+        x, y = case.x.copy(), case.y.copy()
+        if samples == "columns":
+            return cls(W, [b_l[:, None] for b_l in b], x.T.copy(), y.T.copy())
+        return cls(W, b, x[0], y[0]) if samples == "one" else cls(W, b, x, y)
+
+    def named(self) -> Iterator[tuple[str, Any]]:
+        """Yield each array with its name."""
+        for name, arrays in (("W", self.W), ("b", self.b)):
+            yield from ((f"{name}[{i}]", array) for i, array in enumerate(arrays))
+        yield from (("x", self.x), ("y", self.y))
+
+    def check(self, function: str, before: Arguments) -> None:
+        """Raise Misfit if a function has changed one of them."""
+        mine, expected = dict(self.named()), dict(before.named())
+        for name in {**expected, **mine}:
+            array = mine.get(name)
+            if not (
+                name in expected
+                and isinstance(array, np.ndarray)
+                and same_bits(array, expected[name])
+            ):
+                raise Misfit(
+                    f"{function} changes {name}, which it is given: it must leave its arguments as "
+                    "they are, and the update of the weights to its caller"
+                )
+
+
+@contextmanager
+def noted(call: str, case: Case) -> Iterator[None]:
+    """Add to an exception which call it was, in which case."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in {call} of net, x, y = {case!r}")
+        raise
+
+
+def pair(result: Any, function: str, what: str, form: str) -> tuple[Any, Any]:
+    """Return the two things that a function returned, or raise Misfit."""
+    if isinstance(result, (tuple, list)) and len(result) == 2:
+        return result[0], result[1]
+    count = f" of {len(result)}" if isinstance(result, (tuple, list)) else ""
+    raise Misfit(
+        f"{function} must return two things, {what}, as in 'return {form}', "
+        f"but returned {type(result).__name__}{count}"
+    )
+
+
+def as_array(value: Any, name: str) -> Array:
+    """Return what a function returned as an array of real numbers, or raise Misfit."""
+    try:
+        return as_numbers(value, name)
+    except (TypeError, ValueError) as error:
+        raise Misfit(str(error)) from None
+
+
+def fitting(given: Any, like: list[Array], name: str) -> list[Array]:
+    """Return the arrays of a gradient in the order of the layers, or raise Misfit."""
+    what = f"backward's d{name}"
+    if isinstance(given, Mapping):
+        given = in_order(given, what)
+    if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
+        raise Misfit(f"{what} must be a list of arrays, one a layer, not {type(given).__name__}")
+    if len(given) != len(like):
+        raise Misfit(
+            f"{what} has length {len(given)}, but {name} has length {len(like)}: it needs one "
+            "array for each layer with weights"
+        )
+    arrays = [as_array(array, f"{what}[{i}]") for i, array in enumerate(given)]
+    shapes, needed = [a.shape for a in arrays], [v.shape for v in like]
+    for i, (shape, need) in enumerate(zip(shapes, needed, strict=True)):
+        if shape != need:
+            hint = transposed(shape, need)
+            if shapes == needed[::-1]:
+                hint = ": the list begins with the last layer, but must begin with layer 2"
+            raise Misfit(f"{what}[{i}] has shape {shape}, but {name}[{i}] has {need}{hint}")
+    return arrays
+
+
+def in_order(given: Mapping[Any, Any], what: str) -> list[Any]:
+    """Return the values of a dict by layer in the order of the layers, or raise Misfit."""
+    if all(isinstance(key, int) for key in given):
+        keys = sorted(given)
+        if keys == list(range(min(keys, default=0), max(keys, default=-1) + 1)):
+            return [given[key] for key in keys]
+    raise Misfit(
+        f"{what} has the keys {', '.join(map(repr, given))}: return a list in the order of the "
+        "layers, or a dict whose keys are consecutive numbers"
+    )
+
+
+def transposed(shape: tuple[int, ...], need: tuple[int, ...]) -> str:
+    """Return a hint if a shape is the other one reversed."""
+    return ": it looks transposed" if shape == need[::-1] and len(shape) > 1 else ""
+
+
+def check_again(first: Array, second: Array, net: MLP) -> None:
+    """Raise Misfit if the gradient differs when computed again."""
+    try:
+        check_repeated(first, second, float(np.finfo(net.dtype).eps))
+    except ValueError as error:
+        raise Misfit(str(error)) from None
+
+
+def in_lists(name: str) -> str:
+    """Say where in the lists a coordinate is: ``W[3][1, 0]`` is ``W[1][1, 0]`` there."""
+    letter, l, rest = name[0], *name[2:].split("]", 1)
+    return f"in the lists {letter}[{int(l) - FIRST}]{rest}"
+
+
+def wrong_output(case: Case, a: Array) -> Finding | None:
+    """Return what is wrong about an output, (m, n_L), or None."""
+    net = case.net
+    right = net.forward(case.x).a[net.L]
+    if close(a, right):
+        return None
+    off = np.abs(a - right)
+    s, i = np.unravel_index(int(np.argmax(np.where(np.isnan(off), np.inf, off))), a.shape)
+    text = (
+        f"forward's output is wrong: output {i} of sample {s} is {a[s, i]:.10g}, but the "
+        f"network's a[{net.L}][{s}, {i}] is {right[s, i]:.10g}"
+    )
+    with np.errstate(all="ignore"):
+        fits = [mistake for mistake, other in mistakes(case) if close(a, other)]
+    return Finding(text, " or ".join(fits) or None)
+
+
+def close(a: Array, right: Array) -> bool:
+    """Whether two outputs are the same but for rounding."""
+    allowed = OUTPUT_TOLERANCE[str(right.dtype)] * max(1.0, float(np.abs(right).max()))
+    return bool(np.all(np.abs(a - right) <= allowed))
+
+
+def mistakes(case: Case) -> Iterator[tuple[str, Array]]:
+    """Yield plain mistakes of a forward pass, and the output that each gives."""
+    net, L = case.net, case.net.L
+    without = net.copy()
+    for l in without.b:
+        without.b[l] = 0 * without.b[l]
+    yield "the biases are left out", output(without, case.x)
+    turned = net.copy()
+    for l, W in net.W.items():
+        if W.shape == W.T.shape:
+            turned.W[l] = W.T
+    yield "W is transposed", output(turned, case.x)
+    z = net.forward(case.x).z[L]
+    if net.activation[L].rows_sum_to_one:
+        yield "softmax is taken over the samples, not over the outputs", softmax(z.T).T
+    for f in ACTIVATIONS.values():
+        for layers in {(L,), tuple(range(FIRST, L)), tuple(range(FIRST, L + 1))}:
+            rules = {**net.activation, **dict.fromkeys(layers, f)}
+            other = replace(net, activation=ByLayer("activation", FIRST, list(rules.values())))
+            which = f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
+            text = f"in {which} it computes {f.name}"
+            if f.name == "identity":
+                text = f"the activation is left out in {which}"
+            yield text, output(other, case.x)
+
+
+def output(net: MLP, x: Array) -> Array:
+    """Return a^L."""
+    return net.forward(x).a[net.L]

@@ -1,0 +1,321 @@
+"""Where training reads its samples from: arrays, files larger than memory, or batches of one's own.
+
+Every source yields ``(x, y, share, rows, weight)``: a batch, each row's share in the batch's loss
+(None: 1/rows), the number of rows, and the sum of their weights. With the loss E of each batch, the
+loss of an epoch is Σ rows E / Σ weight. The arrays are the source's own buffers, overwritten by the
+next batch. Where each network of a stack has an order of its own, all but the number of rows have
+the networks in front.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bpnet import checks
+from bpnet.arrays import Array, check_memory
+from bpnet.rules.losses import check_targets
+from bpnet.training.weights import as_weight
+
+if TYPE_CHECKING:
+    from bpnet.mlp import MLP
+
+Batch = tuple[Array, Array, Array | None, int, Any]
+CHUNK = 1024  # rows at a time where order and steps do not matter
+
+
+class ArraySource:
+    """Rows of arrays, in a new order each epoch; nothing is copied but the batch at hand.
+
+    A `numpy.memmap` is read, converted and checked batch by batch, so that data larger than
+    memory train in constant memory; other arrays are checked once.
+
+    Parameters
+    ----------
+    net : MLP
+    x, y : array_like
+    weight : array, shape (m,), optional
+        Sample weights; they count relative to their mean.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data do not fit the net.
+    """
+
+    def __init__(
+        self,
+        net: MLP,
+        x: ArrayLike,
+        y: ArrayLike,
+        weight: Array | None = None,
+    ) -> None:
+        self.net = net
+        self.x, self.y = (self._mapped(a, name) for a, name in ((x, "x"), (y, "y")))
+        checks.same_length(self.x, self.y)
+        self.lazy = isinstance(x, np.memmap) or isinstance(y, np.memmap)
+        if not isinstance(y, np.memmap):
+            self.y = check_targets(net.loss_function, self.y)
+        self.weight = weight
+        self.rows: Array | None = None  # those that belong to this source; None is all
+        self.m: int = self.x.shape[-2]
+        self.buffers: dict[tuple[int, ...], tuple[Any, ...]] = {}
+        self.whole: tuple[Batch] | None = None
+
+    def _mapped(self, values: ArrayLike, name: str) -> Array:
+        """Return the array checked, or a memmap as it is: each of its batches is checked."""
+        array = checks.as_numbers(values, name)
+        width = self.net.sizes[0 if name == "x" else -1]
+        lazy = isinstance(values, np.memmap) and array.ndim == 2 and array.size > 0
+        return array if lazy and array.shape[1] == width else self.net._rows(array, name)
+
+    def split(self, fraction: float, rng: np.random.Generator) -> tuple[ArraySource, ArraySource]:
+        """Return two sources of disjoint rows: the rest, and a fraction drawn at random.
+
+        Raises
+        ------
+        ValueError
+            If the fraction leaves either without rows, or without a weight above 0.
+        """
+        fraction = checks.as_float(fraction, "validation", above=0, below=1)
+        n = round(fraction * self.m)
+        if not 0 < n < self.m:
+            raise ValueError(
+                f"validation={fraction:g} of {self.m} samples leaves {n} to validate and "
+                f"{self.m - n} to train on: both need some"
+            )
+        order = rng.permutation(self.m)
+        rest, held = np.sort(order[n:]), np.sort(order[:n])
+        return self._part(rest, "train on"), self._part(held, "validate")
+
+    def _part(self, rows: Array, purpose: str) -> ArraySource:
+        part = object.__new__(ArraySource)
+        vars(part).update(vars(self))
+        part.rows, part.m, part.buffers, part.whole = rows, len(rows), {}, None
+        if self.weight is not None:
+            mean = self.weight[rows].mean()
+            if mean == 0:
+                raise ValueError(f"validation leaves only rows of weight 0 to {purpose}")
+            part.weight = self.weight / mean
+        return part
+
+    def fingerprint(self) -> list[int]:
+        """Return the number of rows and a checksum of which they are."""
+        return [self.m, 0 if self.rows is None else zlib.crc32(self.rows.tobytes())]
+
+    def steps(self, size: int) -> int:
+        """Return the number of batches an epoch."""
+        return -(-self.m // size)
+
+    def epoch(
+        self, size: int, rng: np.random.Generator | None, networks: int | None = None
+    ) -> Iterable[Batch]:
+        """Return the batches of an epoch: in a new order, or as they stand without an rng.
+
+        With a number of networks, each of them has an order of its own.
+        """
+        if self.is_whole(size):
+            return self._whole()
+        return self._parts(size, rng, networks)
+
+    def is_whole(self, size: int) -> bool:
+        """Whether an epoch is one batch, the arrays themselves."""
+        return size >= self.m and self.rows is None and not self.lazy
+
+    def _whole(self) -> Iterable[Batch]:
+        """Return the one batch that holds everything, uncopied."""
+        if self.whole is None:
+            share = None if self.weight is None else (self.weight / self.m).astype(self.net.dtype)
+            self.whole = ((self.x, self.y, share, self.m, self.m),)
+        return self.whole
+
+    def _parts(
+        self, size: int, rng: np.random.Generator | None, networks: int | None
+    ) -> Iterator[Batch]:
+        if rng is None or size >= self.m:
+            order = np.arange(self.m)
+        elif networks is None:
+            order = rng.permutation(self.m)
+        else:
+            what = f"the orders of {self.m:,} samples for {networks:,} networks"
+            check_memory(what, networks, np.dtype(np.int64), self.m, gradients=False)
+            order = np.stack([rng.permutation(self.m) for _ in range(networks)])
+        if self.rows is not None:
+            order = self.rows[order]
+        for start in range(0, self.m, size):
+            yield self._gather(order[..., start : start + size])
+
+    def _gather(self, index: Array) -> Batch:
+        n = index.shape[-1]
+        if index.shape not in self.buffers:
+            self.buffers[index.shape] = (
+                *(self._room(a, index) for a in (self.x, self.y)),
+                np.empty(index.shape),
+                np.empty(index.shape, self.net.dtype),
+            )
+        (x, raw_x), (y, raw_y), weight, share = self.buffers[index.shape]
+        take_rows(self.x, index, raw_x)
+        take_rows(self.y, index, raw_y)
+        if self.lazy:
+            x, y = self._converted(raw_x, raw_y, index)
+        if self.weight is None:
+            return x, y, None, n, n
+        np.take(self.weight, index, out=weight, mode="clip")
+        np.divide(weight, n, share, casting="same_kind")
+        return x, y, share, n, weight.sum(axis=-1)
+
+    def _converted(self, x: Array, y: Array, index: Array) -> tuple[Array, Array]:
+        """Return rows of a memmap as the net takes them; an error names the row of the file."""
+        try:
+            rows = self.net._rows(y, "y")
+            return self.net._rows(x, "x"), check_targets(self.net.loss_function, rows)
+        except (TypeError, ValueError) as error:
+            if index.size == 1:
+                raise type(error)(f"row {index[0]} of the data: {error}") from None
+            for k in index.ravel():
+                row = slice(k, k + 1)
+                self._converted(self.x[..., row, :], self.y[..., row, :], np.array([k]))
+            raise
+
+    def _room(self, source: Array, index: Array) -> tuple[Array, Array]:
+        lead = source.shape[:-2]
+        if index.ndim == 2:
+            lead, n = index.shape[:1], index.shape[1] * source.shape[-1]
+            what = f"the batches of {index.shape[1]:,} samples for {lead[0]:,} networks"
+            check_memory(what, lead[0], source.dtype, n, gradients=False)
+        raw = np.empty((*lead, index.shape[-1], source.shape[-1]), source.dtype)
+        return raw, raw
+
+
+def take_rows(source: Array, index: Array, out: Array) -> None:
+    """Copy the rows of an array that index names, for each network its own if index is 2-D."""
+    if source.ndim == index.ndim + 1 == 3:  # rows of each network's own data: count them through
+        networks, m, width = source.shape
+        source, index = source.reshape(-1, width), index + m * np.arange(networks)[:, None]
+    if source.flags.c_contiguous:
+        np.take(source, index, axis=-2, out=out, mode="clip")  # clip: no copy of the buffer
+    else:  # np.take would copy the whole source
+        out[...] = source[..., index, :]
+
+
+class StreamSource:
+    """Batches that an iterable gives, one pass an epoch.
+
+    Parameters
+    ----------
+    net : MLP
+    batches : iterable, or a function that returns one
+        Of ``(x, y)`` or ``(x, y, sample_weight)``.
+    epochs : int
+        How often it will be gone through.
+    steps : int, optional
+        Batches an epoch; the iterable may then go on for ever. It is continued from epoch to
+        epoch, and where an epoch begins at its end, it is gone through anew if that can be.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be iterated.
+    ValueError
+        If it is an iterator, which can be gone through only once, and there is more than one
+        epoch; and while training, if it ends early or a batch does not fit the net.
+    """
+
+    def __init__(
+        self,
+        net: MLP,
+        batches: Iterable[Any] | Callable[[], Iterable[Any]],
+        epochs: int,
+        steps: int | None,
+    ) -> None:
+        if isinstance(batches, np.ndarray):
+            raise TypeError("y is missing: x is an array, which needs its targets in another")
+        if not (callable(batches) or isinstance(batches, Iterable)):
+            raise TypeError(
+                "without y, x must be an iterable of batches (x, y), or a function that returns "
+                f"one, not {type(batches).__name__}"
+            )
+        once = isinstance(batches, Iterator)
+        if once and epochs > 1 and steps is None:
+            raise ValueError(
+                f"an iterator gives its batches once, but there are {epochs} epochs: pass a list, "
+                "a function that returns a new iterator, or steps_per_epoch"
+            )
+        self.net, self.batches, self.expected = net, batches, steps
+        self.running: Iterator[Any] | None = None
+        self.number = 0
+        self.m: int | None = None
+
+    def steps(self, size: int) -> int | None:
+        """Return the number of batches an epoch, if it is known."""
+        return self.expected
+
+    def epoch(
+        self, size: int, rng: np.random.Generator | None, networks: int | None = None
+    ) -> Iterator[Batch]:
+        """Yield the batches of an epoch, whose order is the iterable's own."""
+        for taken, batch in enumerate(self._batches(), 1):
+            yield self._checked(batch, taken)
+
+    def skip(self, epochs: int) -> None:
+        """Pass over the batches of epochs that an earlier training has done."""
+        for _ in range(epochs if self.expected else 0):
+            for _ in self._batches():
+                pass
+        self.number = epochs
+
+    def _batches(self) -> Iterator[Any]:
+        """Yield the batches of an epoch as they come."""
+        self.number += 1
+        taken = 0
+        if self.running is None or self.expected is None:
+            self.running = self._begun()
+        while self.expected is None or taken < self.expected:
+            batch = next(self.running, END)
+            if batch is END and taken == 0 and not isinstance(self.batches, Iterator):
+                self.running = self._begun()
+                batch = next(self.running, END)
+            if batch is END:
+                break
+            taken += 1
+            yield batch
+        if taken < (self.expected or 1):
+            need = "one at least" if self.expected is None else f"{self.expected}"
+            raise ValueError(
+                f"the iterable ended early: epoch {self.number} needs {need}, but it gave "
+                f"{taken} batches"
+            )
+
+    def _begun(self) -> Iterator[Any]:
+        batches = self.batches() if callable(self.batches) else self.batches
+        if not isinstance(batches, Iterable):
+            raise TypeError(
+                "the function must return an iterable of batches (x, y), "
+                f"not {type(batches).__name__}"
+            )
+        return iter(batches)
+
+    def _checked(self, batch: Any, number: int) -> Batch:
+        where = f"batch {number} of epoch {self.number}"
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise TypeError(
+                f"{where} must be (x, y) or (x, y, sample_weight), not {type(batch).__name__}"
+            )
+        try:
+            x, y = self.net._rows(batch[0], "x"), self.net._rows(batch[1], "y")
+            checks.same_length(x, y)
+            y = check_targets(self.net.loss_function, y)
+            m = x.shape[-2]
+            if len(batch) == 2 or batch[2] is None:
+                return x, y, None, m, m
+            weight = as_weight(batch[2], m)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{where}: {error}") from None
+        return x, y, (weight / m).astype(self.net.dtype), m, float(weight.sum())
+
+
+END = object()  # what follows the last batch

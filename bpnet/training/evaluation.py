@@ -1,0 +1,113 @@
+"""The loss and the metrics of a net on data, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bpnet.arrays import Array
+from bpnet.checks import quiet, report_nan
+from bpnet.mlp import MLP, forward_pass
+from bpnet.network.cache import Cache
+from bpnet.network.gradient import Gradient
+from bpnet.rules.metrics import Metric, as_metrics
+from bpnet.training.data import CHUNK, ArraySource
+from bpnet.training.weights import combined_weight
+
+
+def evaluate_source(
+    net: MLP, source: ArraySource, metrics: dict[str, Metric]
+) -> tuple[Any, dict[str, Any]]:
+    """Return the loss and each metric; the outputs are kept only where a metric needs them."""
+    work: dict[int, tuple[Cache, Gradient]] = {}
+    total, mass = np.float64(0), 0.0  # losses in float32 too are added in float64
+    kept: list[tuple[Array, Array]] = []
+    for x, y, share, rows, weight in source.epoch(CHUNK, None):
+        if rows not in work:
+            cache = Cache.empty(net, x)
+            work[rows] = cache, Gradient.empty(net, cache)
+        cache, grad = work[rows]
+        cache.read(x)
+        grad.weigh(share)
+        with quiet():
+            forward_pass(net, cache)
+            total += rows * grad.loss(cache, y)
+        mass += weight
+        if metrics:
+            kept.append((y.copy(), cache.a_list[-1].copy()))
+    mean = total / mass
+    loss = mean.item() if mean.ndim == 0 else mean
+    if not metrics:
+        return loss, {}
+    y_all, a_all = (np.concatenate(part, axis=-2) for part in zip(*kept, strict=True))
+    return loss, {name: measured(metric, y_all, a_all) for name, metric in metrics.items()}
+
+
+def measured(metric: Metric, y: Array, a: Array) -> Any:
+    """Return a metric of the outputs, for a stack one number a network."""
+    if a.ndim == 2:
+        return number(metric, y, a)
+    return np.array([number(metric, y[k] if y.ndim == 3 else y, a_k) for k, a_k in enumerate(a)])
+
+
+def number(metric: Metric, y: Array, a: Array) -> float:
+    """Return a metric as a float.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    """
+    value = np.asarray(metric(y, a))
+    if value.ndim or value.dtype.kind not in "biuf":
+        name = getattr(metric, "__name__", repr(metric))
+        raise TypeError(f"the metric {name} must return one number, not {value.tolist()!r}")
+    return float(value)
+
+
+def evaluate(
+    net: MLP,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    metrics: str | Metric | Sequence[str | Metric] = (),
+    sample_weight: ArrayLike | None = None,
+) -> dict[str, Any]:
+    """Return the loss and the metrics of a net on some data, in constant memory.
+
+    Parameters
+    ----------
+    net : MLP
+    x : array_like, shape (m, n_1)
+    y : array_like, shape (m, n_L)
+    metrics : as in `fit`
+    sample_weight : array_like, shape (m,), optional
+        For the loss.
+
+    Returns
+    -------
+    dict
+        "loss", and each metric by its name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data do not fit the net, or a metric is unknown.
+
+    Warns
+    -----
+    RuntimeWarning
+        If numbers grow too large for the dtype and end in NaN.
+    """
+    if not isinstance(net, MLP):
+        raise TypeError(f"net must be an MLP, not {type(net).__name__}")
+    net._check_theta()
+    source = ArraySource(net, x, y)
+    source.weight = combined_weight(source.y, sample_weight, None)
+    named = as_metrics(metrics)
+    loss, values = evaluate_source(net, source, named)
+    report_nan(np.asarray(loss, net.dtype), "the loss")
+    return {"loss": loss, **values}

@@ -1,0 +1,284 @@
+"""Training: batches, steps, epochs.
+
+(x, y) → forward → cache → backward → gradient → optimiser → θ, for each batch of each epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bpnet.arrays import best_layout, better_in_turn, check_memory
+from bpnet.checks import as_int
+from bpnet.mlp import MLP
+from bpnet.rules.initializers import generator
+from bpnet.rules.metrics import Metric, as_metrics
+from bpnet.rules.optimizers import Adam, Optimizer
+from bpnet.training.callbacks import Progress, as_callbacks
+from bpnet.training.data import ArraySource, StreamSource
+from bpnet.training.early_stopping import EarlyStopping, as_early_stopping
+from bpnet.training.history import History
+from bpnet.training.lbfgs import LBFGS
+from bpnet.training.loop import Training
+from bpnet.training.regularization import Clip, Dropout, Penalty
+from bpnet.training.weights import combined_weight
+
+if TYPE_CHECKING:
+    import os
+
+    from bpnet.rules.initializers import Seed
+
+
+def fit(
+    net: MLP,
+    x: ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]],
+    y: ArrayLike | None = None,
+    *,
+    epochs: int,
+    batch_size: int | str | None = "auto",
+    optimizer: Optimizer | LBFGS | None = None,
+    rng: Seed = 0,
+    shuffle: bool | str = True,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | str | None = None,
+    validation: tuple[ArrayLike, ...] | float | None = None,
+    metrics: str | Metric | Sequence[str | Metric] = (),
+    l1: Any = 0.0,
+    l2: Any = 0.0,
+    dropout: float | Mapping[int, float] = 0.0,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    early_stopping: EarlyStopping | int | None = None,
+    callbacks: Sequence[Any] = (),
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
+    resume: bool = False,
+    keep_state: bool = False,
+    steps_per_epoch: int | None = None,
+) -> History:
+    """Train a net in place, from the weights it has, and return the history.
+
+    Parameters
+    ----------
+    net : MLP
+    x : array_like, shape (m, n_1), or an iterable of batches
+        Without y: an iterable of ``(x, y)`` or ``(x, y, sample_weight)``, gone through once an
+        epoch, or a function that returns one. A `numpy.memmap` is read batch by batch.
+    y : array_like, shape (m, n_L)
+        Targets.
+    epochs : int
+        Passes over the data; with L-BFGS, iterations.
+    batch_size : int or None
+        Samples a step: 1 is online training as in the article, None the full batch. The default
+        is 32; the last batch of an epoch may be short and counts with its true size.
+    optimizer : Optimizer or LBFGS
+        The default is ``Adam()``.
+    rng : int or numpy.random.Generator
+        Draws the order of samples, dropout masks and validation rows, so that equal seeds give
+        equal bits.
+    shuffle : bool or "each"
+        Whether each epoch has a new order; "each" gives each network of a stack one of its own.
+    sample_weight : array_like, shape (m,), optional
+        E is Σ w_i E_i / Σ w_i; within a batch weights count relative to their overall mean.
+    class_weight : dict of class number to weight, or "balanced", optional
+        For one-hot targets, or one column of 0 and 1; multiplies sample_weight.
+    validation : (x, y) or (x, y, sample_weight), or float, optional
+        Data to evaluate after each epoch, or the fraction of the rows to set aside for it.
+    metrics : name, function of (y, a), or a sequence of them
+        "accuracy", "mean_squared_error", "mean_absolute_error", "r2"; taken after each epoch on
+        the validation data if there are any, else on the training data.
+    l1, l2 : float, or array with one for each network of a stack
+        λ₁ and λ₂ of the penalty λ₁ Σ|w| + ½ λ₂ Σ w² on weights, not biases; see `Penalty`.
+    dropout : float, or mapping of layer to float
+        Probability that an output of a hidden layer (by mapping, also of the input) is dropped.
+    clip_norm, clip_value : float, optional
+        Limits of the whole gradient's length, and of its entries.
+    early_stopping : EarlyStopping or int, optional
+        An int is the patience.
+    callbacks : sequence
+        See `Callback`.
+    progress : bool
+        Show a bar, or a line an epoch.
+    checkpoint : path, optional
+        Where to write the whole state of training after every `checkpoint_every` epochs.
+    resume : bool
+        Go on from the checkpoint file, if it exists: the result has the same bits as if training
+        had never stopped.
+    keep_state : bool
+        Go on with the optimizer's state of an earlier call instead of a fresh one.
+    steps_per_epoch : int, optional
+        Batches an epoch, for an iterable, which may then go on for ever. Schedules need it to
+        change the learning rate within an epoch of an iterable.
+
+    Returns
+    -------
+    History
+        Ctrl-C ends training after the present step, with what there is; ``history.stopped`` says
+        why training ended early.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data do not fit the net, or an argument is out of range: before the first step.
+    TrainingDiverged
+        If a loss, a gradient or a step is not finite; the net keeps its last finite weights. Of a
+        stack, if every network has diverged; before that each one is told of by a RuntimeWarning,
+        and in ``history.diverged``.
+    MemoryError
+        If a stack's training would not fit into this machine's memory.
+    InvalidFile
+        If the checkpoint is damaged, or of another net, another version or other settings.
+    Exception
+        Whatever a callback or the iterable raises, with the history in its attribute
+        ``history``; the net keeps the weights of the last step.
+    """
+    if not isinstance(net, MLP):
+        raise TypeError(f"net must be an MLP, not {type(net).__name__}")
+    if net.dtype.kind != "f":
+        raise TypeError(f"fit trains float32 and float64 nets, not {net.dtype}: use net.astype")
+    net._check_theta()
+    epochs = as_int(epochs, "epochs", least=1)
+    rng = generator(rng)
+    shuffle = as_shuffle(shuffle, y)
+    check_flags(progress=progress, resume=resume, keep_state=keep_state)
+    if steps_per_epoch is not None:
+        steps_per_epoch = as_int(steps_per_epoch, "steps_per_epoch", least=1)
+    source: ArraySource | StreamSource
+    if y is None:
+        if sample_weight is not None or class_weight is not None:
+            raise ValueError("weights come with the batches (x, y, sample_weight) of an iterable")
+        source = StreamSource(net, x, epochs, steps_per_epoch)  # type: ignore[arg-type]  # it checks
+    else:
+        if steps_per_epoch is not None:
+            raise ValueError("steps_per_epoch is for an iterable of batches, not for arrays")
+        if callable(x) or isinstance(x, Iterator):
+            raise TypeError("x gives batches, which hold their targets: leave y out")
+        source = ArraySource(net, x, y)  # type: ignore[arg-type]  # it checks what x is
+        source.weight = combined_weight(source.y, sample_weight, class_weight)
+    held, source = validation_source(net, source, validation, rng)
+    size = batch_rows(batch_size, source, optimizer)
+    optimizer = Adam() if optimizer is None else optimizer
+    check_room(net, epochs, size, optimizer)
+    theta = best_layout(net.theta, net.sizes, size)
+    work = net if theta is net.theta else net._with(theta)  # so that callbacks see the net itself
+    training = Training(
+        work,
+        source,
+        held,
+        epochs=epochs,
+        optimizer=optimizer,
+        rng=rng,
+        shuffle=shuffle,
+        size=size,
+        metrics=as_metrics(metrics),
+        penalty=Penalty(work, l1, l2),
+        dropout=Dropout(net, dropout, rng),
+        clip=Clip(clip_norm, clip_value),
+        early_stopping=as_early_stopping(early_stopping),
+        callbacks=[
+            *as_callbacks(callbacks),
+            *([Progress()] if progress else []),
+        ],
+    )
+    training.given = net
+    if checkpoint is not None:
+        from bpnet.training.checkpoint import Checkpoint
+
+        training.checkpoint = Checkpoint(checkpoint, checkpoint_every)
+    elif resume:
+        raise ValueError("resume needs the checkpoint file to resume from: give checkpoint=")
+    try:
+        training.run(resume=resume, keep_state=keep_state)
+    finally:
+        net.theta[...] = work.theta
+    return training.history
+
+
+def as_shuffle(shuffle: Any, y: Any) -> bool | str:
+    """Return shuffle, if it is one of the three and suits the data."""
+    if isinstance(shuffle, (bool, np.bool_)):
+        return bool(shuffle)
+    if not isinstance(shuffle, str):
+        raise TypeError(f'shuffle must be True, False or "each", not {shuffle!r}')
+    if shuffle != "each":
+        raise ValueError(f'shuffle must be True, False or "each", not {shuffle!r}')
+    if y is None:
+        raise ValueError('shuffle="each" is for arrays; an iterable gives its batches in its order')
+    return shuffle
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise TypeError for what is neither True nor False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, not {flag!r}")
+
+
+def check_room(net: MLP, epochs: int, size: int, optimizer: Any) -> None:
+    """Raise MemoryError where a stack's training needs more than there is.
+
+    It holds θ and the optimiser's vectors, a loss each epoch and network, and, unless the networks
+    take turns, θ in another layout, its gradient and the step.
+    """
+    if net.theta.ndim == 1:
+        return
+    networks, P = net.theta.shape
+    arrays = 1 + len(getattr(optimizer, "vectors", ()))
+    arrays += 0 if better_in_turn(net.theta, size) else 3
+    times = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
+    what = f"{networks:,} networks of {P:,} parameters over {times}"
+    check_memory(what, networks, net.theta.dtype, arrays * P + epochs, gradients=False)
+
+
+def validation_source(
+    net: MLP,
+    source: ArraySource | StreamSource,
+    given: tuple[ArrayLike, ...] | float | None,
+    rng: np.random.Generator,
+) -> tuple[ArraySource | None, ArraySource | StreamSource]:
+    """Return the validation data, if any, and what is left to train on."""
+    if given is None:
+        return None, source
+    if isinstance(given, (tuple, list)):
+        if len(given) not in (2, 3):
+            raise ValueError(
+                f"validation must be (x, y) or (x, y, sample_weight), not {len(given)} arrays"
+            )
+        try:
+            held = ArraySource(net, given[0], given[1])
+            if len(given) == 3:
+                held.weight = combined_weight(held.y, given[2], None)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation: {error}") from None
+        return held, source
+    if not isinstance(given, (float, int, np.number)):
+        raise TypeError(
+            "validation must be (x, y), (x, y, sample_weight) or a fraction, "
+            f"not {type(given).__name__}"
+        )
+    if not isinstance(source, ArraySource):
+        raise ValueError("a fraction cannot be set aside of an iterable: give validation=(x, y)")
+    rest, held = source.split(given, rng)
+    return held, rest
+
+
+def batch_rows(
+    batch_size: int | str | None, source: ArraySource | StreamSource, optimizer: Any
+) -> int:
+    """Return the number of rows a batch."""
+    if isinstance(source, StreamSource):
+        if batch_size not in ("auto", None):
+            raise ValueError("batch_size is for arrays; an iterable gives batches of its own size")
+        return 0
+    if batch_size == "auto":
+        batch_size = None if isinstance(optimizer, LBFGS) else 32
+    if batch_size is None:
+        return source.m
+    size = min(as_int(batch_size, "batch_size", least=1), source.m)
+    if isinstance(optimizer, LBFGS) and size < source.m:
+        raise ValueError("L-BFGS needs the full batch: batch_size=None")
+    return size

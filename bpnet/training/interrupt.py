@@ -1,0 +1,38 @@
+"""Ctrl-C ends training after the present step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    pressed = False
+
+
+@contextmanager
+def ctrl_c_ends_training() -> Iterator[Interrupt]:
+    """Let the first Ctrl-C end training after the present step, and a second one at once."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt  # signals reach the main thread alone
+        return
+
+    def press(number: int, frame: Any) -> None:
+        interrupt.pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield interrupt  # the program has a handler of its own
+        return
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)

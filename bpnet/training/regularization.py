@@ -1,0 +1,186 @@
+"""What is added to, drawn into or cut off from a step, so that a net does not learn by heart."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from bpnet.arrays import Array
+from bpnet.checks import as_float, as_int
+from bpnet.network.parameters import FIRST, Parameters
+
+if TYPE_CHECKING:
+    from bpnet.mlp import MLP
+    from bpnet.network.cache import Cache
+
+
+def weight_coordinates(net: MLP) -> Array:
+    """Return which coordinates of θ are weights, not biases: (P,) of bool."""
+    flags = Parameters(net.sizes, np.zeros(net.theta.shape[-1], bool))
+    for W in flags.W.values():
+        W[...] = True
+    return flags.theta
+
+
+class Penalty:
+    """λ₁ Σ|w| + ½ λ₂ Σ w² over all weights w, not biases, added to E, the mean over samples.
+
+    Its gradient λ₁ sign(w) + λ₂ w is added whole to each step's, so that the strength does not
+    depend on the batch size. Nielsen's and Hinton's λ/n, with n samples in all, is λ₂.
+
+    Parameters
+    ----------
+    net : MLP
+    l1, l2 : float, or array with one for each network of a stack
+        λ₁ and λ₂, both >= 0.
+    """
+
+    def __init__(self, net: MLP, l1: Any, l2: Any) -> None:
+        weights = weight_coordinates(net)
+        self.l1 = self._strengths(net, l1, "l1", weights)
+        self.l2 = self._strengths(net, l2, "l2", weights)
+        self.term = np.empty_like(net.theta)
+
+    @staticmethod
+    def _strengths(net: MLP, value: Any, name: str, weights: Array) -> Array | None:
+        """Return λ for each coordinate, 0 for biases, or None if all are 0."""
+        lead = net.theta.shape[:-1]
+        if np.ndim(value) == 0:
+            strength = np.array(as_float(value, name, least=0))
+        else:
+            if np.shape(value) != lead:
+                raise ValueError(
+                    f"{name} has shape {np.shape(value)}, but must be one number, or one for each "
+                    f"network of a stack: {lead}"
+                )
+            each = [as_float(v, f"{name}[{k}]", least=0) for k, v in enumerate(value)]
+            strength = np.array(each)[:, None]
+        if strength.max() > np.finfo(net.dtype).max:
+            raise ValueError(f"{name} is too large for {net.dtype}: {strength.max():g}")
+        strengths = np.empty_like(net.theta if strength.ndim else weights, net.dtype)
+        np.multiply(strength, weights, strengths, casting="same_kind")
+        return strengths if strength.any() else None
+
+    def of_network(self, k: int) -> Self:
+        """Return the penalty of network k of a stack."""
+        one = copy.copy(self)
+        one.l1, one.l2 = (v if v is None or v.ndim == 1 else v[k] for v in (self.l1, self.l2))
+        one.term = self.term[0]  # scratch space, the same for all
+        return one
+
+    def __bool__(self) -> bool:
+        return self.l1 is not None or self.l2 is not None
+
+    def add(self, theta: Array, g: Array) -> None:
+        """Add the penalty's gradient to g."""
+        if self.l2 is not None:
+            np.multiply(theta, self.l2, self.term)
+            np.add(g, self.term, g)
+        if self.l1 is not None:
+            np.sign(theta, self.term)
+            np.multiply(self.term, self.l1, self.term)
+            np.add(g, self.term, g)
+
+    def value(self, theta: Array) -> Any:
+        """Return the penalty itself, one number a network."""
+        total: Any = 0.0
+        if self.l2 is not None:
+            total = total + (self.l2 * theta * theta).sum(axis=-1) / 2
+        if self.l1 is not None:
+            total = total + (self.l1 * np.abs(theta)).sum(axis=-1)
+        return total
+
+
+class Dropout:
+    """Inverted dropout: an output is kept with probability 1 - p and then divided by 1 - p.
+
+    Its mean stays as it is, so `predict` needs no change (Srivastava et al., "Dropout", 2014).
+
+    Parameters
+    ----------
+    net : MLP
+    rates : float or mapping of int to float
+        p for every hidden layer, or by layer; layer 1 is the input.
+    rng : numpy.random.Generator
+        Draws the masks.
+    """
+
+    def __init__(
+        self, net: MLP, rates: float | Mapping[int, float], rng: np.random.Generator
+    ) -> None:
+        self.rng = rng
+        if not isinstance(rates, Mapping):
+            p = as_float(rates, "dropout", least=0, below=1)
+            if p and net.L == 2:
+                raise ValueError(
+                    "dropout is for hidden layers, of which this net has none; "
+                    f"{{1: {p:g}}} drops inputs"
+                )
+            rates = dict.fromkeys(range(2, net.L), p) if p else {}
+        self.keep: dict[int, float] = {}
+        for l, p in rates.items():
+            if as_int(l, "a layer of dropout", least=1) >= net.L:
+                raise ValueError(f"dropout names layer {l!r}, but it is for layers 1..{net.L - 1}")
+            if as_float(p, f"dropout[{l}]", least=0, below=1):
+                self.keep[l] = 1 - float(p)
+
+    def __bool__(self) -> bool:
+        return bool(self.keep)
+
+    def draw(self, cache: Cache) -> None:
+        """Fill the cache's masks with 0 and 1/(1 - p), drawn anew."""
+        for l, keep in self.keep.items():
+            mask = cache.mask[l]
+            if mask is None:
+                z, n = cache.z_list[FIRST], cache.a_list[l].shape[-1]
+                mask = np.empty_like(z, shape=(*z.shape[:-1], n))  # for each network its own
+                cache.mask[l], cache.fed[l] = mask, np.empty_like(mask)
+            self.rng.random(out=mask.ravel(order="K"), dtype=mask.dtype)  # a view
+            np.less(mask, keep, out=mask)
+            np.multiply(mask, 1 / keep, mask)
+
+
+class Clip:
+    """Limits of a gradient, applied after penalties.
+
+    Parameters
+    ----------
+    norm : float, optional
+        g is scaled down to this Euclidean norm where it is longer (Pascanu et al. 2013).
+    value : float, optional
+        Each entry of g is cut off at ±value.
+    """
+
+    def __init__(self, norm: float | None, value: float | None) -> None:
+        self.norm = None if norm is None else as_float(norm, "clip_norm", above=0)
+        self.value = None if value is None else as_float(value, "clip_value", above=0)
+
+    def __bool__(self) -> bool:
+        return self.norm is not None or self.value is not None
+
+    def apply(self, g: Array) -> None:
+        """Limit g in place, each network of a stack by itself; one with NaN or infinity is left."""
+        length = norms(g)
+        finite: Any = np.isfinite(length)
+        where = True if finite.all() else finite
+        if self.norm is not None and (length > self.norm).any():
+            scale = self.norm / np.maximum(length, self.norm)
+            np.multiply(g, scale.astype(g.dtype), g, where=where)
+        if self.value is not None:
+            np.clip(g, -self.value, self.value, out=g, where=where)
+
+
+def norms(g: Array) -> Array:
+    """Return the Euclidean norms over the last axis, (1,) or (networks, 1), without overflow."""
+    squares: Array = np.vecdot(g, g)[..., None]
+    lengths: Array = np.sqrt(squares)
+    finite = np.isfinite(squares)
+    if not finite.all():
+        largest = np.abs(g).max(axis=-1, keepdims=True).astype(np.float64)
+        relative = g / np.where(largest > 0, largest, 1)
+        scaled = largest * np.sqrt(np.vecdot(relative, relative)[..., None])
+        lengths = np.where(finite, lengths, scaled)  # the others of a stack keep their bits
+    return lengths

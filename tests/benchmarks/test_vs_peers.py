@@ -1,0 +1,454 @@
+"""The benchmarks against other libraries, of scaling and on MNIST run, and judge what they should.
+
+Libraries that are compared with are asked in processes of their own, as the benchmark does.
+"""
+
+import json
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bpnet
+from tests.helpers.scripts import DRAWS, process_of, run_script, script
+
+ON_LINUX = Path("/proc/self/status").exists()
+
+
+measure, workloads, peers = script("measure"), script("workloads"), script("peers")
+vs_peers, scaling, mnist = script("vs_peers"), script("scaling"), script("mnist")
+workers, parts = script("workers"), script("parts")
+
+
+def small(hidden, output, optimizer, *, kind="step", rows=0, outputs=3):
+    """Return a workload of unequal widths."""
+    sizes, rate = (6, 5, 4, outputs), 0.05 if optimizer == "SGD" else 0.01
+    return workloads.Workload("small", sizes, hidden, output, optimizer, rate, 7, kind, rows)
+
+
+SQUARED = small("sigmoid", "sigmoid", "SGD")
+CLASSES = small("relu", "softmax", "Adam")
+REGRESSION = small("relu", "identity", "Adam", outputs=1)
+EPOCH = small("relu", "softmax", "Adam", kind="epoch", rows=20)
+PREDICT = small("relu", "softmax", "Adam", kind="predict", rows=23)
+
+
+@pytest.fixture(scope="module")
+def ours():
+    with process_of(vs_peers.Library, "bpnet") as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module", params=vs_peers.PEERS)
+def peer(request):
+    with process_of(vs_peers.Library, request.param) as worker:
+        yield worker
+
+
+def test_a_peer_takes_the_same_steps(ours, peer):
+    for work in SQUARED, REGRESSION, EPOCH, PREDICT:
+        found = vs_peers.check(work, [ours, peer])[peer.library]
+        assert found["agrees"], (work, found)
+        if peer.library == "scikit-learn" and work is SQUARED:
+            assert found["difference"] is None
+            assert "less work" in found["note"]
+        else:
+            assert 0 <= found["difference"] <= vs_peers.AGREE
+            assert found["note"] == ""
+
+
+def test_a_peer_is_timed_if_it_agrees(ours, peer):
+    goals = workloads.Goals(1.0, 1.0, 1.0, 2.0)
+    row = vs_peers.Row(CLASSES, goals, [ours, peer])
+    for _ in range(2):
+        row.time(None, rounds=3, seconds=1e-4, budget=1.0)
+    result = row.result()
+    assert result["bpnet"].rounds == result["floor"].rounds == 6
+    found = result["peers"][peer.library]
+    assert found["agrees"]
+    assert found["way"] in found["ways"]
+    assert found["time"].median == min(spread.median for spread in found["ways"].values())
+    assert 0 < found["ratio"].lower <= found["ratio"].median < math.inf
+    assert result["floor_multiple"].median > 0
+
+
+def test_an_epoch_is_one_of_several(ours):
+    names = ours.ask("load", EPOCH, None)
+    assert names == ["bpnet", "floor"]
+    assert ours.ask("steps_for", "bpnet", 1e-9) == vs_peers.EPOCHS
+
+
+def test_a_turn_runs_for_a_while_before_it_counts(monkeypatch):
+    library, done, now = vs_peers.Library("bpnet"), [], [0.0]
+
+    class Clocked:
+        def reset(self):
+            done.append("reset")
+
+        def run(self, n):
+            done.append(n)
+            now[0] += n if done.count("reset") <= 2 else 0.5 * n  # slow at first
+
+    library.contenders["one"] = Clocked()
+    monkeypatch.setattr(workers.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(workers.measure, "perf_counter", lambda: now[0])
+    assert library.time("one", 16, 4.0) == 0.5
+    assert done == ["reset", 2, "reset", 2, "reset", 2, 16]
+
+
+def test_a_failing_process_is_named_with_its_report(ours):
+    with pytest.raises(RuntimeError, match=r"(?s)bpnet: .*AttributeError.*nonsense"):
+        ours.ask("nonsense")
+    assert ours.ask("version") == bpnet.__version__  # and it goes on
+
+
+def double(data):
+    """Return the start weights in float64, which the libraries do not see."""
+    return [array.astype(np.float64) for array in data]
+
+
+@pytest.mark.parametrize("work", [SQUARED, CLASSES, REGRESSION])
+def test_the_compared_step_is_a_step_on_the_mean_loss(work):
+    """bpnet's side, by its own gradient in float64."""
+    data = workloads.problem(work)
+    activation = [work.hidden] * 2 + [work.output]
+    net = bpnet.MLP.from_weights(
+        double(data.W), double(data.b), activation=activation, loss=work.loss
+    )
+    cache = net.forward(data.x)
+    grad = net.backward(cache, data.y).theta
+    step = work.rate * grad
+    if work.optimizer == "Adam":
+        step = work.rate * grad / (np.abs(grad) + peers.CHECK_EPSILON)
+    loss, *weights = peers.contenders("bpnet", work, data)["bpnet"].result()
+    flat = np.concatenate([array.ravel() for array in weights])
+    assert loss[0] == pytest.approx(net.loss(cache, data.y), rel=1e-6)
+    assert np.abs(flat - (net.theta - step)).max() < 1e-6
+    assert np.abs(step).max() > 1e-4
+
+
+def test_an_epoch_of_one_batch_is_a_step():
+    epoch = CLASSES._replace(kind="epoch", rows=CLASSES.batch)
+    data = workloads.problem(CLASSES)
+    results = [
+        peers.contenders("bpnet", work, data)["bpnet"].result()[1:] for work in (CLASSES, epoch)
+    ]
+    assert vs_peers.difference(*results) < 1e-6
+
+
+def test_a_round_starts_from_the_start_weights():
+    contender = peers.contenders("bpnet", CLASSES, workloads.problem(CLASSES))["bpnet"]
+    first = [array.copy() for array in contender.result()]
+    contender.run(50)
+    assert vs_peers.difference(first, [contender.result()[0], *contender.weights()]) == 0
+
+
+def test_the_floor_has_the_products_of_a_step():
+    floor = peers.Floor(CLASSES, workloads.problem(CLASSES))
+    shapes = [(A.shape, B.shape, out.shape) for A, B, out in floor.products[7]]
+    forward = [((7, 6), (6, 5), (7, 5)), ((7, 5), (5, 4), (7, 4)), ((7, 4), (4, 3), (7, 3))]
+    backward = [
+        ((3, 7), (7, 4), (3, 4)),  # ∂E/∂W⁴ = δ⁴ a³
+        ((7, 3), (3, 4), (7, 4)),  # W⁴ δ⁴
+        ((4, 7), (7, 5), (4, 5)),
+        ((7, 4), (4, 5), (7, 5)),
+        ((5, 7), (7, 6), (5, 6)),  # the input needs no δ
+    ]
+    assert shapes == forward + backward
+    assert all(out.dtype == np.float32 for _, _, out in floor.products[7])
+    floor.run(2)
+
+
+def test_the_floor_of_an_epoch_and_of_a_prediction():
+    epoch = peers.Floor(EPOCH, workloads.problem(EPOCH))
+    assert sorted(epoch.products) == [6, 7]  # 20 rows: 7, 7 and 6
+    epoch.run(1)
+    predict = peers.Floor(PREDICT, workloads.problem(PREDICT))
+    assert [out.shape for _, _, out in predict.products[23]] == [(23, 5), (23, 4), (23, 3)]
+
+
+def test_problems_are_the_same_for_all_libraries():
+    for work, _ in workloads.WORKLOADS:
+        few = work._replace(rows=min(work.rows, 2 * work.batch))
+        data, again = workloads.problem(few), workloads.problem(few)
+        for a, b in zip(data, again, strict=True):
+            assert all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+        arrays = [data.x, data.y, *data.W, *data.b]
+        assert all(array.dtype == np.float32 for array in arrays)
+        assert [W_l.shape[::-1] for W_l in data.W] == list(
+            zip(work.sizes, work.sizes[1:], strict=False)
+        )
+        assert data.x.shape == (few.rows or few.batch, work.sizes[0])
+        if work.output != "identity":  # scikit-learn must see every class in a batch
+            assert set(data.labels[: work.batch]) == set(range(10))
+            assert np.array_equal(data.y.argmax(axis=1), data.labels)
+    assert 0.15 < np.mean(workloads.problem(workloads.WORKLOADS[3][0]).x > 0) < 0.25
+
+
+def test_eleven_workloads_have_goals():
+    assert len(workloads.WORKLOADS) == 11
+    kinds = [work.kind for work, _ in workloads.WORKLOADS]
+    assert kinds == ["step"] * 9 + ["epoch", "predict"]
+    goals = workloads.WORKLOADS[0][1]
+    assert [goals.of(name) for name in vs_peers.PEERS] == [3.0, 8.0, 2.0]
+
+
+class Stub:
+    """A worker that says what it is told to."""
+
+    def __init__(self, library, answer):
+        self.library, self.answer = library, answer
+
+    def ask(self, *question):
+        return self.answer
+
+
+def test_a_library_that_computes_something_else_is_told_apart():
+    loss, W = np.float32([0.5]), np.float32([[1.0, -2.0], [0.5, 3.0]])
+    bpnet_says = Stub("bpnet", {"bpnet": ([loss, W], True, "")})
+    right = Stub("JAX", {"JAX": ([loss, W * np.float32(1 + 5e-6)], True, "")})
+    wrong = Stub("PyTorch", {"default": ([loss, W], True, ""), "fused": ([loss, W + 1], True, "")})
+    other = Stub("scikit-learn", {"scikit-learn": ([loss, W + 1], False, "another output")})
+    found = vs_peers.check(SQUARED, [bpnet_says, right, wrong, other])
+    assert [found[name]["agrees"] for name in ("JAX", "PyTorch", "scikit-learn")] == [
+        True,
+        False,
+        True,
+    ]
+    assert found["PyTorch"]["difference"] == pytest.approx(1 / 3)
+    assert found["scikit-learn"]["difference"] is None
+    assert vs_peers.against(found["PyTorch"]) == "disagrees"
+    remarks = vs_peers.remarks([{"workload": "w", "peers": found}])
+    assert "w: PyTorch differs by 3.3e-01 after one step." in remarks
+    assert "* w: scikit-learn: another output." in remarks
+
+
+def test_results_of_another_dtype_are_no_agreement():
+    single, twice = np.ones(2, np.float32), np.ones(2)
+    assert vs_peers.difference([single], [single]) == 0
+    with pytest.raises(RuntimeError, match=r"float32 .* was expected, not float64"):
+        vs_peers.difference([single], [twice])
+
+
+def peer_result(ratio, goal, note=""):
+    spread = measure.Spread(ratio, 0.9 * ratio, 1.1 * ratio, 5)
+    return {"agrees": True, "note": note, "difference": 1e-7, "ratio": spread, "goal": goal} | {
+        "way": "PyTorch fused"
+    }
+
+
+def row_result(**given):
+    time = measure.Spread(1e-5, 1e-5, 2e-5, 5)
+    multiple = measure.Spread(1.5, 1.4, 1.7, 5)
+    result = {"workload": "w", "bpnet": time, "floor_multiple": multiple, "floor_goal": 1.4}
+    return result | {"peers": {}} | given
+
+
+def test_a_line_says_what_is_reached_and_what_is_not():
+    peers_found = {"scikit-learn": peer_result(2.5, 3.0, "other"), "JAX": peer_result(1.0, 1.0)}
+    result = row_result(peers=peers_found)
+    line = vs_peers.row_of(result, ["scikit-learn", "PyTorch", "JAX"])
+    assert line == ["w", "10.0 [10.0 .. 20.0] µs", "2.50 < 3*", "", "1.00 ≥ 1", "1.50 > 1.4"]
+    assert vs_peers.row_of(row_result(floor_goal=None), [])[-1] == "1.50"
+    assert vs_peers.row_of(row_result(floor_goal=1.5), [])[-1] == "1.50 ≤ 1.5"
+
+
+@DRAWS
+def test_pictures(tmp_path):
+    left, right = {"PyTorch": peer_result(0.5, 2)}, {"JAX": peer_result(9.0, 2)}
+    vs_peers.draw([row_result(peers=left), row_result(peers=right)], tmp_path / "peers.png")
+    run = {"accuracy": [0.8, 0.9], "seconds": 2.0}
+    row = {"row": "net", "runs": [run, run], "score": 0.9, "reported": 0.95}
+    mnist.draw([row, row], tmp_path / "mnist.png")
+    point = dict.fromkeys(("bpnet", "floor"), measure.Spread(1e-5, 1e-5, 2e-5, 5))
+    points = [{"value": n} | point for n in (1, 2, 4)]
+    sweep = {"points": points, "slopes": {"bpnet": 1.0, "floor": 1.5}}
+    memory = [{"data": 1e9 * k, "own": 3e7, "total": 1e9 * k} for k in (1, 2)]
+    scaling.draw({"n: width": sweep, "m: batch": sweep}, memory, tmp_path / "scaling.png")
+    for name in ("peers", "mnist", "scaling"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_vs_peers_alone(tmp_path):
+    """Without any peer, what is left is bpnet beside the floor."""
+    out = tmp_path / "out.json"
+    done = run_script(
+        "vs_peers.py", "--quick", "--rows", 8, 11, "--threads", 1, "--peers", "--json", out
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert [result["row"] for result in found["results"]] == [8, 11]
+    assert found["threads"] == 1
+    assert found["machine"]["blas_threads"] == "1"
+    for result in found["results"]:
+        assert 0 < result["bpnet"]["lower"] <= result["bpnet"]["upper"] < math.inf
+        assert result["floor_multiple"]["rounds"] == 3
+    for words in ("64-32-10, batch 32, Adam", "/ floor", "Not for quoting"):
+        assert words in done.stdout
+
+
+@pytest.mark.parametrize("name", ["vs_peers.py", "parts.py", "scaling.py", "mnist.py"])
+def test_help(name):
+    done = run_script(name, "--help")
+    assert done.returncode == 0, done.stderr
+    for option in ("--quick", "--threads", "--json", "--picture"):
+        assert option in done.stdout
+
+
+@pytest.mark.parametrize("work", [SQUARED, CLASSES, REGRESSION])
+def test_clocks_inside_a_step_change_nothing_and_see_all_parts(work):
+    data = workloads.problem(work)
+    plain, clocked = peers.Bpnet(work, data), peers.Bpnet(work, data)
+    plain.run(3)
+    clocks = parts.Clocks()
+    with clocks.inside(clocked) as take:
+        for _ in range(3):
+            take(data.y, None)
+    assert np.array_equal(plain.net.theta, clocked.net.theta)
+    assert {part for part, spent in clocks.spent.items() if not spent} == {"between"}
+    spent = clocks.spent.copy()
+    clocked.made_step()(data.y, None)
+    assert clocks.spent == spent  # the clocks are gone
+
+
+def test_parts_of_a_step(tmp_path):
+    out = tmp_path / "parts.json"
+    done = run_script("parts.py", "--quick", "--rows", 1, 8, "--threads", 1, "--json", out)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text(encoding="utf-8"))["results"]
+    assert [result["workload"][:5] for result in results] == ["784-3", "64-32"]
+    for result in results:
+        assert min(result["parts"].values()) > 0
+        assert sum(result["parts"].values()) > result["parts"]["products"]
+    assert "Not for quoting" in done.stdout
+
+
+def test_turns_ask_the_clock_they_are_given():
+    asked = []
+
+    def clock(contender, n):
+        asked.append(contender)
+        return contender * n
+
+    times = measure.turns({"a": 2.0, "b": 3.0}, {"a": 4, "b": 5}, rounds=2, budget=1e9, clock=clock)
+    assert times == {"a": [2.0] * 2, "b": [3.0] * 2}
+    assert asked == [2.0, 3.0] * 2
+
+
+def test_memory_is_read_from_what_linux_says():
+    status = "Name:\tpython\nVmHWM:\t   2048 kB\nVmRSS:\t 1500 kB\nRssAnon:\t 1000 kB\n"
+    assert measure.memory(status) == {"own": 1000 * 1024, "peak": 2048 * 1024}
+    assert measure.memory("") == {"own": 0, "peak": 0}
+
+
+def test_slope_of_a_power():
+    values = [2, 4, 16]
+    assert scaling.slope(values, [5 * v**1.5 for v in values]) == pytest.approx(1.5)
+    assert scaling.slope(values, [7.0] * 3) == pytest.approx(0)
+
+
+def test_sweeps_grow_in_one_thing():
+    n, m, k = scaling.sweeps(quick=False).values()
+    assert [(w.sizes, w.batch) for w in list(n.values())[:2]] == [((8,) * 3, 128), ((16,) * 3, 128)]
+    assert all(w.sizes == (784, 100, 10) and w.batch == batch for batch, w in m.items())
+    assert [len(w.sizes) - 2 for w in k.values()] == list(k)
+
+
+def test_scaling_quick(tmp_path):
+    out = tmp_path / "out.json"
+    done = run_script("scaling.py", "--quick", "--threads", 1, "--largest", 0.04, "--json", out)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert len(found["time"]) == 3
+    for sweep in found["time"].values():
+        assert len(sweep["points"]) == 3
+        assert all(math.isfinite(slope) for slope in sweep["slopes"].values())
+    data = [result["data"] for result in found["memory"]]
+    assert data[-1] == pytest.approx(4e7, rel=1e-3)
+    assert data[-1] == pytest.approx(16 * data[0], rel=1e-2)
+    if ON_LINUX:
+        grown = found["memory"][-1]["own"] - found["memory"][0]["own"]
+        assert abs(grown) < 0.2 * (data[-1] - data[0])
+        assert all(result["total"] > result["own"] > 1e7 for result in found["memory"])
+
+
+def write_mnist(folder, train=300, test=40):
+    """Write a small set in MNIST's format; each digit is a bright row of its own in noise."""
+    rng = np.random.default_rng(0)
+    for part, m in (("train", train), ("t10k", test)):
+        digits = np.arange(m) % 10
+        pixels = rng.integers(0, 60, (m, 28, 28))
+        pixels[np.arange(m), 5 + digits] = 255
+        for name, array in (("images-idx3", pixels), ("labels-idx1", digits)):
+            head = struct.pack(f">{1 + array.ndim}I", 2048 + array.ndim, *array.shape)
+            content = head + array.astype(np.uint8).tobytes()
+            (folder / f"{part}-{name}-ubyte").write_bytes(content)
+
+
+def test_mnist_quick(tmp_path):
+    write_mnist(tmp_path)
+    out = tmp_path / "out.json"
+    done = run_script(
+        "mnist.py", "--data", tmp_path, "--quick", "--threads", 1, "--rows", 3, 5, 6,
+        "--seeds", 2, "--json", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text(encoding="utf-8"))
+    book, plain, together = found["results"]
+    assert book["score"] == book["best_epoch"]
+    assert plain["best_epoch"] is None
+    assert plain["score"] == plain["mean"]
+    assert together["score"] == together["together"]
+    for result in found["results"]:
+        assert [run["seed"] for run in result["runs"]] == [0, 1]
+        assert all(len(run["accuracy"]) == 1 and run["seconds"] > 0 for run in result["runs"])
+        assert result["runs"][0]["images"] == 300
+        assert result["row"] in done.stdout
+    if ON_LINUX:
+        assert found["memory"]["over"] < 60e6
+        assert "(≤ 60)" in done.stdout
+    assert found["allocations"]["kept_a_step"] < 200
+    assert found["allocations"]["above"] < found["allocations"]["batch"]
+
+
+def test_mnist_settings_are_the_books():
+    settings = [(r.sizes, r.epochs, r.batch, r.rate, r.decay, r.reported) for r in mnist.ROWS[:4]]
+    assert settings == [
+        ((784, 30, 10), 30, 10, 3.0, 0.0, 0.9542),
+        ((784, 100, 10), 30, 10, 3.0, 0.0, 0.9659),
+        ((784, 30, 10), 30, 10, 0.5, 5.0, 0.9649),
+        ((784, 100, 10), 60, 10, 0.1, 5.0, 0.9804),
+    ]
+    row = mnist.ROWS[2]
+    net = mnist.start(row, 3)
+    assert net.dtype == np.float32
+    assert [f.name for f in net.activation.values()] == ["sigmoid"] * 2
+    assert net.loss_function.name == "binary_cross_entropy"
+    assert np.std(net.theta) == pytest.approx(1, abs=0.02)
+    assert np.abs(net.b[2]).min() > 0
+    told = mnist.training(row, 50_000)
+    assert told["l2"] == pytest.approx(5 / 50_000)
+    assert told["optimizer"].learning_rate == 0.5
+    assert mnist.training(mnist.ROWS[0], 50_000)["l2"] == 0
+
+
+def test_mnist_scores_pick_no_epoch_but_the_books():
+    runs = [{"accuracy": [0.5, 0.9, 0.8], "seconds": 1.0}]
+    runs += [{"accuracy": [0.6, 0.7, 0.6], "seconds": 3.0}]
+    outputs, labels = np.array([[0.4, 0.6], [0.7, 0.3], [0.9, 0.1]]), np.array([1, 0, 1])
+    book, plain, together = (mnist.scores(mnist.ROWS[k], runs, outputs, labels) for k in (0, 4, 5))
+    assert book["score"] == 0.9
+    assert plain["score"] == plain["mean"] == pytest.approx(0.7)
+    assert plain["best"] == 0.8
+    assert together["score"] == pytest.approx(2 / 3)
+    assert book["seconds"] == 2.0
+
+
+def test_mnist_line(tmp_path):
+    result = {"row": "net", "runs": [1, 2], "mean": 0.98, "best": 0.99, "best_epoch": None}
+    result |= {"together": None, "seconds": 65.0, "score": 0.98, "reported": 0.984, "by": "S"}
+    line = mnist.row_of(result)
+    assert line == ["net", "2", "98.00%", "99.00%", "", "", "65.0 s", "98.00% < 98.40%", "S"]
+    assert len(line) == len(mnist.HEAD)

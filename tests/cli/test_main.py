@@ -1,0 +1,449 @@
+"""The command: what it prints, what it refuses, and how it ends."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import bpnet
+import bpnet.gradcheck.report
+from bpnet import MLP
+from bpnet.cli import article
+from bpnet.cli.article import gradient_report
+from bpnet.cli.main import main
+from bpnet.formats.npz import load
+from tests.test_datasets import write_set
+
+PUBLISHED = """\
+net            2-2-2, sigmoid, half squared error
+start          published weights and biases (Mazur, 2015)
+input          0.050000  0.100000
+target         0.010000  0.990000
+learning rate  0.5
+gradient       largest relative error ERROR against central differences, 12 parameters
+
+    epochs          loss   seconds  outputs
+         0      0.298371   SECONDS  0.751365  0.772928
+       100    0.00608313   SECONDS  0.094824  0.919494
+     1,000   0.000270705   SECONDS  0.026740  0.973839
+    10,000   2.44756e-06   SECONDS  0.011588  0.988459
+"""
+
+
+def masked(text):
+    """Replace what differs from run to run."""
+    text = re.sub(r"(?<=error )\S+", "ERROR", text)
+    return re.sub(r"  \d\.\d{3}(?=  \d\.\d{6})", "SECONDS", text)
+
+
+def printed(capsys, *argv):
+    """Run the command and return what it printed, where it succeeds."""
+    status = main(argv)
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    return out
+
+
+def refusal(capsys, *argv):
+    """Run the command and return its message, where it fails."""
+    status = main(argv)
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert err.startswith("bpnet: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def rows(out):
+    """Return epoch, loss and outputs of each line of the table."""
+    table = out[out.index("outputs") :].splitlines()[1:]
+    words = [line.replace(",", "").split() for line in table]
+    return [(int(w[0]), float(w[1]), [float(a) for a in w[3:]]) for w in words]
+
+
+def test_published_start_weights(capsys):
+    """Mazur, "A Step by Step Backpropagation Example" (2015), with every bias updated."""
+    assert masked(printed(capsys, "--published")) == PUBLISHED
+
+
+def test_the_articles_run(capsys):
+    out = printed(capsys, "--epochs", "100", "1000")
+    assert "weights and biases by 'uniform', seed 0" in out
+    assert float(re.search(r"error (\S+) against", out)[1]) < 1e-6
+    (_, E0, _), (first, E1, a1), (second, E2, a2) = rows(out)
+    assert (first, second) == (100, 1000)
+    assert E0 > E1 > E2
+    for E, a in ((E1, a1), (E2, a2)):
+        half = sum((a_i - y_i) ** 2 / 2 for a_i, y_i in zip(a, (0.01, 0.99), strict=True))
+        assert abs(E - half) < 1e-3 * half
+
+
+def test_same_seed_same_run_and_another_seed_another(capsys):
+    runs = [rows(printed(capsys, "--epochs", "50", "--seed", seed)) for seed in ("3", "3", "4")]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_marks_are_sorted_and_do_not_change_the_run(capsys):
+    several = rows(printed(capsys, "--epochs", "30", "10", "30", "20"))
+    assert [epoch for epoch, *_ in several] == [0, 10, 20, 30]
+    assert rows(printed(capsys, "--epochs", "30"))[-1] == several[-1]
+
+
+def test_learning_rate_and_initializer_are_used(capsys):
+    base = rows(printed(capsys, "--epochs", "20"))
+    faster = rows(printed(capsys, "--epochs", "20", "--learning-rate", "1.5"))
+    assert faster[0] == base[0]
+    assert faster[1][1] < base[1][1]
+    other = printed(capsys, "--epochs", "20", "--initializer", "he_normal")
+    assert "by 'he_normal'" in other
+    assert rows(other)[0] != base[0]
+
+
+@pytest.mark.parametrize("sizes", ["3,5,4", "3-5-4"])
+def test_other_sizes_draw_their_sample_and_say_so(capsys, sizes):
+    out = printed(capsys, "--sizes", sizes, "--epochs", "5", "--seed", "2")
+    assert "net            3-5-4, sigmoid" in out
+    assert "(input and target are drawn, seed 2)" in out
+    x = [float(n) for n in re.search(r"^input +(.*?) \(", out, re.MULTILINE)[1].split()]
+    y = [float(n) for n in re.search(r"^target +(.*)", out, re.MULTILINE)[1].split()]
+    assert len(x) == 3
+    assert all(0 < x_i < 1 for x_i in x)
+    assert len(y) == 4
+    assert all(0.01 <= y_i <= 0.99 for y_i in y)
+
+
+def test_deeper_nets_of_two_inputs_and_outputs_keep_the_sample(capsys):
+    out = printed(capsys, "--sizes", "2,3,4,2", "--epochs", "5")
+    assert "input          0.050000  0.100000\n" in out
+
+
+def test_long_rows_are_cut(capsys):
+    out = printed(capsys, "--sizes", "9,2", "--epochs", "1")
+    assert re.search(r"input( +0\.\d{6}){6}  \.\.\. \(9 numbers\)", out)
+
+
+def test_of_a_large_net_some_weights_are_compared(capsys):
+    out = printed(capsys, "--sizes", "60,40,3", "--epochs", "1", "--initializer", "xavier_normal")
+    assert "2000 of 2563 parameters" in out
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """One wrong weight in every gradient."""
+    backward = MLP.backward
+
+    def wrong(*args, **kwargs):
+        grad = backward(*args, **kwargs)
+        grad.theta[4] *= 1.01
+        return grad
+
+    monkeypatch.setattr(MLP, "backward", wrong)
+
+
+def test_the_gradient_report_finds_a_wrong_weight_and_leaves_the_net(planted):
+    net = MLP.init((2, 3, 2), rng=1)
+    before = net.theta.copy()
+    report = gradient_report(net, np.array([0.3, -0.8]), np.array([0.2, 0.9]))
+    assert report.method == "central"
+    assert report.max_error == pytest.approx(0.01 / 1.01, rel=1e-6)
+    assert np.array_equal(net.theta, before)
+
+
+def test_the_articles_run_tells_a_wrong_gradient(capsys, planted):
+    assert "largest relative error 9.9e-03 against" in printed(capsys, "--epochs", "1")
+
+
+def test_help_and_version(capsys):
+    out = printed(capsys, "--help")
+    for word in ("--published", "--initializer", "mnist", "check", "examples:"):
+        assert word in out
+    assert "--coordinates N" in printed(capsys, "check", "--help")
+    assert "DIR holds train-images-idx3-ubyte" in printed(capsys, "mnist", "--help")
+    assert printed(capsys, "--version") == f"bpnet {bpnet.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "match"),
+    [
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["--seed", "-1"], "--seed must be an integer >= 0, not -1"),
+        (["--seed", "x"], "--seed: invalid int value"),
+        (["--epochs", "0"], "--epochs must be an integer >= 1, not 0"),
+        (["--epochs", "1.5"], "--epochs: invalid int value"),
+        (["--learning-rate", "0"], "--learning-rate must be > 0"),
+        (["--learning-rate", "nan"], "--learning-rate must be > 0"),
+        (["--sizes", "2"], "input and the output layer"),
+        (["--sizes", "2,0,2"], "must be an integer >= 1"),
+        (["--sizes", "two"], "'two' is no list of layer sizes such as 2,5,2"),
+        (["--initializer", "best"], "unknown initializer 'best': the known ones are uniform"),
+        (["--published", "--seed", "1"], "leave out --seed"),
+        (["--published", "--sizes", "2,3,2"], "leave out --seed, --initializer and --sizes"),
+        (["train"], "invalid choice: 'train'"),
+        (["mnist"], "the following arguments are required: DIR"),
+        (["check", "--sizes", "3"], "input and the output layer"),
+        (["check", "--sizes", "3;2"], "'3;2' is no list of layer sizes such as 2,5,2"),
+        (["check", "--activation", "tahn"], "unknown activation 'tahn': the known ones are"),
+        (["check", "--activation", "tanh,relu,tanh"], "activation names 3 layers, but this net"),
+        (["check", "--activation", "tanh,"], "unknown activation ''"),
+        (["check", "--loss", "cross_entropy", "--output", "tanh"], "use output='softmax'"),
+        (["check", "--loss", "mse"], "unknown loss 'mse'"),
+        (["check", "--initializer", "uniform,zeros"], "unknown initializer 'zeros'"),
+        (["check", "--method", "exact"], "unknown method 'exact'"),
+        (["check", "--dtype", "float16"], "dtype must be one of float64, float32"),
+        (["check", "--dtype", "complex128"], "check a net of real weights"),
+        (["check", "--batch-size", "0"], "--batch-size must be an integer >= 1, not 0"),
+        (["check", "--seed", "-1"], "--seed must be an integer >= 0, not -1"),
+        (["check", "--coordinates", "13"], "coordinates must be from 1 to 12"),
+        (["check", "--tolerance", "0"], "tolerance must be > 0"),
+        (["check", "extra"], "unrecognized arguments: extra"),
+        (["--seed", "1", "check"], "options before 'check' are those of the article's run"),
+        (["--seed", "1", "mnist", "x"], "options before 'mnist' are those of the article's run"),
+    ],
+)
+def test_bad_arguments_are_one_line(capsys, argv, match):
+    assert match in refusal(capsys, *argv)
+
+
+def test_check_prints_the_report(capsys):
+    argv = ["check", "--sizes", "3,5,2", "--activation", "tanh", "--loss", "cross_entropy"]
+    out = printed(capsys, *argv)
+    lines = out.splitlines()
+    assert lines[:5] == [
+        "MLP(3-5-2, tanh, softmax; cross_entropy, float64)",
+        "  weights and a batch of 4, seed 0",
+        "",
+        "gradient check passed: 32 coordinates",
+        "  method    complex step",
+    ]
+    assert re.search(r"^  W\[3\] +10 +0 +0 +\d\.\de-\d\d  W\[3\]\[\d, \d\]$", out, re.MULTILINE)
+    assert printed(capsys, *argv) == out
+    assert printed(capsys, *argv, "--seed", "1") != out
+    assert out.isascii()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--sizes", "2-3-4-1", "--activation", "tanh,relu,softplus", "--loss", "poisson"],
+         "MLP(2-3-4-1, tanh, relu, softplus; poisson, float64)"),
+        (["--output", "identity"], "MLP(2-2-2, sigmoid, identity; half_squared_error, float64)"),
+        (["--dtype", "float32"], "half_squared_error, float32)"),
+        (["--dtype", "float32"], "1.2e-05 allowed"),
+        (["--batch-size", "9"], "a batch of 9, seed 0"),
+        (["--method", "central"], "method    central differences"),
+        (["--tolerance", "1e-8"], "at most, 1e-08 allowed"),
+        (["--coordinates", "5"], "5 of 12 coordinates"),
+        (["--initializer", "uniform"], "weights by uniform and a batch of 4"),
+    ],
+)  # fmt: skip
+def test_check_takes_its_options(capsys, options, text):
+    assert text in printed(capsys, "check", *options)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["half_squared_error", "cross_entropy", "binary_cross_entropy", "absolute_error", "poisson"],
+)
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "gelu"])
+def test_check_draws_what_suits_the_loss(capsys, loss, activation):
+    for seed in range(5):
+        options = ["--loss", loss, "--activation", activation, "--sizes", "3,4,5,2"]
+        options += ["--output", "identity"] * (loss == "absolute_error")
+        out = printed(capsys, "check", *options, "--seed", str(seed))
+        assert "passed" in out
+
+
+def test_check_ends_with_1_where_the_gradient_is_wrong(capsys, planted, monkeypatch):
+    assert main(["check"]) == 1
+    out, err = capsys.readouterr()
+    assert "gradient check FAILED: 1 of 12 coordinates wrong" in out
+    assert "cause     one coordinate only: b[2][0]" in out
+    assert err == ""
+    # what a terminal has no letters for does not stop it
+    report_class = bpnet.gradcheck.report.GradientReport
+    monkeypatch.setattr(report_class, "__str__", lambda report: "δ of layer 2")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert main(["check"]) == 1
+    sys.stdout.seek(0)
+    assert sys.stdout.read().endswith("\n? of layer 2\n")
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    write_set(folder, train=400, test=50)
+    return str(folder)
+
+
+def test_mnist_learns_and_saves(capsys, mnist, tmp_path):
+    path = tmp_path / "net.npz"
+    out = printed(capsys, "mnist", mnist, "--hidden", "20-15", "--epochs", "6", "--save", str(path))
+    assert "400 training and 50 test images" in out
+    assert "784-20-15-10, sigmoid, sigmoid output; half_squared_error" in out
+    assert "learning rate 3, batch size 10, seed 0" in out
+    table = re.findall(r"^ +(\d+) +(\d\.\d{6}) +(\d+\.\d\d)% +\d+\.\d\d$", out, re.MULTILINE)
+    assert [int(epoch) for epoch, *_ in table] == [1, 2, 3, 4, 5, 6]
+    accuracy = [float(percent) for *_, percent in table]
+    best = max(accuracy)
+    assert f"best      {best:.2f}%, epoch {accuracy.index(best) + 1}\n" in out
+    assert f"last      {accuracy[-1]:.2f}%\n" in out
+    assert accuracy[-1] > 90
+    assert out.endswith(f"saved     {path}\n")
+    net = load(path)
+    assert (net.sizes, net.dtype) == ((784, 20, 15, 10), np.float32)
+    data = bpnet.datasets.load_mnist(mnist)
+    right = (net.predict(data.x_test).argmax(axis=1) == data.labels_test).mean()
+    assert f"{right:.2%}" == f"{accuracy[-1]:.2f}%"
+
+
+def test_mnist_is_reproducible_and_its_options_are_used(capsys, mnist):
+    def run(*options):
+        out = printed(capsys, "mnist", mnist, "--hidden", "5", "--epochs", "1", *options)
+        return re.search(r"^ +1 +(\S+)", out, re.MULTILINE)[1]
+
+    base = run()
+    assert run() == base
+    for options in (
+        ["--seed", "1"],
+        ["--batch-size", "7"],
+        ["--learning-rate", "0.1"],
+        ["--loss", "absolute_error"],
+    ):
+        assert run(*options) != base
+
+
+@pytest.mark.parametrize(
+    ("loss", "output"),
+    [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("poisson", "sigmoid")],
+)
+def test_mnist_output_follows_the_loss(capsys, mnist, loss, output):
+    out = printed(capsys, "mnist", mnist, "--loss", loss, "--epochs", "1", "--learning-rate", "0.1")
+    assert f"784-30-10, sigmoid, {output} output; {loss}" in out
+
+
+def test_mnist_bad_input(capsys, mnist, tmp_path):
+    assert "there is no folder" in refusal(capsys, "mnist", str(tmp_path / "nowhere"))
+    assert "lacks train-images-idx3-ubyte" in refusal(capsys, "mnist", str(tmp_path))
+    assert "unknown loss 'best'" in refusal(capsys, "mnist", mnist, "--loss", "best")
+    assert "--batch-size must be" in refusal(capsys, "mnist", mnist, "--batch-size", "0")
+    assert "--seed must be" in refusal(capsys, "mnist", mnist, "--seed", "-2")
+    nowhere = str(tmp_path / "nowhere" / "net.npz")
+    assert "no such folder" in refusal(capsys, "mnist", mnist, "--save", nowhere)
+    with open(os.path.join(mnist, "train-labels-idx1-ubyte"), "ab") as file:
+        file.write(b"\0")
+    assert "goes on after its 400 labels" in refusal(capsys, "mnist", mnist)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (KeyboardInterrupt(), 130, "bpnet: interrupted\n"),
+        (ValueError("two\nlines"), 2, "bpnet: error: two lines\n"),
+        (TypeError("kind"), 2, "bpnet: error: kind\n"),
+        (MemoryError(), 2, "bpnet: error: MemoryError\n"),
+        (bpnet.errors.TrainingDiverged("up", epoch=1, step=2, layer=3, learning_rate=4.0), 2,
+         "bpnet: error: up\n"),
+        (PermissionError(13, "Permission denied", "a.npz"), 2,
+         "bpnet: error: a.npz: Permission denied\n"),
+        (OSError(28, "No space left on device"), 2, "bpnet: error: No space left on device\n"),
+        (FileNotFoundError("words"), 2, "bpnet: error: words\n"),
+    ],
+)  # fmt: skip
+def test_no_tracebacks(capsys, monkeypatch, error, status, message):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(article, "run_article", fail)
+    assert main([]) == status
+    assert capsys.readouterr().err == message
+
+
+def test_other_exceptions_are_bugs_and_show(monkeypatch):
+    def fail(args):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(article, "run_article", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main([])
+
+
+COMMAND = [sys.executable, "-m", "bpnet"]
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def test_as_a_module():
+    done = subprocess.run([*COMMAND, "--published"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert masked(done.stdout) == PUBLISHED
+    done = subprocess.run([*COMMAND, "--no"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "bpnet: error: unrecognized arguments: --no (see bpnet --help)\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and signals are POSIX's")
+@pytest.mark.parametrize("unbuffered", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_a_reader_that_has_seen_enough(unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*COMMAND, "--epochs", "1"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        env=BUFFERED | unbuffered,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def interrupted(argv, after):
+    """Run a command, press Ctrl-C after a line, and return the status and what is printed."""
+    with subprocess.Popen(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=BUFFERED,
+        # a shell lets what it runs in the background ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        for line in process.stdout:
+            if line.startswith(after):
+                break
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and signals are POSIX's")
+def test_ctrl_c_in_training_keeps_what_there_is(mnist, tmp_path):
+    path = tmp_path / "net.npz"
+    argv = [*COMMAND, "mnist", mnist, "--epochs", "100000", "--save", str(path)]
+    status, out, err = interrupted(argv, after=b"    1 ")
+    assert (status, err) == (130, b"bpnet: interrupted\n")
+    assert b"last  " in out
+    assert load(path).sizes == (784, 30, 10)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and signals are POSIX's")
+def test_ctrl_c_in_the_articles_run():
+    argv = [*COMMAND, "--epochs", "1", "1000000000"]
+    status, _, err = interrupted(argv, after=b"         1 ")
+    assert (status, err) == (130, b"bpnet: interrupted\n")
+
+
+def test_importing_bpnet_loads_no_edges():
+    code = (
+        "import sys, bpnet; "
+        "print([m for m in sys.modules if m in ('bpnet.cli', 'bpnet.datasets', 'bpnet.archive', "
+        "'argparse', 'zipfile', 'gzip')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,455 @@
+"""Nets in files: bit for bit back, never half written, never trusted."""
+
+import io
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import textwrap
+import zipfile
+
+import numpy as np
+import pytest
+
+from bpnet import ACTIVATIONS, LOSSES, MLP, Activation, InvalidFile, Loss, huber
+from bpnet.archive import read_arrays, write_arrays, write_atomically
+from bpnet.formats.npz import load
+from bpnet.network.parameters import Parameters
+from bpnet.rules.losses import check_pair
+
+posix = pytest.mark.skipif(os.name != "posix", reason="modes, links and FIFOs are POSIX's")
+
+
+def example(dtype="float64", loss="cross_entropy"):
+    output = "softmax" if loss == "cross_entropy" else "sigmoid"
+    return MLP.init(
+        (3, 5, 4, 2), activation=("tanh", "relu", output), loss=loss, rng=1, dtype=dtype
+    )
+
+
+def pairs():
+    for loss in LOSSES.values():
+        for output in ACTIVATIONS.values():
+            try:
+                check_pair(loss, output)
+            except ValueError:
+                continue
+            yield output.name, loss.name
+
+
+def assert_same(net, other):
+    assert other.sizes == net.sizes
+    assert other.dtype == net.dtype
+    assert other.theta.tobytes() == net.theta.tobytes()
+    assert list(other.activation.values()) == list(net.activation.values())
+    assert other.loss_function.name == net.loss_function.name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_round_trip_keeps_every_bit(tmp_path, dtype):
+    net = example(dtype)
+    net.theta[0] = -0.0
+    net.save(tmp_path / "net.npz")
+    back = load(tmp_path / "net.npz")
+    assert_same(net, back)
+    assert back.loss_function is net.loss_function
+    assert np.shares_memory(back.W[3], back.theta)
+    back.theta -= 0.5  # not read-only
+    x = [[0.1, 0.2, -0.3]]
+    assert np.array_equal(load(tmp_path / "net.npz").predict(x), net.predict(x))
+
+
+def test_every_activation_and_loss(tmp_path):
+    for output, loss in pairs():
+        net = MLP.init((2, 3, 2), activation=("elu", output), loss=loss, rng=0)
+        net.save(tmp_path / "net.npz")
+        assert_same(net, load(tmp_path / "net.npz"))
+
+
+@pytest.mark.parametrize("limit", [2, 0.1 + 0.2, 1 / 3, 1.0, np.float64(1e-20)])
+def test_huber_keeps_its_limit_exactly(tmp_path, limit):
+    net = example(loss=huber(limit))
+    net.save(tmp_path / "net.npz")
+    back = load(tmp_path / "net.npz")
+    assert_same(net, back)
+    assert back.loss_function.E.keywords == {"limit": float(limit)}
+    a, y = [[0.4, -5.0]], [[0.3, 2.0]]
+    assert back.loss(a, y) == net.loss(a, y)
+
+
+def test_a_stack_of_networks(tmp_path):
+    net = example()
+    theta = np.stack([net.theta, 2 * net.theta])
+    stack = MLP(Parameters(net.sizes, theta), net.activation, net.loss_function)
+    stack.save(tmp_path / "net.npz")
+    assert_same(stack, load(tmp_path / "net.npz"))
+    assert load(tmp_path / "net.npz").W[2].shape == (2, 5, 3)
+
+
+def test_the_name_is_taken_as_it_is(tmp_path):
+    example().save(str(tmp_path / "net"))
+    assert os.listdir(tmp_path) == ["net"]
+    assert_same(example(), load(tmp_path / "net"))
+
+
+def test_a_net_of_ones_own_rules_is_refused_before_writing(tmp_path):
+    sine = Activation("sine", f=np.sin, df=lambda z, a: np.cos(z))
+    quartic = Loss("huber(2)", E=lambda a, y: (a - y) ** 4, dE=lambda a, y: 4 * (a - y) ** 3)
+    shadow = Activation("tanh", f=np.sin, df=lambda z, a: np.cos(z))
+    for net, match in [
+        (MLP.init((2, 2), activation=sine, rng=0), "activation 'sine' is your own"),
+        (MLP.init((2, 2), activation=shadow, rng=0), "activation 'tanh' is your own"),
+        (MLP.init((2, 2), loss=quartic, rng=0), r"loss 'huber\(2\)' is your own"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            net.save(tmp_path / "net.npz")
+    assert os.listdir(tmp_path) == []
+
+
+def test_weights_that_are_not_finite_are_refused_before_writing(tmp_path):
+    net = example()
+    net.theta[7] = np.nan
+    with pytest.raises(ValueError, match=r"W\[2\]\[2, 1\] is nan"):
+        net.save(tmp_path / "net.npz")
+    assert os.listdir(tmp_path) == []
+
+
+# ---- writing
+
+
+def test_an_older_file_survives_a_failed_write(tmp_path):
+    path = tmp_path / "net.npz"
+    example().save(path)
+
+    def fail(file):
+        file.write(b"half")
+        raise error
+
+    for error in (OSError("disk full"), KeyboardInterrupt(), ValueError("no")):
+        with pytest.raises(type(error)):
+            write_atomically(path, fail)
+        assert os.listdir(tmp_path) == ["net.npz"]
+        assert_same(example(), load(path))
+    with pytest.raises(ValueError):
+        write_atomically(tmp_path / "new.npz", fail)
+    assert os.listdir(tmp_path) == ["net.npz"]
+
+
+def test_an_older_file_survives_a_failed_save(tmp_path, monkeypatch):
+    path = tmp_path / "net.npz"
+    example().save(path)
+
+    def full(descriptor):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        example("float32").save(path)
+    assert os.listdir(tmp_path) == ["net.npz"]
+    assert_same(example(), load(path))
+
+
+@posix
+def test_an_older_file_survives_a_killed_process(tmp_path):
+    path = tmp_path / "net.npz"
+    example().save(path)
+    code = """
+        import os, signal, sys
+        from bpnet.archive import write_atomically
+
+        def write(file):
+            file.write(b"half")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        write_atomically(sys.argv[1], write)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), path], check=False)
+    assert done.returncode == -9
+    assert_same(example(), load(path))
+    example("float32").save(path)  # and what is left of the other does not stand in the way
+    assert_same(example("float32"), load(path))
+
+
+@posix
+def test_mode_follows_the_umask_or_the_older_file(tmp_path):
+    path = tmp_path / "net.npz"
+    before = os.umask(0o027)
+    try:
+        example().save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        path.chmod(0o600)
+        example().save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
+
+
+@posix
+def test_a_link_keeps_pointing(tmp_path):
+    real, link = tmp_path / "real.npz", tmp_path / "link.npz"
+    link.symlink_to(real)
+    example().save(link)
+    assert link.is_symlink()
+    assert_same(example(), load(real))
+
+
+@posix
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(OSError, match="no regular file"):
+        example().save(fifo)
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+def test_folders_are_no_files(tmp_path):
+    with pytest.raises(IsADirectoryError, match="a folder"):
+        example().save(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        example().save(tmp_path / "nowhere" / "net.npz")
+    with pytest.raises(TypeError):
+        example().save(3)
+
+
+def test_arrays_of_objects_are_not_written(tmp_path):
+    with pytest.raises(TypeError, match="history holds Python objects"):
+        write_arrays(tmp_path / "a.npz", {"history": np.array([{}], object)})
+    assert os.listdir(tmp_path) == []
+
+
+def test_arrays_of_any_shape_come_back_as_ones_own(tmp_path):
+    arrays = {
+        "empty": np.zeros((2, 0), np.float32),
+        "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "strided": np.arange(10)[::3],
+        "bytes": np.frombuffer(b"\0\1\xff", np.uint8),
+        "names": np.array(["", "τ"]),
+        "flag": np.array(True),
+    }
+    write_arrays(tmp_path / "a.npz", arrays)
+    back = read_arrays(tmp_path / "a.npz")
+    assert list(back) == list(arrays)
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        assert np.array_equal(back[name], array)
+        assert back[name].flags.writeable
+        assert back[name].flags.owndata
+
+
+# ---- reading
+
+
+def members(**changes):
+    net = example()
+    arrays = {
+        "format": np.array("bpnet.MLP"),
+        "version": np.array(1),
+        "sizes": np.array(net.sizes),
+        "activations": np.array(["tanh", "relu", "softmax"]),
+        "loss": np.array("cross_entropy"),
+        "theta": net.theta,
+    }
+    return {name: a for name, a in (arrays | changes).items() if a is not None}
+
+
+def write(path, arrays):
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def test_the_format_stays_readable(tmp_path):
+    write(tmp_path / "net.npz", members())
+    assert_same(example(), load(tmp_path / "net.npz"))
+    big = members(theta=example().theta.astype(">f8"), sizes=np.array([3, 5, 4, 2], ">i2"))
+    write(tmp_path / "big.npz", big)
+    assert_same(example(), load(tmp_path / "big.npz"))
+    assert load(tmp_path / "big.npz").dtype.isnative
+
+
+def test_a_missing_file_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "net.npz")
+
+
+P = example().theta.size
+WRONG = {
+    "another npz": ({"weights": np.zeros(3)}, "not of a bpnet net: it holds weights"),
+    "another format": (members(format=np.array("other")), "not of a bpnet net"),
+    "format no text": (members(format=np.array(3)), "format as int64 of shape"),
+    "newer version": (members(version=np.array(2)), "format version 2, but this bpnet reads"),
+    "no version": (members(version=None), "holds no version"),
+    "version no integer": (members(version=np.array(1.0)), "version as float64"),
+    "lacks a member": (members(loss=None), "see loss"),
+    "has another member": (members(extra=np.zeros(2)), "see extra"),
+    "sizes are floats": (members(sizes=np.array([3.0, 5, 4, 2])), "sizes as float64"),
+    "sizes of two axes": (members(sizes=np.array([[3, 5, 4, 2]])), "not as a list of integers"),
+    "a size of 0": (members(sizes=np.array([3, 5, 0, 2])), r"sizes\[2\] must be an integer >= 1"),
+    "one size": (members(sizes=np.array([3])), "input and the output layer"),
+    "giant sizes": (members(sizes=np.array([2**62, 2**62, 2, 2])), "parameters"),
+    "theta too short": (members(theta=np.zeros(P - 1)), rf"shape \({P - 1},\), but .* has {P}"),
+    "theta a number": (members(theta=np.array(1.0)), r"shape \(\)"),
+    "theta of three axes": (members(theta=np.zeros((2, 2, P))), r"shape \(2, 2,"),
+    "no networks": (members(theta=np.zeros((0, P))), r"shape \(0,"),
+    "theta of integers": (members(theta=np.zeros(P, int)), "theta as int64, but it must be one of"),
+    "theta of halves": (members(theta=np.zeros(P, np.float16)), "theta as float16"),
+    "theta of text": (members(theta=np.array(["a"] * P)), "theta as <U1"),
+    "NaN": (members(theta=np.full(P, np.nan)), "NaN or infinite"),
+    "infinity": (members(theta=np.full(P, -np.inf)), "NaN or infinite"),
+    "unknown activation": (
+        members(activations=np.array(["tanh", "step", "softmax"])),
+        "unknown activation 'step'",
+    ),
+    "too few activations": (members(activations=np.array(["tanh", "softmax"])), "names 2 layers"),
+    "activations one text": (members(activations=np.array("tanh")), "not as a list of names"),
+    "softmax hidden": (members(activations=np.array(["softmax"] * 3)), "for the output layer"),
+    "a loss that does not fit": (
+        members(activations=np.array(["tanh", "relu", "tanh"])),
+        "needs rows of probabilities",
+    ),
+    "unknown loss": (members(loss=np.array("hinge")), "unknown loss 'hinge'"),
+    "huber of no number": (members(loss=np.array("huber(x)")), "could not convert"),
+    "huber of minus 1": (members(loss=np.array("huber(-1)")), "limit must be > 0"),
+    "huber of nan": (members(loss=np.array("huber(nan)")), "limit must be > 0"),
+    "loss no text": (members(loss=np.array([1.0])), "loss as float64"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_describes_no_net_is_named(tmp_path, case):
+    arrays, match = WRONG[case]
+    path = tmp_path / "net.npz"
+    write(path, arrays)
+    with pytest.raises(InvalidFile, match=match) as caught:
+        load(path)
+    assert str(caught.value).startswith(str(path))
+
+
+class Trap:
+    """Its pickle makes a file when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_pickle_is_never_run(tmp_path):
+    trap = tmp_path / "sprung"
+    path = tmp_path / "net.npz"
+    write(path, members(loss=np.array(Trap(str(trap)), object)))
+    with pytest.raises(InvalidFile, match="loss as Python objects, which are never read"):
+        load(path)
+    path.write_bytes(pickle.dumps(Trap(str(trap))))
+    with pytest.raises(InvalidFile, match=r"no \.npz file"):
+        load(path)
+    assert not trap.exists()
+
+
+def rezip(path, change, compress_type=zipfile.ZIP_STORED):
+    """Write the members of a good file with some of their bytes changed."""
+    source = io.BytesIO()
+    np.savez(source, **members())
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", compress_type) as new:
+        for name in old.namelist():
+            data = change(name, old.read(name))
+            if data is not None:
+                new.writestr(name, data)
+        return new
+
+
+def npy(header, body=b"", version=b"\1\0"):
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text + body
+
+
+def doubles(shape, body=b""):
+    return npy(f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}", body)
+
+
+HOSTILE = {
+    "a claim of 8 TB": doubles("(1000000000000,)"),
+    "a product as shape": doubles("(10**12,)"),
+    "a negative shape": doubles("(-1, -1)", b"8" * 8),
+    "less than claimed": doubles("(2,)", b"8" * 8),
+    "more than claimed": doubles("(1,)", b"8" * 9),
+    "no shape": npy("{'descr': '<f8', 'fortran_order': False}"),
+    "open brackets": npy("((((((("),
+    "deep brackets": npy("[" * 100 + "]" * 17),
+    "no dtype": npy("{'descr': 'qq', 'fortran_order': False, 'shape': (), }"),
+    "nothing wide": npy("{'descr': '<U0', 'fortran_order': False, 'shape': (10000000000,), }"),
+    "another npy version": npy("{}", version=b"\x09\0"),
+    "no npy": b"something else",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_member_made_to_hurt(tmp_path, case):
+    path = tmp_path / "net.npz"
+    rezip(path, lambda name, data: HOSTILE[case] if name == "theta.npy" else data)
+    with pytest.raises(InvalidFile, match=r"net\.npz "):
+        load(path)
+
+
+def test_a_bomb_is_refused_before_it_unfolds(tmp_path):
+    path = tmp_path / "net.npz"
+    rezip(path, lambda name, data: data, zipfile.ZIP_DEFLATED)
+    with pytest.raises(InvalidFile, match="compressed, which bpnet never writes"):
+        load(path)
+
+
+def test_sizes_in_the_directory_are_bounded_by_the_file(tmp_path):
+    path = tmp_path / "net.npz"
+    example().save(path)
+    data = bytearray(path.read_bytes())
+    entry = data.rfind(b"PK\x01\x02")  # the last central header: compressed size, size at 20, 24
+    data[entry + 20 : entry + 28] = (2**31).to_bytes(4, "little") * 2
+    path.write_bytes(data)
+    with pytest.raises(InvalidFile, match="announces more than its"):
+        load(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_given_twice_are_refused(tmp_path):
+    path = tmp_path / "net.npz"
+    example().save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("theta.npy", archive.read("theta.npy"))
+    with pytest.raises(InvalidFile, match="theta more than once"):
+        load(path)
+
+
+def test_files_of_other_kinds(tmp_path):
+    path = tmp_path / "net.npz"
+    np.save(tmp_path / "a.npy", example().theta)
+    for content in (b"", b"PK", b"PK\3\4 and no more", (tmp_path / "a.npy").read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(InvalidFile, match=r"net\.npz "):
+            load(path)
+
+
+def test_truncated_anywhere_it_is_refused(tmp_path):
+    path = tmp_path / "net.npz"
+    example().save(path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 3):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InvalidFile):
+            load(path)
+
+
+def test_with_any_byte_changed_it_is_refused_or_the_same_net(tmp_path):
+    path = tmp_path / "net.npz"
+    example().save(path)
+    whole = path.read_bytes()
+    refused = 0
+    for i in range(len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x41]) + whole[i + 1 :])
+        try:
+            assert_same(example(), load(path))  # a time stamp, say
+        except InvalidFile:
+            refused += 1
+    assert refused > len(whole) // 2

@@ -1,0 +1,399 @@
+"""The gradient check of any function."""
+
+import math
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+from bpnet.gradcheck import check_function
+from tests.helpers.complaint import complains
+
+X = np.array([0.3, -1.2, 2.0, 0.7])
+
+
+def cubes(x):
+    return np.sum(x * x * x)
+
+
+def d_cubes(x):
+    return 3 * x * x
+
+
+def small_net(p):
+    a = np.tanh(p["W"][0] @ np.array([0.3, -0.8, 0.5]) + p["b"])
+    return np.sum(p["W"][1] @ a * np.array([1.0, -2.0]))
+
+
+def d_small_net(p):
+    x, delta = np.array([0.3, -0.8, 0.5]), np.array([1.0, -2.0])
+    a = np.tanh(p["W"][0] @ x + p["b"])
+    hidden = p["W"][1].T @ delta * (1 - a * a)
+    return {"b": hidden, "W": [np.outer(hidden, x), np.outer(delta, a)]}
+
+
+def weights():
+    rng = np.random.default_rng(0)
+    W = [rng.normal(size=(2, 3)), rng.normal(size=(2, 2))]
+    return {"W": W, "b": rng.normal(size=2)}
+
+
+class TestNames:
+    def test_of_a_vector(self):
+        wrong = d_cubes(X)
+        wrong[2] *= 1 + 1e-6
+        report = check_function(cubes, wrong, X)
+        assert report.method == "complex"
+        assert report.worst.name == "[2]"
+        assert report.cause == "one coordinate only: [2]"
+        assert [row.name for row in report.table] == ["all"]
+
+    def test_of_a_matrix(self):
+        wrong = d_cubes(X.reshape(2, 2))
+        wrong[1, 0] = 0
+        assert check_function(cubes, wrong, X.reshape(2, 2)).worst.name == "[1, 0]"
+
+    def test_of_nested_lists_and_dicts(self):
+        p = weights()
+        assert check_function(small_net, d_small_net, p).ok
+        wrong = d_small_net(p)
+        wrong["W"][0][1, 2] *= 1 + 1e-6
+        report = check_function(small_net, wrong, p)
+        assert report.worst.name == "['W'][0][1, 2]"
+        assert [row.name for row in report.table] == ["['W'][0]", "['W'][1]", "['b']"]
+        assert [row.wrong for row in report.table] == [1, 0, 0]
+
+    def test_of_numbers(self):
+        assert check_function(math.sin, math.cos, 1.2).worst.name == "at"
+        report = check_function(lambda p: p[0] * p[1] ** 2, [9.0, 5.0], [2.0, 3.0])
+        assert report.worst.name == "[1]"
+        assert report.worst.numeric == pytest.approx(12, rel=1e-12)
+
+    def test_of_a_namedtuple(self):
+        Line = namedtuple("Line", "slope offset")
+        line = Line(np.array([1.5, 2.5]), np.array(0.5))
+
+        def f(line):
+            return np.sum(line.slope * line.slope) * line.offset
+
+        def df(line):
+            return Line(2 * line.slope * line.offset, np.sum(line.slope * line.slope))
+
+        assert check_function(f, df, line).ok
+        wrong = check_function(f, Line(df(line).slope, 1.0), line)
+        assert wrong.worst.name == "[1]"
+
+    def test_a_list_may_be_answered_by_an_array(self):
+        assert check_function(
+            lambda p: p[0] * p[1], lambda p: np.array([p[1], p[0]]), [2.0, 3.0]
+        ).ok
+
+
+class TestMethods:
+    @pytest.mark.parametrize("method", ["auto", "complex", "central"])
+    def test_each_measures_the_derivative(self, method):
+        report = check_function(cubes, d_cubes, X, method=method)
+        assert report.ok
+        np.testing.assert_allclose(report.numeric, 3 * X * X, rtol=1e-9)
+
+    @pytest.mark.parametrize(
+        ("f", "df", "why"),
+        [
+            (lambda x: float(cubes(x)), d_cubes, "it refuses complex numbers, "),
+            (lambda x: sum(map(math.sin, x)), np.cos, "it refuses complex numbers, "),
+            (lambda x: np.sum(np.abs(x)), np.sign, "of complex numbers it returns a real one"),
+            (
+                lambda x: cubes(x) + 0.01 * np.linalg.norm(x) ** 2,
+                lambda x: 3 * x * x + 0.02 * x,
+                "the complex step disagrees with differences",
+            ),
+        ],
+    )
+    def test_auto_leaves_the_complex_step_where_it_does_not_hold(self, f, df, why):
+        report = check_function(f, df, X)
+        assert report.ok
+        assert report.method == "central"
+        assert report.why.startswith(why)
+        with complains(
+            ValueError, f"the complex step cannot be taken: {report.why}; take method='central'"
+        ):
+            check_function(f, df, X, method="complex")
+
+    def test_a_penalty_that_both_forget_is_found(self):
+        # The complex step of a norm is 0, as is the derivative that was forgotten.
+        report = check_function(lambda x: cubes(x) + 0.01 * np.linalg.norm(x) ** 2, d_cubes, X)
+        assert report.failures == 4
+
+    def test_a_failure_by_the_complex_step_is_measured_again(self):
+        # In a random direction the part that is not analytic is too small to be seen.
+        def f(x):
+            return 1e7 * np.sum(x[1:] * x[1:]) + np.abs(x[0])
+
+        def df(x):
+            return np.concatenate([np.sign(x[:1]), 2e7 * x[1:]])
+
+        report = check_function(f, df, X)
+        assert report.ok
+        assert report.why == "the complex step is not the slope at [0]"
+        with complains(
+            ValueError, f"the complex step cannot be taken: {report.why}; take method='central'"
+        ):
+            check_function(f, df, X, method="complex")
+
+    def test_kinks_are_named(self):
+        at = np.array([1.0, 0.0, -2.0])
+        report = check_function(lambda x: np.sum(np.maximum(x, 0)), lambda x: 1.0 * (x > 0), at)
+        assert report.ok
+        assert report.kink_names == ("[1]",)
+        wrong = check_function(lambda x: np.sum(np.maximum(x, 0)), np.zeros(3), at)
+        assert wrong.worst.name == "[0]"
+        assert wrong.failures == 1
+
+    def test_a_small_coordinate_beside_large_ones_gets_its_own_step(self):
+        def f(x):
+            return math.log(x[0]) + x[1] ** 2 + math.sqrt(x[2])
+
+        def df(x):
+            return [1 / x[0], 2 * x[1], 0.5 / math.sqrt(x[2])]
+
+        assert check_function(f, df, [1e-3, 300.0, 1e-5]).ok
+
+    def test_it_fails_where_there_is_one_side_only(self):
+        with complains(
+            ValueError,
+            "the function is not finite on both sides of [0], however close: a derivative can be "
+            "measured only where it is",
+        ):
+            check_function(lambda x: math.sqrt(x[0]) + x[1], lambda x: [0.0, 1.0], [0.0, 1.0])
+
+
+class TestPrecision:
+    @pytest.mark.parametrize("seed", range(5))
+    def test_at_a_minimum_only_rounding_is_left(self, seed):
+        rng = np.random.default_rng(seed)
+        A, b = rng.normal(size=(20, 4)), rng.normal(size=20)
+        x = np.linalg.lstsq(A, b, rcond=None)[0]
+
+        def f(x):
+            r = A @ x - b
+            return np.sum(r * r) / 2
+
+        for method in ("complex", "central"):
+            check_function(f, lambda x: A.T @ (A @ x - b), x, method=method).raise_if_failed()
+        assert not check_function(f, lambda x: A.T @ (A @ x - b) + 1e-6, x).ok
+
+    def test_a_function_in_float32_is_held_to_float32(self):
+        def f(x):
+            return float(cubes(x.astype(np.float32)))
+
+        report = check_function(f, d_cubes, X, method="central")
+        assert report.ok
+        assert report.tolerance == pytest.approx(1.2e-3, rel=0.01)
+        assert not check_function(f, lambda x: d_cubes(x) * 1.01, X, method="central").ok
+
+    def test_a_gradient_in_float32_is_held_to_float32(self):
+        x = X.astype(np.float32)
+        report = check_function(cubes, d_cubes, x)
+        assert report.ok
+        assert report.tolerance == pytest.approx(1.2e-5, rel=0.01)
+        wrong = d_cubes(x) * np.float32(1.001)
+        assert not check_function(cubes, wrong, x).ok
+
+    def test_samples(self):
+        x = np.random.default_rng(0).normal(size=1000)
+        calls = []
+
+        def f(x):
+            calls.append(1)
+            return cubes(x)
+
+        report = check_function(f, d_cubes, x, coordinates=20, rng=3)
+        assert report.ok
+        assert len(report.k) == 20
+        assert len(calls) < 200
+        assert report.sampling.startswith(
+            "20 of 1,000 coordinates: if one were wrong it would have"
+        )
+
+    def test_options_are_checked_first(self):
+        with complains(ValueError, "unknown method 'foo': …"):
+            check_function(cubes, d_cubes, X, method="foo")
+        with complains(ValueError, "coordinates must be from 1 to 4, as many as …, not 5"):
+            check_function(cubes, d_cubes, X, coordinates=5)
+        with complains(ValueError, "tolerance must be > 0 and < 1, not -1"):
+            check_function(cubes, d_cubes, X, tolerance=-1)
+
+
+class TestPurity:
+    def test_the_point_stays(self):
+        p = weights()
+        before = [a.tobytes() for a in (*p["W"], p["b"])]
+        check_function(small_net, d_small_net, p)
+        assert [a.tobytes() for a in (*p["W"], p["b"])] == before
+
+    def test_a_gradient_that_changes_its_input_fails(self):
+        def df(x):
+            right = d_cubes(x)
+            x *= 2
+            return right
+
+        x = X.copy()
+        report = check_function(cubes, df, x)
+        assert report.failures == 0
+        assert not report.ok
+        assert report.cause == "an input is changed: at (by the gradient)"
+        np.testing.assert_array_equal(x, X)
+
+    def test_a_function_that_changes_its_input_fails(self):
+        def f(x):
+            x[0] *= 1.0 + 1e-15
+            return cubes(x)
+
+        x = X.copy()
+        report = check_function(f, d_cubes, x)
+        assert report.cause == "an input is changed: at (by the function)"
+        np.testing.assert_array_equal(x, X)
+
+    def test_one_that_drops_a_part_of_its_input_fails(self):
+        def df(p):
+            grad = d_small_net(p)
+            p["W"].pop()
+            return grad
+
+        p = weights()
+        assert not check_function(small_net, df, p).ok
+        assert len(p["W"]) == 2
+
+
+NOTHING = (
+    "by which nothing can be differentiated: at must be a float, an array of floats, or a list, "
+    "tuple or dict of these; leave out what is no parameter"
+)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("at", "error", "message"),
+        [
+            (np.arange(3), TypeError, f"at holds int64, {NOTHING}"),
+            ({"a": X, "steps": 3}, TypeError, f"at['steps'] is 3, {NOTHING}"),
+            ([X, "text"], TypeError, f"at[1] is 'text', {NOTHING}"),
+            ([X, (None,)], TypeError, f"at[1][0] is None, {NOTHING}"),
+            (1j, TypeError, f"at is 1j, {NOTHING}"),
+            (X + 0j, TypeError, f"at holds complex128, {NOTHING}"),
+            (np.array([None]), TypeError, f"at holds object, {NOTHING}"),
+            ([], ValueError, "at holds no numbers: there is nothing to differentiate"),
+            ([np.zeros(0)], ValueError, "at holds no numbers: there is nothing to differentiate"),
+            (
+                {"a": np.array([1.0, np.nan])},
+                ValueError,
+                "at['a'] must be finite, but holds NaN or infinity",
+            ),
+        ],
+    )
+    def test_a_point_by_which_nothing_can_be_differentiated(self, at, error, message):
+        with complains(error, message):
+            check_function(lambda p: 0.0, lambda p: p, at)
+
+    @pytest.mark.parametrize(
+        ("f", "error", "message"),
+        [
+            (
+                lambda x: x,
+                ValueError,
+                "the function must return one number, but returned shape (4,): sum it, or take "
+                "its mean",
+            ),
+            (lambda x: cubes(x)[None], ValueError, "…, but returned shape (1,): …"),
+            (lambda x: None, TypeError, "the function must return a number, but returned None"),
+            (lambda x: "text", TypeError, "the function must return a number, but returned 'text'"),
+            (
+                lambda x: 1j * cubes(x),
+                TypeError,
+                "the function must return a real number, but returned …",
+            ),
+            (
+                lambda x: math.nan,
+                ValueError,
+                "the function is nan at this point: check where it is finite",
+            ),
+            (lambda x: math.inf, ValueError, "the function is inf at this point: …"),
+        ],
+    )
+    def test_a_function_that_returns_no_number(self, f, error, message):
+        with complains(error, message):
+            check_function(f, d_cubes, X)
+
+    def test_what_the_function_raises_is_seen(self):
+        def f(x):
+            raise KeyError("W1")
+
+        with pytest.raises(KeyError, match="W1"):
+            check_function(f, d_cubes, X)
+
+    def test_a_random_function(self):
+        rng = np.random.default_rng(0)
+        with complains(
+            ValueError,
+            "the function is random: called twice with the same input it returned … and …; hold "
+            "its random numbers",
+        ):
+            check_function(lambda x: cubes(x) * rng.random(), d_cubes, X)
+
+    def test_a_random_gradient(self):
+        rng = np.random.default_rng(0)
+        with complains(ValueError, "the gradient is random: called twice with the same input …"):
+            check_function(cubes, lambda x: d_cubes(x) * rng.random(), X)
+
+    def test_a_gradient_that_adds_up(self):
+        total = np.zeros(4)
+
+        def df(x):
+            total[...] += d_cubes(x)
+            return total
+
+        with complains(ValueError, "the gradient is twice as large when called again: it adds …"):
+            check_function(cubes, df, X)
+
+    @pytest.mark.parametrize(
+        ("gradient", "error", "message"),
+        [
+            (
+                {"W": [np.zeros((2, 3)), np.zeros((2, 2))]},
+                ValueError,
+                "gradient has the keys 'W', but at has 'W', 'b'",
+            ),
+            ({}, ValueError, "gradient has the keys none, but at has 'W', 'b'"),
+            ([np.zeros((2, 3))], TypeError, "gradient must be a dict, as at is, not list"),
+            (
+                {"W": [np.zeros((2, 3))], "b": np.zeros(2)},
+                ValueError,
+                "gradient['W'] has 1 items, but at['W'] has 2",
+            ),
+            (
+                {"W": 3.0, "b": np.zeros(2)},
+                TypeError,
+                "gradient['W'] must be a list, as at['W'] is, not float",
+            ),
+            (
+                {"W": [np.zeros((3, 2)), np.zeros((2, 2))], "b": np.zeros(2)},
+                ValueError,
+                "gradient['W'][0] has shape (3, 2), but at['W'][0] has (2, 3)",
+            ),
+            (
+                {"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": None},
+                TypeError,
+                "gradient['b'] must hold real numbers, but holds dtype object",
+            ),
+        ],
+    )
+    def test_a_gradient_of_another_structure(self, gradient, error, message):
+        with complains(error, message):
+            check_function(small_net, gradient, weights())
+        with complains(error, message):
+            check_function(small_net, lambda p: gradient, weights())
+
+    def test_a_gradient_that_is_nan_is_wrong(self):
+        report = check_function(cubes, lambda x: d_cubes(x) * np.array([1, 1, np.nan, 1]), X)
+        assert report.worst.name == "[2]"
+        assert report.cause == "the gradient is not finite: [2] is nan"

@@ -1,0 +1,318 @@
+"""Planted errors: each must fail, and the cause that is named must be the planted one, or none."""
+
+import re
+
+import numpy as np
+import pytest
+
+from bpnet import Activation, Loss
+from bpnet.gradcheck import check_function, check_gradient
+from bpnet.rules.activations import ACTIVATIONS, softmax
+from tests.helpers.gradient_cases import generated, gradient, plain
+from tests.helpers.planted_errors import PLANTED, back, sigmoid
+
+
+def planted(name, net, x, y, **options):
+    parts, cause = PLANTED[name]
+    report = check_gradient(
+        net, x, y, gradient=lambda net, x, y: back(net, x, y, **parts), **options
+    )
+    return report, cause
+
+
+class TestPlanted:
+    def test_without_an_error_it_passes(self):
+        net, x, y = plain((3, 5, 4, 4, 2))
+        check_gradient(net, x, y, gradient=back).raise_if_failed()
+
+    @pytest.mark.parametrize("method", ["complex", "central"])
+    @pytest.mark.parametrize("name", PLANTED)
+    def test_each_fails_and_is_named(self, name, method):
+        net, x, y = plain((3, 5, 4, 4, 2))
+        report, cause = planted(name, net, x, y, method=method)
+        assert not report.ok
+        assert report.cause == cause
+
+    @pytest.mark.parametrize("name", PLANTED)
+    @pytest.mark.parametrize("seed", range(1, 4))
+    def test_in_other_nets(self, name, seed):
+        net, x, y = plain((4, 3, 4, 4, 2), seed=seed)
+        report, cause = planted(name, net, x, y)
+        assert not report.ok
+        assert report.cause == cause
+
+    @pytest.mark.parametrize("name", [name for name in PLANTED if "millionth" not in name])
+    def test_in_float32(self, name):
+        net, x, y = plain((3, 5, 4, 4, 2), dtype="float32")
+        report, cause = planted(name, net, x, y)
+        assert not report.ok
+        assert report.cause == cause
+
+    def test_from_a_sample(self):
+        net, x, y = plain((3, 5, 4, 4, 2))
+        for name in ("sum for mean", "f' missing", "hidden δ from updated W", "biases left out"):
+            report, cause = planted(name, net, x, y, coordinates=45)
+            assert report.cause == cause
+
+
+class TestSoftmax:
+    @staticmethod
+    def softmax_net(loss):
+        net, x, _ = plain((3, 4, 3), activation="tanh", output="softmax", loss=loss)
+        return net, x, np.random.default_rng(1).dirichlet(np.ones(3), size=len(x))
+
+    @staticmethod
+    def hand_made(output):
+        def mine(net, x, y):
+            a2 = np.tanh(x @ net.W[2].T + net.b[2])
+            delta3 = output(softmax(a2 @ net.W[3].T + net.b[3]), y) / len(x)
+            delta2 = delta3 @ net.W[3] * (1 - a2 * a2)
+            return [delta2.T @ x, delta3.T @ a2], [delta2.sum(axis=0), delta3.sum(axis=0)]
+
+        return mine
+
+    def test_the_off_diagonal_forgotten(self):
+        net, x, y = self.softmax_net("half_squared_error")
+        wrong = self.hand_made(lambda a, y: (a - y) * a * (1 - a))
+        report = check_gradient(net, x, y, gradient=wrong)
+        text = "softmax's derivative is taken as a (1 - a) only: ∂a_i/∂z_j for i ≠ j is forgotten"
+        assert report.cause == text
+
+    def test_the_off_diagonal_forgotten_with_cross_entropy(self):
+        net, x, y = self.softmax_net("cross_entropy")
+        wrong = self.hand_made(lambda a, y: -y * (1 - a))
+        report = check_gradient(net, x, y, gradient=wrong)
+        assert report.cause.startswith("softmax's derivative is taken as a (1 - a) only")
+
+    def test_an_f_prime_too_many(self):
+        net, x, y = self.softmax_net("cross_entropy")
+        wrong = self.hand_made(lambda a, y: (a - y) * a * (1 - a))
+        report = check_gradient(net, x, y, gradient=wrong)
+        assert report.cause == (
+            "there is an f' too many at the output: with softmax and cross_entropy, δ^L is a - y"
+        )
+
+    def test_a_minus_y_where_it_is_not(self):
+        net, x, y = self.softmax_net("binary_cross_entropy")
+        wrong = self.hand_made(lambda a, y: a - y)
+        report = check_gradient(net, x, y, gradient=wrong)
+        # (a - y) / (a (1 - a)) times a (1 - a): it comes to the same, so both are named.
+        assert report.cause == (
+            "softmax's derivative is taken as a (1 - a) only: ∂a_i/∂z_j for i ≠ j is forgotten; "
+            "or δ^L is taken as a - y, which it is not with softmax and binary_cross_entropy"
+        )
+
+
+class TestOptions:
+    def test_sample_weights_left_out(self):
+        net, x, y = plain()
+        weights = np.arange(1.0, 7.0)
+        report = check_gradient(net, x, y, gradient=gradient(net, x, y), sample_weight=weights)
+        assert report.cause == "sample_weight is left out"
+
+    def test_sample_weights_summed(self):
+        net, x, y = plain()
+        weights = np.arange(1.0, 7.0)
+        wrong = net.backward(net.forward(x), y, sample_weight=weights).theta * weights.sum()
+        report = check_gradient(net, x, y, gradient=wrong, sample_weight=weights)
+        assert report.cause == (
+            "everywhere 21 times the derivative: the sum of the sample weights, by which was not "
+            "divided"
+        )
+
+    def test_a_mask_left_out_on_the_way_back(self):
+        net, x, y = plain((3, 5, 2))
+        mask = {2: (np.arange(30).reshape(6, 5) % 3 > 0) * 1.5}
+
+        def mine(net, x, y):
+            a2 = sigmoid(x @ net.W[2].T + net.b[2])
+            a3 = sigmoid(a2 * mask[2] @ net.W[3].T + net.b[3])
+            delta3 = (a3 - y) * a3 * (1 - a3) / len(x)
+            delta2 = delta3 @ net.W[3] * a2 * (1 - a2)
+            fed = a2 * mask[2]
+            return [delta2.T @ x, delta3.T @ fed], [delta2.sum(axis=0), delta3.sum(axis=0)]
+
+        report = check_gradient(net, x, y, gradient=mine, mask=mask)
+        assert report.cause == "the dropout mask is left out on the way back"
+
+
+class TestRules:
+    """An activation or a loss of one's own whose derivative is none."""
+
+    def test_an_activation(self):
+        wrong = Activation("swish", f=lambda z: z * sigmoid(z), df=lambda z, a: sigmoid(z))
+        net, x, y = plain((3, 4, 2), activation=wrong, output="identity")
+        report = check_gradient(net, x, y)
+        number = r"(-?[\d.e-]+)"
+        found = re.fullmatch(
+            f"in layer 2, f' of 'swish' is not the slope: at z = {number} it is {number}, "
+            f"but the slope is {number}",
+            report.cause,
+        )
+        z, stated, slope = map(float, found.groups())
+        s = sigmoid(z)
+        assert stated == pytest.approx(s, rel=1e-3)
+        assert slope == pytest.approx(s + z * s * (1 - s), rel=1e-3)
+
+    def test_a_loss_whose_value_and_derivative_reduce_differently(self):
+        wrong = Loss(
+            "mean_squared",
+            E=lambda a, y: (a - y) * (a - y) / 2,
+            dE=lambda a, y: (a - y) / a.shape[-1],
+        )
+        net, x, y = plain((3, 4, 3), loss=wrong)
+        report = check_gradient(net, x, y)
+        assert report.cause.startswith("dE of the loss 'mean_squared' is not the slope: at a = ")
+        assert report.cause.endswith(
+            "; the gradient is everywhere 0.333333 times the derivative: a mean over the n_L = 3 "
+            "outputs where their sum is meant"
+        )
+
+    def test_a_loss_joined_to_an_output_that_it_does_not_fit(self):
+        wrong = Loss(
+            "half",
+            E=lambda a, y: (a - y) ** 2 / 2,
+            dE=lambda a, y: a - y,
+            joined_output="tanh",
+            E_z=lambda z, y: (np.tanh(z) - y) ** 2 / 2,
+        )
+        net, x, y = plain((3, 4, 2), activation="tanh", loss=wrong)
+        cause = check_gradient(net, x, y).cause
+        assert cause.startswith("with 'tanh', a - y of the loss 'half' is not the slope: at z = ")
+
+    def test_an_activation_that_mixes_neurons(self):
+        right = ACTIVATIONS["softmax"]
+        wrong = Activation(
+            "my softmax",
+            f=right.f,
+            df=right.df,
+            vjp=lambda g, z, a: g * a * (1 - a),
+            range=(0, 1),
+            rows_sum_to_one=True,
+        )
+        net, x, y = plain((3, 4, 3), activation=("tanh", wrong))
+        cause = check_gradient(net, x, y).cause
+        assert cause.startswith("in layer 3, vjp of 'my softmax' is not the slope: at z = ")
+
+    def test_right_rules_are_not_blamed(self):
+        for seed in range(120):
+            net, x, y, options = generated(seed)
+            net = net.astype("float64")
+            wrong = net.backward(net.forward(x), y).theta + 1.0
+            cause = check_gradient(net, x, y, gradient=wrong, **options).cause
+            assert cause is None or "is not the slope" not in cause
+
+
+class TestEvidence:
+    def test_two_wrong_coordinates_without_a_pattern(self):
+        net, x, y = plain()
+        wrong = gradient(net, x, y)
+        wrong[[1, 50]] += [0.3, -0.7]
+        assert check_gradient(net, x, y, gradient=wrong).cause is None
+
+    def test_two_with_one_factor(self):
+        net, x, y = plain()
+        wrong = gradient(net, x, y)
+        wrong[[1, 2]] *= -1
+        cause = check_gradient(net, x, y, gradient=wrong).cause
+        assert cause == "in 2 coordinates of W[2] -1 times the derivative: the sign"
+
+    def test_random_errors_are_hardly_ever_given_a_reason(self):
+        reasons = []
+        for seed in range(150):
+            net, x, y, _ = generated(seed)
+            net = net.astype("float64")
+            rng = np.random.default_rng(seed)
+            right = gradient(net, x, y)
+            wrong = right + 0.1 * rng.normal(size=right.size)
+            report = check_gradient(net, x, y, gradient=wrong)
+            if report.cause and len(net.sizes) > 2 and min(net.sizes) > 1:
+                reasons.append((seed, net, report.cause))
+        assert reasons == []
+
+    def test_a_rate_is_not_read_out_of_one_factor(self):
+        # One hidden neuron and one sample: any factor on its δ looks like some learning rate.
+        net, x, y = plain((3, 1, 2), m=1)
+        wrong = gradient(net, x, y)
+        wrong[:4] *= 0.8123
+        cause = check_gradient(net, x, y, gradient=wrong).cause
+        assert cause == "in W[2], b[2] 0.8123 times the derivative"
+
+    def test_a_single_layer_has_no_other_to_be_right(self):
+        net, x, y = plain((3, 2))
+        wrong = gradient(net, x, y) + np.arange(8.0)
+        assert check_gradient(net, x, y, gradient=wrong).cause is None
+
+
+class TestFunctions:
+    @staticmethod
+    def problem():
+        rng = np.random.default_rng(2)
+        x, y = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
+        p = {"W1": rng.normal(size=(3, 3)), "W2": rng.normal(size=(3, 3)), "b": rng.normal(size=3)}
+
+        def loss(p):
+            error = np.tanh(x @ p["W1"] + p["b"]) @ p["W2"] - y
+            return np.sum(error * error) / 2
+
+        def right(p):
+            a = np.tanh(x @ p["W1"] + p["b"])
+            delta = a @ p["W2"] - y
+            hidden = delta @ p["W2"].T * (1 - a * a)
+            return {"W1": x.T @ hidden, "W2": a.T @ delta, "b": hidden.sum(axis=0)}
+
+        return p, loss, right
+
+    @pytest.mark.parametrize(
+        ("change", "cause"),
+        [
+            (
+                lambda g: {name: -part for name, part in g.items()},
+                "everywhere -1 times the derivative: the sign",
+            ),
+            (
+                lambda g: {name: 2 * part for name, part in g.items()},
+                "everywhere 2 times the derivative: a half is forgotten or a sum over 2 where "
+                "their mean is meant",
+            ),
+            (
+                lambda g: {name: part / 5 for name, part in g.items()},
+                "everywhere 0.2 times the derivative: a mean over 5 where their sum is meant",
+            ),
+            (
+                lambda g: {name: part * 5 for name, part in g.items()},
+                "everywhere 5 times the derivative: a sum over 5 where their mean is meant",
+            ),
+            (
+                lambda g: {name: part * 0.37 for name, part in g.items()},
+                "everywhere 0.37 times the derivative",
+            ),
+            (lambda g: {**g, "W2": g["W2"].T}, "['W2'] is transposed"),
+            (
+                lambda g: {**g, "W1": g["W2"], "W2": g["W1"]},
+                "['W1'] holds the gradient of ['W2']; ['W2'] holds the gradient of ['W1']",
+            ),
+            (lambda g: {**g, "b": 0 * g["b"]}, "left out: the gradient of ['b'] is 0"),
+            (
+                lambda g: {name: 0 * part for name, part in g.items()},
+                "the gradient is 0 everywhere",
+            ),
+            (lambda g: {**g, "W1": g["W1"] + np.eye(3)}, "one block only: ['W1']"),
+            (
+                lambda g: {**g, "b": g["b"] * np.array([1, 1 + 1e-6, 1])},
+                "one coordinate only: ['b'][1]",
+            ),
+            (lambda g: {**g, "W1": g["W1"] ** 2, "b": g["b"] ** 2}, None),
+        ],
+    )
+    def test_each_fails_and_is_named(self, change, cause):
+        p, loss, right = self.problem()
+        assert check_function(loss, right, p).ok
+        for method in ("complex", "central"):
+            report = check_function(loss, lambda p: change(right(p)), p, method=method)
+            assert not report.ok
+            assert report.cause == cause
+
+    def test_nothing_is_said_where_nothing_is_wrong(self):
+        p, loss, right = self.problem()
+        assert check_function(loss, right, p).cause is None

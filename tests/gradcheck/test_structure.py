@@ -1,0 +1,115 @@
+"""Numbers in a structure as one flat vector, and the names of its coordinates."""
+
+from collections import OrderedDict, namedtuple
+
+import numpy as np
+import pytest
+
+from bpnet import MLP
+from bpnet.gradcheck.structure import flatten, flatten_like, layout_of_net, rebuild
+from bpnet.network.parameters import coordinate_name, count
+
+Pair = namedtuple("Pair", "left right")
+
+
+def nested():
+    return {
+        "W": [np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), (np.float32(7.0), 8.0)],
+        "none": [],
+        2: Pair(np.array([9.0]), np.array(10.0)),
+    }
+
+
+NAMES = [
+    "['W'][0][0, 0]",
+    "['W'][0][0, 1]",
+    "['W'][0][0, 2]",
+    "['W'][0][1, 0]",
+    "['W'][0][1, 1]",
+    "['W'][0][1, 2]",
+    "['W'][1][0]",
+    "['W'][1][1]",
+    "[2][0][0]",
+    "[2][1]",
+]
+
+
+def test_flatten():
+    flat, layout, dtype = flatten(nested())
+    np.testing.assert_array_equal(flat, np.arange(1.0, 11.0))
+    assert flat.dtype == np.float64
+    assert dtype == np.float32
+    assert layout.size == 10
+    assert [layout.name(k) for k in range(10)] == NAMES
+    assert [block.label for block in layout.blocks] == [
+        "['W'][0]",
+        "['W'][1][0]",
+        "['W'][1][1]",
+        "[2][0]",
+        "[2][1]",
+    ]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_rebuild(dtype):
+    structure = nested()
+    flat = np.arange(10).astype(dtype)
+    built = rebuild(structure, flat)
+    assert type(built) is dict
+    assert list(built) == ["W", "none", 2]
+    assert type(built["W"]) is list
+    assert type(built["W"][1]) is tuple
+    assert type(built[2]) is Pair
+    assert built["none"] == []
+    np.testing.assert_array_equal(built["W"][0], [[0, 1, 2], [3, 4, 5]])
+    assert built["W"][0].dtype == dtype
+    assert built["W"][1] == (6, 7)
+    assert built[2].right.shape == ()
+    assert built[2].right == 9
+    built["W"][0][...] = -1
+    np.testing.assert_array_equal(flat, np.arange(10))
+
+
+def test_one_array_one_number_and_no_block_without_numbers():
+    _, layout, _ = flatten(np.zeros((2, 2)))
+    assert [layout.name(k) for k in range(4)] == ["[0, 0]", "[0, 1]", "[1, 0]", "[1, 1]"]
+    assert layout.blocks[0].label == "all"
+    flat, layout, dtype = flatten(1.5)
+    assert (flat.tolist(), layout.name(0), dtype) == ([1.5], "at", np.float64)
+    assert rebuild(1.5, np.array([2.5])) == 2.5
+    assert type(rebuild(1.5, np.array([2.5]))) is float
+    _, layout, _ = flatten([np.zeros(0), np.ones(2), np.zeros((0, 3)), 1.0])
+    assert [layout.name(k) for k in range(3)] == ["[1][0]", "[1][1]", "[3]"]
+
+
+def test_a_networks_names():
+    sizes = (3, 4, 2)
+    layout = layout_of_net(sizes)
+    assert layout.size == count(sizes)
+    assert [layout.name(k) for k in range(layout.size)] == [
+        coordinate_name(sizes, k) for k in range(layout.size)
+    ]
+    assert [(b.label, b.layer, b.is_bias, b.size) for b in layout.blocks] == [
+        ("W[2]", 2, False, 12),
+        ("b[2]", 2, True, 4),
+        ("W[3]", 3, False, 8),
+        ("b[3]", 3, True, 2),
+    ]
+
+
+def test_a_networks_views_are_a_structure():
+    net = MLP.init((2, 3, 1), rng=0)
+    flat, layout, _ = flatten({"W": net.W, "b": net.b})
+    assert layout.name(0) == "['W'][2][0, 0]"
+    assert layout.name(6) == "['W'][3][0, 0]"
+    np.testing.assert_array_equal(flat[:6], net.W[2].ravel())
+
+
+def test_flatten_like_takes_the_order_of_the_structure():
+    structure = OrderedDict(a=np.zeros(2), b=[np.zeros(1), 0.0])
+    given = {"b": np.array([[3], [4]])[:, 0], "a": [1, 2]}
+    given["b"] = [[3], np.float32(4)]
+    flat, dtype = flatten_like(structure, given)
+    np.testing.assert_array_equal(flat, [1, 2, 3, 4])
+    assert flat.dtype == np.float64
+    assert dtype == np.float32

@@ -1,0 +1,47 @@
+"""The benchmark scripts as tests take them: imported, run, and asked in processes of their own."""
+
+import importlib
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import bpnet
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+DRAWS = pytest.mark.skipif(find_spec("matplotlib") is None, reason="drawing needs matplotlib")
+
+
+def script(name):
+    """Import a script by its name, as the scripts import each other."""
+    if str(BENCHMARKS) not in sys.path:
+        sys.path.insert(0, str(BENCHMARKS))
+    return importlib.import_module(name)
+
+
+def run_script(name, *arguments):
+    """Run a script in a process of its own, where NumPy is not imported yet."""
+    package = Path(bpnet.__file__).resolve().parents[1]
+    return subprocess.run(
+        [sys.executable, "-W", "error", BENCHMARKS / name, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(package), "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+    )
+
+
+@contextmanager
+def process_of(kind, name):
+    """Give the process of a library, `kind` being a benchmark's Library; skip if it is missing."""
+    module = kind.modules.get(name)
+    if module is not None and find_spec(module) is None:
+        pytest.skip(f"{name} is not installed: the extra 'bench' brings it")
+    worker = script("workers").Worker(kind, name, 1)
+    yield worker
+    worker.close()

@@ -1,0 +1,217 @@
+"""Stacks of networks: an ensemble, the best of them, what they refuse, and their memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bpnet import MLP, Loss, arrays
+from bpnet.arrays import check_memory, in_words
+from tests.helpers.complaint import complains
+from tests.helpers.small_stack import X, Y, make
+
+# ---- using it
+
+
+def test_ensemble_is_the_mean_and_if_asked_the_spread():
+    net = make(networks=4)
+    outs = np.stack([one.predict(X) for one in net])
+    mean = net.ensemble(X)
+    assert mean.shape == (2, 2)
+    np.testing.assert_allclose(mean, outs.mean(axis=0), rtol=1e-14)
+    mean, spread = net.ensemble(X, spread=True)
+    np.testing.assert_allclose(mean, outs.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(spread, outs.std(axis=0), rtol=1e-12)
+    assert spread.min() > 0.01
+
+
+def test_best_is_the_network_of_the_lowest_loss_and_shares_memory():
+    net = make(networks=6)
+    losses = [one.loss(one.predict(X), Y) for one in net]
+    best = net.best(X, Y)
+    np.testing.assert_array_equal(best.theta, net.theta[np.argmin(losses)])
+    assert np.shares_memory(best.theta, net.theta)
+    target = net[4].predict(X)
+    np.testing.assert_array_equal(net.best(X, target).theta, net.theta[4])
+
+
+def test_best_passes_over_networks_without_a_finite_loss():
+    quartic = Loss("quartic", E=lambda a, y: (a - y) ** 4, dE=lambda a, y: 4 * (a - y) ** 3)
+    net = MLP.init((1, 1), activation="identity", loss=quartic, networks=3, rng=0)
+    net.W[2][:, 0, 0] = 1e200, 3.0, 2.0
+    np.testing.assert_array_equal(net.best([[1.0]], [[0.0]]).W[2], [[2.0]])
+    net.W[2][:, 0, 0] = 1e200
+    with complains(ValueError, "no network of the stack has a finite loss"):
+        net.best([[1.0]], [[0.0]])
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize("networks", [0, -1])
+def test_there_must_be_a_network(networks):
+    with complains(ValueError, f"networks must be an integer >= 1, not {networks}"):
+        make(networks=networks)
+
+
+@pytest.mark.parametrize("networks", [1.5, "3", True, [2]])
+def test_networks_is_an_integer(networks):
+    with complains(TypeError, f"networks must be an integer, not {networks!r}"):
+        make(networks=networks)
+
+
+STACKS_REFUSED = {
+    "none": ([], ValueError, "a stack needs a network at least"),
+    "no list": (None, TypeError, "a stack is made of a list of networks, not of None"),
+    "one": (make(), TypeError, "this is one network, not a stack: it has no length and no net[k]"),
+    "numbers": ([make(), 3], TypeError, "a stack is made of networks, but nets[1] is 3"),
+    "a stack": (
+        [make(), make(networks=2)],
+        ValueError,
+        "nets[1] is a stack itself: pass its networks, [*net]",
+    ),
+    "sizes": (
+        [make(), MLP.init((3, 5, 2), rng=0)],
+        ValueError,
+        "a stack is of networks alike, but nets[1] has sizes (3, 5, 2), and nets[0] has (3, 4, 2)",
+    ),
+    "dtype": (
+        [make(), make(), make(dtype="float32")],
+        ValueError,
+        "a stack is of networks alike, but nets[2] has dtype float32, and nets[0] has float64",
+    ),
+    "loss": (
+        [make(), make(loss="huber")],
+        ValueError,
+        "a stack is of networks alike, but nets[1] has the loss 'huber', and nets[0] has "
+        "'half_squared_error'",
+    ),
+    "activation": (
+        [make(), make(activation="sigmoid")],
+        ValueError,
+        "a stack is of networks alike, but nets[1] has other activations",
+    ),
+}
+
+
+@pytest.mark.parametrize(("nets", "kind", "message"), STACKS_REFUSED.values(), ids=STACKS_REFUSED)
+def test_only_networks_alike_are_stacked(nets, kind, message):
+    with complains(kind, message):
+        MLP.stack(nets)
+
+
+def test_stacked_weights_must_be_of_equally_many_networks():
+    ones = np.ones
+    with complains(
+        ValueError,
+        "W[3] has shape (4, 2, 4), but W[2] is of 5 stacked networks: every layer needs as many",
+    ):
+        MLP.from_weights([ones((5, 4, 3)), ones((4, 2, 4))], [ones((5, 4)), ones((4, 2))])
+    with complains(
+        ValueError,
+        "W[3] has shape (2, 2, 4), but W[2] is of no stacked networks: every layer needs as many",
+    ):
+        MLP.from_weights([ones((4, 3)), ones((2, 2, 4))], [ones(4), ones((2, 2))])
+    with complains(ValueError, "b[3] has shape (2,), but…: b[3] must have shape (5, 2)"):
+        MLP.from_weights([ones((5, 4, 3)), ones((5, 2, 4))], [ones((5, 4)), ones(2)])
+    with complains(ValueError, "W[2] has shape (0, 4, 3), but must be a matrix…"):
+        MLP.from_weights([ones((0, 4, 3))], [ones((0, 4))])
+
+
+@pytest.mark.parametrize("k", [3, -4, 10**6])
+def test_only_networks_that_are_there(k):
+    with complains(IndexError, f"there is no network {k}: the stack holds 3"):
+        make(networks=3)[k]
+
+
+@pytest.mark.parametrize("k", [1.0, "1", None, True, slice(1, 2), (0, 1)])
+def test_networks_are_numbered(k):
+    with complains(TypeError, f"net[k] takes an integer, not {k!r}"):
+        make(networks=3)[k]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [len, list, lambda net: net[0], lambda net: net.ensemble(X), lambda net: net.best(X, Y)],
+)
+def test_one_network_is_no_stack(use):
+    with complains(TypeError, "this is one network, not a stack: it has no length and no net[k]"):
+        use(make())
+
+
+def test_batches_are_for_all_networks_or_for_each():
+    net = make(networks=4)
+    need = "(m, 3), one row a sample, or (4, m, 3), a batch for each network"
+    with complains(ValueError, f"x has shape (3, 2, 3), but this net takes 3 inputs: {need}"):
+        net.forward(np.stack([X] * 3))
+    with complains(ValueError, "x has shape (4, 2, 3), but this net takes 3 inputs: (m, 3), one …"):
+        make().forward(np.stack([X] * 4))
+    with complains(ValueError, "x has 2 rows, but y has 3: each sample needs both"):
+        net.backward(net.forward(X), np.ones((4, 3, 2)))
+
+
+def test_a_weight_that_is_not_finite_is_named_with_its_network():
+    net = make(networks=4)
+    net.W[3][2, 1, 0] = np.nan
+    for theta in (net.theta, np.asfortranarray(net.theta)):
+        with complains(ValueError, "theta must be finite, but W[3][1, 0] of network 2 is nan: …"):
+            net._with(theta).predict(X)
+
+
+# ---- memory
+
+
+def test_a_stack_that_cannot_fit_fails_before_it_is_allocated(monkeypatch):
+    monkeypatch.setattr(arrays, "memory_of_machine", lambda: 16e9)
+    with complains(
+        MemoryError,
+        "10,000,000 networks of 79,510 parameters need 12.7 TB with their gradients, but this "
+        "machine has 16 GB: take fewer at a time",
+    ):
+        MLP.init((784, 100, 10), networks=10_000_000, rng=0)
+    net = MLP.init((1, 1), networks=2000, rng=0)
+    with complains(
+        MemoryError,
+        "2,000 networks on 1,000,000 samples need 64 GB with their gradients, but this machine "
+        "has 16 GB: take fewer at a time",
+    ):
+        net.forward(np.zeros((1_000_000, 1)))
+    assert net.predict(np.zeros((3000, 1))).shape == (2000, 3000, 1)  # chunk by chunk
+
+
+def test_memory_is_counted_in_bytes(monkeypatch):
+    monkeypatch.setattr(arrays, "memory_of_machine", lambda: 1000.0)
+    double = np.dtype(np.float64)
+    check_memory("they", 7, double, 8)  # 896 bytes
+    with complains(MemoryError, "they need 960 bytes with their gradients, but this machine has…"):
+        check_memory("they", 6, double, 10)
+    check_memory("they", 11, double, 10, gradients=False)
+    with complains(MemoryError, "they need 960 bytes, but this machine has 1 kB: take fewer …"):
+        check_memory("they", 12, double, 10, gradients=False)
+    check_memory("they", 11, np.dtype(np.float32), 10)
+
+
+def test_memory_of_the_machine_is_known_or_without_limit(monkeypatch):
+    assert arrays.memory_of_machine() > 1e8
+
+    def unknown(name):
+        raise ValueError(name)
+
+    monkeypatch.setattr("os.sysconf", unknown)
+    assert arrays.memory_of_machine() == math.inf
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (3.24e9, "3.24 GB"),
+        (2.5e16, "25 PB"),
+        (7e21, "7e+03 EB"),
+    ],
+)
+def test_sizes_in_words(size, words):
+    assert in_words(size) == words

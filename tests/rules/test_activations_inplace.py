@@ -1,0 +1,188 @@
+"""Every in-place kernel equals the rule of the table that it stands for."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from bpnet import ACTIVATIONS, LOSSES, Activation, Loss
+from bpnet.rules.activations_inplace import KERNELS, activation_kernels
+from bpnet.rules.losses import reduce
+from bpnet.rules.losses_inplace import output_kernels
+from tests.helpers.strategies import PAIRS, targets
+
+NAMES = list(ACTIVATIONS)
+EDGES = [-1e4, -745, -104, -88.8, -37, -1e-30, -0.0, 0.0, 1e-30, 37, 44.4, 88.8, 104, 354.9, 1e4]
+SHAPES = [(1, 1), (3, 4), (2, 3, 4), (5, 1, 2)]
+
+
+def numbers(shape, dtype):
+    width = 32 if dtype == "float32" else 64
+    near = st.floats(-20, 20, width=width)
+    far = st.floats(-1e4, 1e4, width=width)
+    edge = st.sampled_from(EDGES).map(lambda v: float(np.dtype(dtype).type(v)))
+    return hnp.arrays(dtype, shape, elements=near | far | edge)
+
+
+@st.composite
+def passes(draw):
+    dtype, shape = draw(st.sampled_from(["float64", "float32"])), draw(st.sampled_from(SHAPES))
+    g = np.random.default_rng(draw(st.integers(0, 99))).normal(size=shape).astype(dtype)
+    return draw(numbers(shape, dtype)), draw(numbers(shape, dtype)), g
+
+
+def assert_close(got, rule, slack):
+    """A few units in the last place; at the bottom of the range e^z, times z, underflows."""
+    eps, tiny = np.finfo(rule.dtype).eps, np.finfo(rule.dtype).tiny
+    assert got.dtype == rule.dtype
+    assert np.all(np.abs(got - rule) <= 16 * eps * np.abs(rule) + eps * slack + 1000 * tiny)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=60)
+@given(data=passes())
+def test_a_kernel_is_its_rule_and_writes_its_output_only(name, data):
+    z, earlier, g = data
+    rule = ACTIVATIONS[name]
+    f, times_df = activation_kernels(rule, z)
+    before = z.tobytes()
+    a, got = np.full_like(z, np.nan), g.copy()
+    with np.errstate(over="ignore", under="ignore", invalid="raise", divide="raise"):
+        f(earlier, np.empty_like(z))  # whatever the scratch space holds must not matter
+        times_df(g.copy(), earlier, rule.f(earlier))
+        f(z, a)
+        # gelu's 1 + t cancels left of 0: there both are right to eps times |z|
+        assert_close(a, rule.f(z), slack=8 * np.minimum(np.abs(z), 40) if name == "gelu" else 0)
+        given = rule.f(z)
+        kept = given.tobytes()
+        times_df(got, z, given)
+        expected = rule.backward(g, z, given)
+    slack = {"gelu": 32 * np.abs(g), "softmax": 16 * np.abs(g).max(), "silu": 4 * np.abs(g)}
+    assert_close(got, expected, slack.get(name, 0))
+    assert (z.tobytes(), given.tobytes()) == (before, kept)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_kernel_takes_any_finite_z(name, dtype):
+    most = np.finfo(dtype).max
+    z = np.array([[most, -most, 0, 1], [1e30, -1e30, 1e-30, -1e-30]], dtype)
+    f, times_df = activation_kernels(ACTIVATIONS[name], z)
+    a, g = np.empty_like(z), np.ones_like(z)
+    with np.errstate(over="ignore", under="ignore", invalid="raise", divide="raise"):
+        f(z, a)
+        times_df(g, z, a)
+        rule = ACTIVATIONS[name].backward(np.ones_like(z), z, a)
+    assert np.isfinite(a).all()
+    assert np.isfinite(g).all()
+    assert_close(g, rule, slack=16)
+
+
+def test_there_is_a_kernel_for_every_activation_of_the_table():
+    assert set(KERNELS) == set(ACTIVATIONS)
+
+
+def test_an_activation_of_ones_own_is_used_even_under_a_known_name():
+    own = Activation("tanh", f=lambda z: 3 * z, df=lambda z, a: np.full_like(z, 3) + a)
+    z = np.array([[0.5, -2.0]])
+    f, times_df = activation_kernels(own, z)
+    a, g = np.empty_like(z), np.array([[10.0, 1.0]])
+    f(z, a)
+    times_df(g, z, a)
+    np.testing.assert_array_equal(a, [[1.5, -6]])
+    np.testing.assert_array_equal(g, [[45, -3]])
+
+
+def test_a_copy_of_a_known_activation_is_not_taken_for_the_original():
+    silent = dataclasses.replace(ACTIVATIONS["relu"], f=lambda z: 0 * z)
+    z = np.array([[2.0]])
+    a = np.empty_like(z)
+    activation_kernels(silent, z)[0](z, a)
+    assert a == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_complex_numbers_take_the_rule_of_the_table(name):
+    z = np.array([[0.5, -2.0, 1.5]]) + 1e-30j
+    rule, a, g = ACTIVATIONS[name], np.empty_like(z), np.ones_like(z)
+    f, times_df = activation_kernels(rule, z)
+    f(z, a)
+    times_df(g, z, a)
+    np.testing.assert_array_equal(a, rule.f(z))
+    np.testing.assert_array_equal(g, rule.backward(np.ones_like(z), z, a))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
+@pytest.mark.parametrize(("output", "loss"), PAIRS)
+@settings(max_examples=8)
+@given(seed=st.integers(0, 2**32 - 1), stacked=st.booleans())
+@example(seed=0, stacked=False)
+def test_the_output_delta_is_dE_times_df_and_the_value_its_loss(output, loss, dtype, seed, stacked):
+    rng, rule, E = np.random.default_rng(seed), ACTIVATIONS[output], LOSSES[loss]
+    y = targets(rng, loss, (3, 4)).astype(dtype)
+    z = rng.normal(size=(2, 3, 4) if stacked else (3, 4)).astype(dtype)
+    a = rule.f(z)
+    delta, before = np.full_like(z, np.nan), (z.tobytes(), a.tobytes(), y.tobytes())
+    output_delta, value = output_kernels(E, rule, z)
+    output_delta(delta, z, a, y)
+    expected = np.broadcast_to(rule.backward(E.dE(a, y), z, a), z.shape)
+    eps = np.finfo(dtype).eps
+    # a general form that divides by a is right to eps times the quotient
+    scale = np.abs(E.dE(a, y)).max(axis=-1, keepdims=True) + 1
+    assert np.all(np.abs(delta - expected) <= 16 * eps * scale)
+    total = E.E(a, y).sum(axis=-1).mean(axis=-1)
+    np.testing.assert_allclose(value(z, a, y), total, rtol=200 * eps, atol=200 * eps)
+    assert (z.tobytes(), a.tobytes(), y.tobytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [
+        ("identity", "half_squared_error"),
+        ("softmax", "cross_entropy"),
+        ("sigmoid", "binary_cross_entropy"),
+        ("exp", "poisson"),
+    ],
+)
+def test_where_output_and_loss_belong_together_delta_is_a_minus_y(output, loss):
+    """Also where a has rounded to its limit, so that ∂E/∂a ⊙ f' would be 0 or 0/0."""
+    z = np.array([[800.0, -800.0], [3.0, -2.0]])
+    rule, y = ACTIVATIONS[output], np.array([[0.0, 1.0], [0.25, 0.75]])
+    with np.errstate(under="ignore"):
+        a = rule.f(z)
+    delta = np.empty_like(z)
+    output_kernels(LOSSES[loss], rule, z)[0](delta, z, a, y)
+    np.testing.assert_array_equal(delta, a - y)
+
+
+def test_a_loss_of_ones_own_is_used_even_under_a_known_name():
+    own = Loss("half_squared_error", E=lambda a, y: 5 * (a - y) ** 2, dE=lambda a, y: 10 * (a - y))
+    z, y = np.array([[0.5, 2.0]]), np.array([[1.0, 1.0]])
+    a, delta = np.tanh(z), np.empty_like(z)
+    output_delta, value = output_kernels(own, ACTIVATIONS["tanh"], z)
+    output_delta(delta, z, a, y)
+    np.testing.assert_allclose(delta, 10 * (a - y) * (1 - a * a), rtol=1e-15)
+    assert value(z, a, y) == pytest.approx(np.sum(5 * (a - y) ** 2), rel=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("output", "loss"), PAIRS)
+@settings(max_examples=12)
+@given(data=st.data(), seed=st.integers(0, 99))
+def test_the_value_of_a_batch_is_the_tables_at_any_z(output, loss, dtype, data, seed):
+    rule, E = ACTIVATIONS[output], LOSSES[loss]
+    z, earlier = data.draw(numbers((3, 4), dtype)), data.draw(numbers((3, 4), dtype))
+    y = targets(np.random.default_rng(seed), loss, (3, 4)).astype(dtype)
+    _, value = output_kernels(E, rule, z)
+    with np.errstate(over="ignore", under="ignore", invalid="raise", divide="raise"):
+        a = rule.f(z)
+        value(earlier, rule.f(earlier), y)  # whatever the scratch space holds must not matter
+        got, expected = value(z, a, y), reduce(E.of_pass(z, a, y, rule))
+    eps = np.finfo(dtype).eps
+    assert np.isfinite(got)
+    # a cancellation of z against y z costs eps times the largest of them
+    scale = abs(expected) + (np.abs(z * y).max() if E.joins(rule) else 1)
+    assert abs(got - expected) <= 32 * eps * (scale + 1)

@@ -1,0 +1,246 @@
+"""Metrics by hand, evaluate, and the history of a training."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from bpnet import MLP, SGD, History, evaluate, fit
+from bpnet.rules.metrics import (
+    METRICS,
+    accuracy,
+    as_metrics,
+    mean_absolute_error,
+    mean_squared_error,
+    r2,
+)
+from tests.helpers.complaint import complains
+
+RNG = np.random.default_rng(8)
+X = RNG.normal(size=(30, 3))
+Y = RNG.normal(size=(30, 2))
+
+
+def make(dtype="float64"):
+    return MLP.init((3, 4, 2), activation="tanh", output="identity", rng=1, dtype=dtype)
+
+
+def test_metrics_by_hand():
+    y = np.array([[1.0, 4.0], [2.0, 4.0], [6.0, 7.0]])
+    a = np.array([[2.0, 4.0], [2.0, 3.0], [5.0, 9.0]])
+    assert mean_squared_error(y, a) == pytest.approx((1 + 0 + 0 + 1 + 1 + 4) / 6)
+    assert mean_absolute_error(y, a) == pytest.approx((1 + 0 + 0 + 1 + 1 + 2) / 6)
+    # by output: 1 - 2 / (4 + 1 + 9) and 1 - 5 / (1 + 1 + 4)
+    assert r2(y, a) == pytest.approx((1 - 2 / 14 + 1 - 5 / 6) / 2)
+
+
+def test_accuracy_of_classes():
+    y = np.eye(3)[[0, 1, 2, 2]]
+    a = np.array([[0.5, 0.3, 0.2], [0.3, 0.45, 0.25], [0.1, 0.2, 0.7], [0.1, 0.5, 0.4]])
+    assert accuracy(y, a) == 0.75
+    soft = np.array([[0.6, 0.3, 0.1], [0.5, 0.2, 0.3], [0, 0.6, 0.4], [0.1, 0.6, 0.3]])
+    assert accuracy(soft, a) == 0.5
+    assert accuracy(np.eye(2)[[0, 1, 1]], np.array([[0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])) == 2 / 3
+
+
+def test_accuracy_of_one_output():
+    y = np.array([[1.0], [0.0], [1.0], [0.0]])
+    assert accuracy(y, np.array([[0.5], [0.49], [0.4], [0.1]])) == 0.75
+    assert accuracy(y, np.array([[1.6], [0.49], [0.4], [0.6]])) == 0.5
+    assert accuracy(np.array([[0.5], [0.4], [0.4]]), np.array([[0.6], [0.6], [0.6]])) == 1 / 3
+
+
+def test_r2_where_targets_are_all_equal():
+    y = np.array([[1.0, 2.0], [1.0, 4.0]])
+    assert r2(y, y) == 1.0
+    assert r2(y, np.array([[1.0, 2.0], [1.5, 4.0]])) == 0.5
+    assert r2(y, np.array([[1.0, 3.0], [1.0, 3.0]])) == 0.5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_metrics_are_floats(dtype):
+    for metric in METRICS.values():
+        assert type(metric(Y.astype(dtype), Y.astype(dtype))) is float
+
+
+def median_error(y, a):
+    return np.median(abs(y - a))
+
+
+def test_as_metrics_takes_names_and_functions():
+    assert as_metrics(()) == {}
+    assert as_metrics("r2") == {"r2": r2}
+    assert as_metrics(median_error) == {"median_error": median_error}
+    both = as_metrics(["accuracy", median_error])
+    assert both == {"accuracy": accuracy, "median_error": median_error}
+
+    class Scorer:
+        def __call__(self, y, a):
+            return 0.0
+
+        def __repr__(self):
+            return "scorer"
+
+    assert list(as_metrics([Scorer()])) == ["scorer"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "metrics", "message"),
+    [
+        (
+            ValueError,
+            "f1",
+            "unknown metric 'f1': the known ones are accuracy, mean_squared_error, "
+            "mean_absolute_error, r2",
+        ),
+        (ValueError, ["r2", "R2"], "unknown metric 'R2': …"),
+        (TypeError, 5, "metrics must be names or functions of (y, a), not 5"),
+        (TypeError, ["r2", 5], "a metric is a name or a function of (y, a), not 5"),
+        (ValueError, ["r2", "r2"], "a metric cannot be called 'r2': that column is there already"),
+        (ValueError, [r2, "r2"], "a metric cannot be called 'r2'…"),
+    ],
+)
+def test_bad_metrics(kind, metrics, message):
+    for call in (
+        lambda: fit(make(), X, Y, epochs=1, metrics=metrics),
+        lambda: evaluate(make(), X, Y, metrics=metrics),
+    ):
+        with complains(kind, message):
+            call()
+
+
+@pytest.mark.parametrize("name", ["epoch", "loss", "validation_loss", "learning_rate", "time"])
+def test_metric_may_not_take_the_name_of_a_column(name):
+    def metric(y, a):
+        return 0.0
+
+    metric.__name__ = name
+    with complains(ValueError, f"a metric cannot be called {name!r}: that column is there already"):
+        as_metrics(metric)
+
+
+# evaluate
+
+
+@pytest.mark.parametrize("m", [1, 30, 1024, 2100])
+def test_evaluate_is_the_loss_and_the_metrics_of_predict(m):
+    rng = np.random.default_rng(m)
+    x, y, weight = rng.normal(size=(m, 3)), rng.normal(size=(m, 2)), rng.random(m) + 0.1
+    net = make()
+    out = net.predict(x)
+    found = evaluate(net, x, y, metrics=("mean_squared_error", median_error))
+    assert list(found) == ["loss", "mean_squared_error", "median_error"]
+    assert found["loss"] == pytest.approx(net.loss(out, y), rel=1e-12)
+    assert type(found["loss"]) is float
+    assert found["mean_squared_error"] == pytest.approx(mean_squared_error(y, out), rel=1e-12)
+    assert found["median_error"] == pytest.approx(median_error(y, out), rel=1e-12)
+    weighted = evaluate(net, x, y, sample_weight=weight)
+    assert weighted == pytest.approx({"loss": net.loss(out, y, sample_weight=weight)}, rel=1e-12)
+
+
+def test_evaluate_changes_nothing():
+    net = make("float32")
+    before, x, y = net.theta.copy(), X.astype("float32"), Y.astype("float32")
+    x.flags.writeable = y.flags.writeable = False
+    assert type(evaluate(net, x, y)["loss"]) is float
+    assert np.array_equal(net.theta, before)
+
+
+def test_evaluate_is_silent_where_the_limit_is_right():
+    net = MLP.init((3, 2), rng=0)
+    with np.errstate(all="raise"):
+        assert evaluate(net, X * 1e4, Y)["loss"] > 0
+        net = MLP.init((3, 2), loss="cross_entropy", rng=0)
+        assert evaluate(net, X * 1e4, np.eye(2)[[0, 1] * 15])["loss"] > 0
+
+
+def test_evaluate_refuses_what_does_not_fit():
+    with complains(TypeError, "net must be an MLP, not ndarray"):
+        evaluate(X, Y, X)
+    with complains(ValueError, "x has shape (30, 2), but this net takes 3 inputs…"):
+        evaluate(make(), X[:, :2], Y)
+    with complains(ValueError, "x has 30 rows, but y has 29: each sample needs both"):
+        evaluate(make(), X, Y[:-1])
+    with complains(ValueError, "sample_weight has shape (3,), but there are 30 samples…"):
+        evaluate(make(), X, Y, sample_weight=[1, 2, 3])
+    net = make()
+    net.theta[3] = np.nan
+    with complains(ValueError, "theta must be finite, but W[2][1, 0] is nan…"):
+        evaluate(net, X, Y)
+
+
+# History
+
+
+def test_history_has_a_column_for_each_thing_recorded():
+    net = make()
+    history = fit(
+        net, X, Y, epochs=3, optimizer=SGD(0.1), metrics=["r2", median_error],
+        validation=(X[:5], Y[:5]),
+    )  # fmt: skip
+    assert len(history) == 3
+    columns = history.to_dict()
+    assert list(columns) == [
+        "epoch", "loss", "validation_loss", "r2", "median_error", "learning_rate", "time",
+    ]  # fmt: skip
+    assert columns["epoch"] == [1, 2, 3]
+    assert columns["learning_rate"] == [0.1] * 3
+    assert all(len(column) == 3 for column in columns.values())
+    assert all(seconds > 0 for seconds in history.time)
+    last = evaluate(net, X[:5], Y[:5], metrics=["r2", median_error])
+    assert history.validation_loss[-1] == pytest.approx(last["loss"])
+    assert history.metrics["r2"][-1] == pytest.approx(last["r2"])
+    assert history.metrics["median_error"][-1] == pytest.approx(last["median_error"])
+    columns["loss"].append(0.0)
+    assert len(history) == 3
+    assert (history.stopped, history.best_epoch) == (None, None)
+
+
+def test_metrics_are_of_the_training_data_where_there_are_no_others():
+    net = make()
+    history = fit(net, X, Y, epochs=2, metrics="r2")
+    assert history.metrics["r2"][-1] == pytest.approx(r2(Y, net.predict(X)))
+    assert list(history.to_dict()) == ["epoch", "loss", "r2", "learning_rate", "time"]
+
+
+def test_metrics_of_an_iterable_need_validation_data():
+    with complains(ValueError, "metrics of an iterable need validation=(x, y)"):
+        fit(make(), [(X, Y)], epochs=1, metrics="r2")
+    history = fit(make(), [(X, Y)], epochs=1, metrics="r2", validation=(X, Y))
+    assert len(history.metrics["r2"]) == 1
+
+
+def test_metric_that_raises_leaves_a_history_of_whole_epochs():
+    calls = []
+
+    def fickle(y, a):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("out of patience")
+        return 0.5
+
+    net = make()
+    with complains(RuntimeError, "out of patience") as caught:
+        fit(net, X, Y, epochs=5, metrics=["r2", fickle], validation=(X, Y))
+    columns = caught.value.history.to_dict()
+    assert {name: len(column) for name, column in columns.items()} == dict.fromkeys(columns, 2)
+    assert np.isfinite(net.predict(X)).all()
+
+
+def test_history_as_a_data_frame():
+    pytest.importorskip("pandas", reason="to_frame makes a pandas DataFrame")
+    history = fit(make(), X, Y, epochs=2, metrics="r2")
+    frame = history.to_frame()
+    assert list(frame.index) == [1, 2]
+    assert frame.index.name == "epoch"
+    assert list(frame.columns) == ["loss", "r2", "learning_rate", "time"]
+    assert list(frame["loss"]) == history.loss
+    empty = History()
+    assert empty.to_dict() == {"epoch": [], "loss": []}
+    assert len(empty.to_frame()) == 0
+
+
+def test_data_frame_without_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pandas"):
+        History(loss=[1.0]).to_frame()

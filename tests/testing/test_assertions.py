@@ -1,0 +1,381 @@
+"""Somebody's own passes: the right ones pass, the wrong ones are told by name."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import bpnet.testing
+from bpnet import Activation, Loss, huber
+from bpnet.testing.assertions import case
+from tests.helpers.homework import Homework, NoSlope, Summed
+
+SINE = Activation("sine", f=np.sin, df=lambda z, a: np.cos(z), analytic=True)
+QUARTIC = Loss(
+    "quartic", E=lambda a, y: (a - y) ** 4, dE=lambda a, y: 4 * (a - y) ** 3, analytic=True
+)
+
+
+# ---- right passes pass
+
+
+@pytest.mark.parametrize(
+    ("homework", "options"),
+    [
+        (Homework(), {}),
+        (Homework(), {"dtype": "float32"}),
+        (Homework("tanh"), {"activation": "tanh", "depth": (5, 6)}),
+        (Homework("relu", "identity"), {"activation": "relu", "output": "identity"}),
+        (Homework("relu", "identity", "absolute_error"),
+         {"activation": "relu", "output": "identity", "loss": "absolute_error"}),
+        (Homework("tanh", "softmax", "cross_entropy"),
+         {"activation": "tanh", "loss": "cross_entropy"}),
+        (Homework("gelu", "softmax", "huber"),
+         {"activation": ("gelu", "gelu", "softmax"), "loss": huber()}),
+        (Homework("elu", "sigmoid", "binary_cross_entropy"),
+         {"activation": "elu", "loss": "binary_cross_entropy", "dtype": "float32"}),
+        (Homework("silu", "exp", "poisson"), {"activation": "silu", "loss": "poisson"}),
+        (Homework(SINE, dE=QUARTIC.dE), {"activation": SINE, "loss": QUARTIC, "depth": 3}),
+        (Homework(), {"sizes": (2, 2, 2), "m": 1}),
+        (Homework(), {"sizes": (3, (2, 4), 1), "m": (2, 3)}),
+        (Homework(), {"depth": 2, "width": 3, "tolerance": 1e-12}),
+    ],
+    ids=lambda value: "" if isinstance(value, Homework) else "-".join(value),
+)  # fmt: skip
+def test_right_passes_pass(homework, options):
+    homework.assert_right(max_examples=15, **options)
+
+
+class Columns(Homework):
+    """Samples as columns."""
+
+    def weighted(self, W, a, b):
+        assert b.shape == (len(W), 1)
+        return W @ a + b
+
+    def backward(self, W, b, cache, y):
+        z, a = cache
+        delta = self.delta_L(z[-1], a[-1], y)
+        dW, db = {}, {}
+        for l in reversed(range(len(W))):
+            dW[l + 1], db[l + 1] = delta @ a[l].T, delta.sum(axis=1, keepdims=True)
+            delta = W[l].T @ delta * self.slope(z[l - 1], a[l])
+        return dW, db
+
+    def delta_L(self, z, a, y):
+        return (a - y) * self.last.df(z, a) / y.shape[1]
+
+
+class OneSample(Homework):
+    """Plain loops over one sample, with lists for what they return."""
+
+    def weighted(self, W, a, b):
+        assert a.ndim == b.ndim == 1
+        return np.array([sum(w * x for w, x in zip(row, a, strict=True)) for row in W]) + b
+
+    def backward(self, W, b, cache, y):
+        z, a = cache
+        delta = (a[-1] - y) * self.last.df(z[-1], a[-1])
+        dW, db = [], []
+        for l in reversed(range(len(W))):
+            dW.insert(0, [[d * x for x in a[l]] for d in delta])
+            db.insert(0, list(delta))
+            delta = W[l].T @ delta * self.slope(z[l - 1], a[l])
+        return [dW, db]
+
+
+@pytest.mark.parametrize(("samples", "kind"), [("columns", Columns), ("one", OneSample)])
+def test_samples_may_be_columns_or_one_at_a_time(samples, kind):
+    class WithoutBias(kind):
+        def weighted(self, W, a, b):
+            return W @ a
+
+    class WithoutSlope(kind):
+        def slope(self, z, a):
+            return 1
+
+    options = {"activation": "tanh", "samples": samples, "max_examples": 15}
+    kind("tanh").assert_right(**options)
+    assert "the biases are left out" in WithoutBias("tanh").message(**options)
+    assert "f' is missing in layers 2, 3, 4, 5" in WithoutSlope("tanh").message(**options)
+
+
+def test_losses_may_be_summed():
+    Summed().assert_right(reduction="sum", max_examples=15)
+    assert "1/m too often, with m = 7 samples" in Homework().message(reduction="sum")
+
+
+# ---- planted errors are found, and named
+
+
+class SlopeOfZ(Homework):
+    def slope(self, z, a):
+        return z * (1 - z)
+
+
+class Transposed(Homework):
+    def back(self, W, delta):
+        return delta @ (W.T if W.shape[0] == W.shape[1] else W)
+
+
+class Updated(Homework):
+    def backward(self, W, b, cache, y):
+        z, a = cache
+        W = [w.copy() for w in W]
+        dW, db = [None] * len(W), [None] * len(W)
+        delta = self.delta_L(z[-1], a[-1], y)
+        for l in reversed(range(len(W))):
+            dW[l], db[l] = delta.T @ a[l], delta.sum(axis=0)
+            W[l] -= 0.5 * dW[l]
+            delta = self.back(W[l], delta) * self.slope(z[l - 1], a[l])
+        return dW, db
+
+
+class Sign(Homework):
+    def delta_L(self, z, a, y):
+        return -super().delta_L(z, a, y)
+
+
+class Doubled(Homework):
+    def delta_L(self, z, a, y):
+        return 2 * super().delta_L(z, a, y)
+
+
+class MeanOfOutputs(Homework):
+    def delta_L(self, z, a, y):
+        return super().delta_L(z, a, y) / a.shape[1]
+
+
+class DiagonalSoftmax(Homework):
+    def delta_L(self, z, a, y):
+        return self.dE(a, y) * a * (1 - a) / len(a)
+
+
+class SlopeTooMany(Homework):
+    def delta_L(self, z, a, y):
+        return (a - y) * a * (1 - a) / len(a)
+
+
+class Edited(Homework):
+    """Wrong in what is returned, by `edit`."""
+
+    def __init__(self, edit, **options):
+        super().__init__(**options)
+        self.edit = edit
+
+    def backward(self, W, b, cache, y):
+        dW, db = super().backward(W, b, cache, y)
+        return self.edit(dW, db) or (dW, db)
+
+
+def zero_biases(dW, db):
+    for v in db:
+        v[...] = 0
+
+
+def a_millionth(dW, db):
+    dW[-1][0, 0] *= 1 + 1e-6
+
+
+def one_row(dW, db):
+    dW[1][0] *= 1.25
+
+
+def one_layer(dW, db):
+    dW[1], db[1] = 3 * dW[1], 3 * db[1]
+
+
+def not_a_number(dW, db):
+    dW[0][0, 0] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("homework", "named", "cause", "options"),
+    [
+        (Summed(), None, "7 times the derivative: a sum over the m = 7 samples", {}),
+        (Sign(), None, "-1 times the derivative: the sign", {}),
+        (Doubled(), None, "2 times the derivative: a half is forgotten", {}),
+        (MeanOfOutputs(), None, "a mean over the n_L = 3 outputs where their sum is meant", {}),
+        (NoSlope(), "[Wb][2-5]", "f' is missing in layers 2, 3, 4, 5", {}),
+        (SlopeOfZ(), "[Wb][2-5]", "its formula takes a = f(z), and was given z", {}),
+        (Transposed(), "[Wb][2-5]", "takes W^{l+1} where it needs its transpose", {}),
+        (Updated(), "[Wb][2-5]", "weights that were updated already, W - η ∂E/∂W with η = 0.5", {}),
+        (Edited(zero_biases), "b[2-6]", "the biases are left out", {}),
+        (Edited(a_millionth), "W[2-6]", "one coordinate only: W[6][0, 0]", {}),
+        (Edited(one_row, f="tanh"), "W3", "in 7 coordinates of W[3] 1.25 times the derivative",
+         {"activation": "tanh", "depth": 4}),
+        (Edited(one_layer), "[Wb]3", "in W[3], b[3] 3 times the derivative", {"depth": (3, 6)}),
+        (Edited(not_a_number), "W2", "the gradient is not finite: W[2][0, 0] is nan", {}),
+        (DiagonalSoftmax("tanh", "softmax", "cross_entropy"), None,
+         "softmax's derivative is taken as a (1 - a) only",
+         {"activation": "tanh", "loss": "cross_entropy"}),
+        (SlopeTooMany("tanh", "sigmoid", "binary_cross_entropy"), None,
+         "there is an f' too many at the output",
+         {"activation": "tanh", "loss": "binary_cross_entropy"}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Homework) else "",
+)  # fmt: skip
+def test_planted_errors_are_found_and_named(homework, named, cause, options):
+    options = {"depth": (2, 6), **options}
+    message = homework.message(**options)
+    assert cause in message
+    first = message.splitlines()[0]
+    found = re.fullmatch(
+        r"backward's gradient is wrong, most of all in ([Wb])\[(\d)\]\[([\d, ]+)\], "
+        r"in the lists \1\[(\d)\]\[\3\]",
+        first,
+    )
+    letter, l, _, place = found.groups()
+    assert int(place) == int(l) - 2
+    assert re.fullmatch(named or "[Wb][2-6]", letter + l)
+    again = re.search(r"net, x, y = (case\(.*)", message)[1]
+    net, x, y = eval(again, {"case": case})
+    assert (x.shape, y.shape) == ((len(x), net.sizes[0]), (len(x), net.sizes[-1]))
+    assert re.search(
+        r"worst +[Wb]\[\d\]\[[\d, ]+\]: analytic \S+, numeric \S+, error \S+\n", message
+    )
+    assert "<" not in again
+
+
+def test_the_smallest_net_and_a_larger_one():
+    message = Summed().message()
+    smallest, larger = re.findall(r"net, x, y = (.*)", message)
+    assert smallest == "case((1, 2), activation='sigmoid', loss='half_squared_error', m=2, seed=0)"
+    assert larger.startswith("case((8, 7, 6, 5, 4, 3), activation='sigmoid'")
+    assert "m=7" in larger
+    assert "m = 2 samples where their mean is meant or" in message
+    assert "or a half is forgotten\n" in message
+    assert message.endswith(
+        "7 times the derivative: a sum over the m = 7 samples where their mean is meant"
+    )
+    assert message.count("cause") == 2
+    # where the smallest net tells as much, that is enough
+    assert NoSlope().message(depth=3).count("net, x, y") == 1
+
+
+def test_an_error_that_shows_in_some_nets_only():
+    """One in eight has layers of equal size."""
+    again = re.search(r"net, x, y = (.*)", Transposed().message())[1]
+    net, _, _ = eval(again, {"case": case})
+    assert any(W.shape == W.T.shape for W in net.W.values())
+    Transposed().assert_right(sizes=(3, 4, 2))
+
+
+# ---- the output
+
+
+class NoBias(Homework):
+    def weighted(self, W, a, b):
+        return a @ W.T
+
+
+class Turned(Homework):
+    def weighted(self, W, a, b):
+        return a @ (W if W.shape == W.T.shape else W.T) + b
+
+
+@pytest.mark.parametrize(
+    ("homework", "cause", "options"),
+    [
+        (NoBias(), "the biases are left out", {}),
+        (Turned(), "W is transposed", {"sizes": (3, 3, 3)}),
+        (Homework("tanh"), "in layers 2, 3, 4, 5, 6 it computes tanh", {}),
+        (Homework("sigmoid", "tanh"), "in layer 6 it computes tanh", {}),
+        (Homework("identity", "sigmoid"), "the activation is left out in layers 2, 3, 4, 5", {}),
+        (Homework("sigmoid", "identity", "binary_cross_entropy"),
+         "the activation is left out in layer 6", {"loss": "binary_cross_entropy"}),
+    ],
+)  # fmt: skip
+def test_a_wrong_output_is_told_as_such(homework, cause, options):
+    message = homework.message(**options)
+    assert re.match(
+        r"forward's output is wrong: output \d of sample \d is \S+, "
+        r"but the network's a\[\d\]\[\d, \d\] is \S+\n",
+        message,
+    )
+    assert cause in message
+    assert "gradient check" not in message
+
+
+def test_a_softmax_over_the_samples():
+    class Wrong(Homework):
+        def forward(self, W, b, x):
+            _, (z, a) = super().forward(W, b, x)
+            e = np.exp(z[-1])
+            a[-1] = e / e.sum(axis=0)
+            return a[-1], (z, a)
+
+    message = Wrong("tanh", "softmax").message(activation="tanh", loss="cross_entropy")
+    assert "softmax is taken over the samples, not over the outputs" in message
+
+
+def test_an_output_of_no_known_pattern_has_no_cause():
+    class Wrong(Homework):
+        def forward(self, W, b, x):
+            a, cache = super().forward(W, b, x)
+            return a * np.where(np.arange(a.shape[1]) == 0, np.nan, 1), cache
+
+    message = Wrong().message()
+    assert "output 0 of sample 0 is nan" in message
+    assert "cause" not in message
+
+
+# ---- runs
+
+
+def test_every_run_is_the_same_and_another_seed_is_another():
+    def seen(seed, **options):
+        nets = []
+
+        class Watching(Homework):
+            def forward(self, W, b, x):
+                nets.append([x.tobytes(), *(w.shape for w in W)])
+                return super().forward(W, b, x)
+
+        Watching().assert_right(max_examples=30, seed=seed, **options)
+        return nets
+
+    first = seen(0)
+    assert seen(0) == first
+    assert seen(1) != first
+    assert len(first) == 2 * 30
+    assert Updated().message() == Updated().message()
+
+
+def test_the_example_of_the_docstring_is_a_file_that_runs(tmp_path):
+    blocks = re.findall(r"::\n\n((?:    .*\n|\n)+)", bpnet.testing.__doc__)
+    code, report, tests = (textwrap.dedent(block) for block in blocks)
+    path = tmp_path / "test_homework.py"
+
+    def run(code, *command):
+        path.write_text(code, encoding="utf-8")
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "utf-8"}
+        return subprocess.run(
+            [sys.executable, *command, str(path)],
+            capture_output=True,
+            encoding="utf-8",
+            env=env,
+            cwd=tmp_path,
+            check=False,
+        )
+
+    done = run(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "backward is right\n", "")
+    wrong = "delta2 = delta3 @ W[1]"
+    assert f"``{wrong}``" in bpnet.testing.__doc__
+    assert f"{wrong} * a2 * (1 - a2)\n" in code
+    done = run(code.replace(f"{wrong} * a2 * (1 - a2)\n", f"{wrong}\n"))
+    assert done.returncode == 1
+
+    def masked(text):  # the rows that hold rounding only
+        return re.sub(r"\d\.\de-\d\d  [Wb]\[3\].*", "", text)
+
+    expected = f"bpnet.errors.GradientCheckFailed: {report.rstrip()}"
+    assert masked(done.stderr.rstrip()).endswith(masked(expected))
+    path.write_text(tests, encoding="utf-8")
+    runpy.run_path(str(path))["test_rows_are_probabilities"]()

@@ -1,0 +1,400 @@
+"""fit: the same bits as a loop written by hand, on the user's data as they are, in place."""
+
+import math
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from bpnet import MLP, SGD, Adagrad, Adam, AdamW, RMSprop, Schedule, TrainingDiverged, fit
+from bpnet.network.gradient import Gradient
+from tests.helpers.complaint import complains
+
+NETS = {
+    "sigmoid, half squared error": {"activation": "sigmoid"},
+    "relu, softmax, cross-entropy": {
+        "activation": "relu",
+        "output": "softmax",
+        "loss": "cross_entropy",
+    },
+    "tanh, identity, huber": {"activation": "tanh", "output": "identity", "loss": "huber"},
+    "binary cross-entropy": {"activation": "elu", "loss": "binary_cross_entropy"},
+}
+every_net = pytest.mark.parametrize("kind", NETS)
+
+
+def problem(kind="tanh, identity, huber", m=23, dtype="float64", sizes=(4, 6, 5, 3)):
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(m, sizes[0])).astype(dtype)
+    labels = (abs(x[:, 0]) * 2 + x[:, 1] > 1).astype(int) + (x[:, 2] > 0.5)
+    y = np.eye(sizes[-1], dtype=dtype)[labels % sizes[-1]]
+    return MLP.init(sizes, rng=5, dtype=dtype, **NETS[kind]), x, y
+
+
+@every_net
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("size", [1, 5, 23])
+def test_fit_is_the_loop_by_hand_bit_for_bit(kind, dtype, size):
+    net, x, y = problem(kind, dtype=dtype)
+    twin, rng = net.copy(), np.random.default_rng(3)
+    eta = np.array(0.05, dtype)
+    losses = []
+    for _ in range(3):
+        total = 0.0
+        order = rng.permutation(23) if size < 23 else np.arange(23)
+        for start in range(0, 23, size):
+            rows = order[start : start + size]
+            cache = twin.forward(x[rows])
+            total += len(rows) * twin.loss(cache, y[rows])
+            twin.theta -= eta * twin.backward(cache, y[rows]).theta
+        losses.append(total / 23)
+    history = fit(net, x, y, epochs=3, batch_size=size, optimizer=SGD(0.05), rng=3)
+    assert np.array_equal(net.theta, twin.theta)
+    assert history.loss == pytest.approx(losses, rel=1e-12 if dtype == "float64" else 1e-6)
+
+
+@every_net
+def test_one_sample_a_step_may_share_delta_and_the_bias_gradient(kind, monkeypatch):
+    """`Gradient.shared` against arrays of their own, with all that touches either."""
+    net, x, y = problem(kind)
+    twin, plain = net.copy(), net.copy()
+    how = {"epochs": 3, "batch_size": 1, "l1": 0.01, "l2": 0.1, "dropout": 0.2, "clip_norm": 0.5}
+    how |= {"sample_weight": np.linspace(0.5, 2, len(x)), "rng": 1}
+    fit(net, x, y, **how)
+    fit(plain, x, y, epochs=3, batch_size=1, rng=1)
+    monkeypatch.setattr(Gradient, "shared", Gradient.empty)
+    fit(twin, x, y, **how)
+    assert np.array_equal(net.theta, twin.theta)
+    assert not np.array_equal(net.theta, plain.theta)
+
+
+def test_default_is_adam_on_batches_of_32():
+    net, x, y = problem(m=70)
+    twin = net.copy()
+    fit(net, x, y, epochs=2)
+    fit(twin, x, y, epochs=2, batch_size=32, optimizer=Adam(0.001), rng=0)
+    assert np.array_equal(net.theta, twin.theta)
+
+
+def test_any_rule_steps_as_by_hand():
+    net, x, y = problem()
+    for rule, other in ((Adam(0.01), Adam(0.01)), (SGD(0.1, 0.9, True), SGD(0.1, 0.9, True))):
+        twin = net.copy()
+        fit(net, x, y, epochs=4, batch_size=None, optimizer=rule)
+        for _ in range(4):
+            other.step(twin.theta, twin.backward(twin.forward(x), y).theta)
+        assert np.array_equal(net.theta, twin.theta)
+
+
+def test_order_is_new_each_epoch_unless_shuffle_is_off():
+    seen = []
+
+    class Spy(SGD):
+        def compute(self, theta, g, move):
+            seen.append(g[-1])
+            super().compute(theta, g, move)
+
+    net, x, y = problem()
+    fit(net, x, y, epochs=2, batch_size=1, optimizer=Spy(1e-300))
+    first, second = np.split(np.array(seen), 2)
+    assert not np.array_equal(first, second)
+    assert np.array_equal(np.sort(first), np.sort(second))
+    seen.clear()
+    fit(net, x, y, epochs=1, batch_size=1, optimizer=Spy(1e-300), shuffle=False)
+    rows = [net.backward(net.forward(x[i]), y[i]).theta[-1] for i in range(23)]
+    assert np.array_equal(seen, rows)
+
+
+def test_same_seed_same_bits_other_seed_other_bits():
+    thetas = []
+    for rng in (7, np.random.default_rng(7), 8):
+        net, x, y = problem()
+        fit(net, x, y, epochs=3, rng=rng, dropout=0.2, validation=0.3)
+        thetas.append(net.theta)
+    assert np.array_equal(thetas[0], thetas[1])
+    assert not np.array_equal(thetas[0], thetas[2])
+
+
+def test_fit_goes_on_from_the_present_weights():
+    net, x, y = problem()
+    twin = net.copy()
+    options = {"optimizer": SGD(0.1), "batch_size": None}
+    first = fit(net, x, y, epochs=6, **options)
+    parts = [fit(twin, x, y, epochs=n, **options) for n in (2, 4)]
+    assert np.array_equal(net.theta, twin.theta)
+    assert first.loss == parts[0].loss + parts[1].loss
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SGD(0.05, momentum=0.9),
+        Adam,
+        lambda: AdamW(0.01),
+        Adagrad,
+        lambda: RMSprop(0.01, momentum=0.5),
+    ],
+)
+def test_keep_state_goes_on_with_the_optimizer_s_memory(make):
+    whole, kept, fresh = make(), make(), make()
+    net, x, y = problem()
+    twin, third = net.copy(), net.copy()
+    fit(net, x, y, epochs=5, batch_size=None, optimizer=whole)
+    fit(twin, x, y, epochs=2, batch_size=None, optimizer=kept)
+    fit(twin, x, y, epochs=3, batch_size=None, optimizer=kept, keep_state=True)
+    fit(third, x, y, epochs=2, batch_size=None, optimizer=fresh)
+    fit(third, x, y, epochs=3, batch_size=None, optimizer=fresh)
+    assert np.array_equal(net.theta, twin.theta)
+    assert not np.array_equal(net.theta, third.theta)
+    assert (whole.t, kept.t, fresh.t) == (5, 5, 3)
+
+
+def test_keep_state_of_another_net_or_after_divergence_is_refused():
+    net, x, y = problem()
+    rule = Adam()
+    fit(net, x, y, epochs=1, optimizer=rule)
+    other = MLP.init((4, 3), rng=0)
+    before = other.theta.copy()
+    with complains(ValueError, "the optimizer's m is float64 of shape (83,)…start it afresh"):
+        fit(other, x, y, epochs=1, optimizer=rule, keep_state=True)
+    assert np.array_equal(other.theta, before)
+    rule.state["m"][4] = math.nan
+    with complains(ValueError, "the optimizer's m is not finite…start it afresh"):
+        fit(net, x, y, epochs=1, optimizer=rule, keep_state=True)
+
+
+def test_loss_of_an_epoch_is_the_mean_over_samples_before_each_step():
+    net, x, y = problem()
+    start = net.loss(net.forward(x), y)
+    history = fit(net, x, y, epochs=1, batch_size=4, optimizer=SGD(1e-12))  # 5 of 4 and one of 3
+    assert history.loss == pytest.approx([start], rel=1e-9)
+    assert (net.loss(net.forward(x[:20]), y[:20]), start) != pytest.approx((start, start), rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "rule", [SGD(0.1, 0.9), Adagrad(), RMSprop(momentum=0.1), Adam(), AdamW()], ids=repr
+)
+def test_dtype_is_kept_throughout(dtype, rule):
+    net, x, y = problem(dtype=dtype)
+    seen = set()
+
+    def look(training):
+        (step,) = {id(step): step for step in training.work.values()}.values()
+        arrays = [a for cell in step.take.__closure__ for a in held(cell.cell_contents)]
+        seen.update(a.dtype for a in arrays)
+
+    def held(value):
+        if isinstance(value, np.ndarray):
+            yield value
+        elif callable(value) and getattr(value, "__closure__", None):
+            for cell in value.__closure__:
+                yield from held(cell.cell_contents)
+        elif hasattr(value, "z_list"):
+            yield from [*value.z_list[2:], *value.a_list[1:], *value.fed[1:]]
+        elif hasattr(value, "delta_list"):
+            yield from [value.theta, value.ones, *value.delta_list[2:]]
+
+    history = fit(
+        net, x, y, epochs=2, batch_size=None, optimizer=rule, callbacks=[look],
+        l1=0.01, l2=0.01, clip_norm=1.0, sample_weight=np.arange(1, 24), validation=(x, y),
+    )  # fmt: skip
+    assert seen == {np.dtype(dtype)}
+    assert {v.dtype for v in rule.state.values()} == {np.dtype(dtype)}
+    assert net.theta.dtype == dtype
+    assert {type(v) for v in [*history.loss, *history.validation_loss, *history.time]} == {float}
+
+
+def test_float32_losses_are_added_in_float64():
+    net = MLP.init((1, 1), activation="identity", rng=0, dtype="float32")
+    net.theta = [0.0, 0.1]
+    m = 20_000
+    x = np.zeros((m, 1), "float32")
+    history = fit(net, x, x, epochs=1, batch_size=1, optimizer=SGD(1e-12), shuffle=False)
+    assert history.loss == pytest.approx([0.005], rel=2e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("size", [None, 5])
+def test_data_are_never_written_to(dtype, size):
+    net, x, y = problem("sigmoid, half squared error", dtype="float32")
+    x, y = (x > 0).astype(dtype), y.astype(dtype)
+    weight = np.arange(23.0)
+    before = [a.copy() for a in (x, y, weight)]
+    for a in (x, y, weight):
+        a.flags.writeable = False
+    fit(
+        net, x, y, epochs=2, batch_size=size, sample_weight=weight, validation=(x, y, weight),
+        dropout={1: 0.3, 2: 0.3}, metrics=("accuracy", "r2"),
+    )  # fmt: skip
+    for a, b in zip((x, y, weight), before, strict=True):
+        assert np.array_equal(a, b)
+
+
+class Measured(Schedule):
+    """Notes the memory that Python has asked for, now and at most since the step before."""
+
+    def __init__(self):
+        self.now, self.peak = [], []
+
+    def __call__(self, t):
+        now, peak = tracemalloc.get_traced_memory()
+        self.now.append(now)
+        self.peak.append(peak)
+        tracemalloc.reset_peak()
+        return 1e-3
+
+
+# NumPy itself buffers 8192 numbers where it broadcasts a row: 64 kB, however large the arrays.
+BUFFERS = 80_000
+
+
+STEPS = {
+    "SGD": {},
+    "Nesterov": {"optimizer": lambda rate: SGD(rate, momentum=0.9, nesterov=True)},
+    "Adagrad": {"optimizer": Adagrad},
+    "RMSprop": {"optimizer": lambda rate: RMSprop(rate, momentum=0.9)},
+    "Adam": {"optimizer": Adam},
+    "AdamW": {"optimizer": AdamW},
+    "penalties": {"l1": 0.01, "l2": 0.01},
+    "dropout": {"dropout": {1: 0.1, 2: 0.5}},
+    "clipping by norm": {"clip_norm": 0.01},
+    "clipping by value": {"clip_value": 0.01},
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("kind", [kind for kind in NETS if "huber" not in kind])
+def test_a_step_allocates_no_array(kind, name):
+    sizes, size = (80, 60, 50), 400  # x 256 kB, z² 192 kB, z³ 160 kB, θ 63 kB; θ fits the buffers
+    net, x, y = problem(kind, m=1200, sizes=sizes)
+    measured = Measured()
+    options = dict(STEPS[name])
+    optimizer = options.pop("optimizer", SGD)(measured)
+    tracemalloc.start()
+    fit(net, x, y, epochs=4, batch_size=size, optimizer=optimizer, **options)
+    tracemalloc.stop()
+    # Each epoch asks at its start and at each of its 3 steps; the first has warmed up.
+    now, peak = (np.array(a[-12:]).reshape(3, 4) for a in (measured.now, measured.peak))
+    assert (peak[:, 2:] - now[:, 1:-1]).max() < BUFFERS
+    assert abs(now[-1] - now[0]).max() < 5_000
+
+
+def test_steps_on_small_batches_allocate_next_to_nothing():
+    net, x, y = problem("sigmoid, half squared error", m=100, sizes=(784, 30, 10))
+    measured = Measured()
+    tracemalloc.start()
+    fit(net, x, y, epochs=3, batch_size=10, optimizer=SGD(measured))
+    tracemalloc.stop()
+    within = np.array(measured.peak[-9:]) - measured.now[-10:-1]
+    assert within.max() < 6_000  # the batch has 63 kB, θ 191 kB; NumPy's buffers for z² 2.4 kB
+
+
+def test_shuffling_does_not_copy_the_data():
+    x = np.ones((100_000, 50), "float32")  # 20 MB
+    y = np.ones((100_000, 1), "float32")
+    net = MLP.init((50, 1), rng=0, dtype="float32")
+    tracemalloc.start()
+    fit(net, x, y, epochs=2, batch_size=1000, sample_weight=np.ones(100_000), validation=0.1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8e6  # the order, the rows set aside, the weights: 0.8 MB each
+
+
+# Divergence
+
+
+def test_divergence_restores_the_weights_before_the_step():
+    _, x, y = problem()
+    net = MLP.init((4, 3), activation="identity", rng=1)
+    seen = []
+
+    class Spy(SGD):
+        def compute(self, theta, g, move):
+            seen.append(theta.copy())
+            super().compute(theta, g, move)
+
+    with (
+        pytest.warns(RuntimeWarning, match="the loss has grown"),
+        pytest.raises(TrainingDiverged) as caught,
+    ):
+        fit(net, x, y, epochs=500, batch_size=None, optimizer=Spy(30.0))
+    error = caught.value
+    assert np.isfinite(net.theta).all()
+    assert np.array_equal(net.theta, seen[-1])
+    assert error.epoch == len(seen) == len(error.history) + 1
+    assert (error.step, error.layer, error.learning_rate) == (1, 2, 30.0)
+    assert isinstance(error, ArithmeticError)
+    assert str(error) == (
+        f"training diverged in epoch {error.epoch}, step 1: the loss is not finite, from the loss "
+        "of a[2] on; the learning rate in use, 30, is likely too large; try 3. "
+        "The net keeps its last finite weights"
+    )
+    assert np.isfinite(error.history.loss).all()
+    back = pickle.loads(pickle.dumps(error))
+    assert str(back) == str(error)
+    assert vars(back) == vars(error)
+
+
+def test_divergence_within_an_epoch_names_the_step_and_the_layer():
+    net = MLP.from_weights(W=[[[1.0]], [[1.0]], [[1.0]]], b=[[0.0]] * 3, activation="identity")
+    x = np.array([[0.0], [0.0], [1e150], [0.0]])
+    net.W[4] = [[1e200]]
+    with pytest.raises(TrainingDiverged) as caught:
+        fit(net, x, x * 0, epochs=1, batch_size=1, optimizer=SGD(0.1), shuffle=False)
+    assert (caught.value.epoch, caught.value.step, caught.value.layer) == (1, 3, 4)
+    assert "epoch 1, step 3: the loss is not finite, from z[4] on" in str(caught.value)
+    assert net.W[4][0, 0] == 1e200
+
+
+def test_gradient_that_is_not_finite_names_where_it_begins():
+    net = MLP.from_weights(W=[[[1.0]], [[1e200]]], b=[[0.0]] * 2, activation="identity")
+    for options in ({}, {"clip_value": 1.0}, {"clip_norm": 1.0}):
+        net.W[3] = [[1e200]]
+        with pytest.raises(TrainingDiverged) as caught:
+            fit(net, [[1e-60]], [[0.0]], epochs=1, optimizer=SGD(0.1), **options)
+        assert caught.value.layer == 2
+        assert "the step is not finite, from delta[2] on; the learning rate" in str(caught.value)
+        assert net.W[3][0, 0] == 1e200
+
+
+def test_step_that_is_not_finite_though_the_gradient_is():
+    net, x, y = problem()
+    before = net.theta.copy()
+    with pytest.raises(TrainingDiverged, match=r"from the step of W\[4\] on") as caught:
+        fit(net, x, y, epochs=1, optimizer=SGD(1.7e308), l2=100.0)
+    assert np.array_equal(net.theta, before)
+    assert caught.value.layer == 4
+
+
+def test_data_too_large_are_the_reason_before_the_first_step():
+    _, x, y = problem()
+    net = MLP.init((4, 3), activation="identity", rng=1)
+    message = "step 1: the loss is not finite…; no step was taken yet, so scale the data or the"
+    with complains(TrainingDiverged, "…" + message + "…"):
+        fit(net, x * 1e200, y, epochs=1)
+
+
+@pytest.mark.parametrize("rule", [Adam(1e3), SGD(1e2)])
+def test_loss_that_explodes_but_stays_finite_warns_once(rule):
+    net, x, y = problem()
+    with pytest.warns(RuntimeWarning) as caught:
+        history = fit(net, x, y, epochs=30, optimizer=rule)
+    assert np.isfinite(history.loss).all()
+    assert len(caught) == 1
+    text = str(caught[0].message)
+    rate = rule.learning_rate
+    assert text.startswith("the loss has grown to ")
+    assert text.endswith(
+        f": the learning rate in use, {rate:g}, is likely too large; try {rate / 10:g}"
+    )
+    assert caught[0].filename == __file__
+
+
+def test_loss_that_rises_from_next_to_nothing_has_not_exploded():
+    net = MLP.init((1, 1), activation="identity", rng=0)
+    net.theta = [0.0, 0.0]
+    targets = [0.3, *[1e-12] * 3, 0.1]
+    batches = iter([(np.ones((4, 1)), np.full((4, 1), t)) for t in targets])
+    fit(net, batches, epochs=5, steps_per_epoch=1, optimizer=SGD(0.5))

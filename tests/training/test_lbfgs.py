@@ -1,0 +1,160 @@
+"""L-BFGS reaches the optimum where it is known, with the penalty, over the full batch."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from bpnet import LBFGS, MLP, Parameters, TrainingDiverged, evaluate, fit
+from bpnet.training.regularization import weight_coordinates
+from tests.helpers.complaint import complains
+
+pytest.importorskip("scipy", reason="L-BFGS is SciPy's")
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(40, 3)) * [1.0, 5.0, 0.2]
+Y = X @ RNG.normal(size=(3, 2)) + RNG.normal(size=(40, 2)) + [2.0, -1.0]
+
+
+def linear(dtype="float64"):
+    return MLP.init((3, 2), activation="identity", rng=0, dtype=dtype)
+
+
+def least_squares(x, y, l2=0.0, weight=None):
+    """W and b that minimise Σ w_i ½ |W x_i + b - y_i|² / Σ w_i + ½ λ |W|², in closed form."""
+    share = np.full(len(x), 1 / len(x)) if weight is None else weight / weight.sum()
+    ones = np.hstack([x, np.ones((len(x), 1))])
+    ridge = np.diag([l2] * x.shape[1] + [0.0])
+    solution = np.linalg.solve((ones.T * share) @ ones + ridge, (ones.T * share) @ y)
+    return solution[:-1].T, solution[-1]
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_least_squares(l2, weighted):
+    net = linear()
+    weight = np.arange(1.0, 41.0) if weighted else None
+    history = fit(net, X, Y, epochs=200, optimizer=LBFGS(), l2=l2, sample_weight=weight)
+    W, b = least_squares(X, Y, l2, weight)
+    assert net.W[2] == pytest.approx(W, abs=1e-6)
+    assert net.b[2] == pytest.approx(b, abs=1e-6)
+    assert len(history) < 200
+    assert history.stopped.startswith("L-BFGS: CONVERGENCE")
+    loss = evaluate(net, X, Y, sample_weight=weight)["loss"]
+    assert history.loss[-1] == pytest.approx(loss, rel=1e-12)  # without the penalty
+    assert (np.diff(history.loss) <= 1e-12).all() or l2
+    assert history.learning_rate == []
+
+
+def test_logistic_regression():
+    labels = (X[:, 0] + 0.3 * RNG.normal(size=40) > 0.2).astype(float)[:, None]
+    net = MLP.init((3, 1), loss="binary_cross_entropy", rng=0)
+    fit(net, X, labels, epochs=500, optimizer=LBFGS(memory=20, tolerance=1e-10), l2=0.1)
+    g = net.backward(net.forward(X), labels).theta + 0.1 * net.theta * weight_coordinates(net)
+    assert abs(g).max() < 1e-9  # it is convex: where the gradient is 0 is the optimum
+
+
+def test_float32_comes_near_and_stays_float32():
+    net = linear("float32")
+    fit(net, X, Y, epochs=100, optimizer=LBFGS(tolerance=1e-3))
+    assert net.theta.dtype == "float32"
+    assert net.W[2] == pytest.approx(least_squares(X, Y)[0], abs=1e-2)
+
+
+def test_an_epoch_is_an_iteration_and_fit_goes_on():
+    net = linear()
+    history = fit(net, X, Y, epochs=3, optimizer=LBFGS())
+    assert (len(history), history.stopped) == (3, None)
+    assert len(history.to_dict()["time"]) == 3
+    loss = evaluate(net, X, Y)["loss"]
+    assert history.loss[-1] == pytest.approx(loss, rel=1e-13)
+    assert fit(net, X, Y, epochs=3, optimizer=LBFGS()).loss[-1] < loss
+    W, b = least_squares(X, Y)
+    net.W[2], net.b[2] = W, b
+    history = fit(net, X, Y, epochs=3, optimizer=LBFGS(tolerance=1e-6))
+    assert len(history) == 0
+    assert history.stopped.startswith("L-BFGS: ")
+    assert net.W[2] == pytest.approx(W, abs=1e-15)
+
+
+def test_watching_works_as_with_any_rule():
+    seen = []
+
+    def end(training):
+        seen.append((training.epoch, training.net.theta.copy()))
+        if training.epoch == 4:
+            training.stop("enough")
+
+    net = linear()
+    history = fit(
+        net, X, Y, epochs=50, optimizer=LBFGS(), callbacks=[end], validation=0.25, metrics="r2"
+    )
+    assert [epoch for epoch, _ in seen] == [1, 2, 3, 4]
+    assert history.stopped == "enough"
+    assert np.array_equal(net.theta, seen[-1][1])
+    assert len(history.validation_loss) == len(history.metrics["r2"]) == 4
+    net = linear()
+    history = fit(
+        net, X[:5], Y[:5], epochs=50, optimizer=LBFGS(), validation=(X, Y), early_stopping=0
+    )
+    assert evaluate(net, X, Y)["loss"] == pytest.approx(min(history.validation_loss), rel=1e-12)
+
+
+def test_callback_that_raises_leaves_the_net_usable():
+    def fail(training):
+        if training.epoch == 2:
+            raise KeyError("no")
+
+    net = linear()
+    start = evaluate(net, X, Y)["loss"]
+    with pytest.raises(KeyError) as caught:
+        fit(net, X, Y, epochs=50, optimizer=LBFGS(), callbacks=[fail])
+    assert len(caught.value.history) == 2
+    assert evaluate(net, X, Y)["loss"] < start
+
+
+def test_divergence_keeps_the_weights():
+    net = linear()
+    before = net.theta.copy()
+    with pytest.raises(TrainingDiverged, match="in iteration 1: the loss or the") as caught:
+        fit(net, X * 1e200, Y, epochs=5, optimizer=LBFGS())
+    assert np.array_equal(net.theta, before)
+    error = caught.value
+    assert (error.epoch, error.step, error.layer, error.learning_rate) == (1, 1, None, None)
+    assert len(error.history) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 8}, "L-BFGS needs the full batch: batch_size=None"),
+        ({"dropout": {1: 0.5}}, "L-BFGS goes without dropout, clipping and checkpoints"),
+        ({"clip_norm": 1.0}, "L-BFGS goes without dropout, clipping and checkpoints"),
+        ({"clip_value": 1.0}, "L-BFGS goes without dropout, clipping and checkpoints"),
+        ({"checkpoint": "file"}, "L-BFGS goes without dropout, clipping and checkpoints"),
+        ({"keep_state": True}, "L-BFGS keeps no state from call to call"),
+    ],
+)
+def test_what_does_not_go_with_it_is_refused(options, message, tmp_path):
+    if "checkpoint" in options:
+        options = {"checkpoint": tmp_path / options["checkpoint"]}
+    net = linear()
+    before = net.theta.copy()
+    with complains(ValueError, message):
+        fit(net, X, Y, epochs=1, optimizer=LBFGS(), **options)
+    assert np.array_equal(net.theta, before)
+
+
+def test_iterables_and_stacks_are_refused():
+    net = linear()
+    with complains(ValueError, "L-BFGS needs the full batch as arrays, not an iterable of batches"):
+        fit(net, [(X, Y)], epochs=1, optimizer=LBFGS())
+    stack = MLP(Parameters(net.sizes, np.array([net.theta] * 2)), net.activation, net.loss_function)
+    with complains(ValueError, "L-BFGS trains one network: train net[k] for each k of a stack"):
+        fit(stack, X, Y, epochs=1, optimizer=LBFGS())
+
+
+def test_without_scipy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with complains(ImportError, "L-BFGS needs SciPy: pip install 'bpnet-numpy[scipy]'"):
+        fit(linear(), X, Y, epochs=1, optimizer=LBFGS())

@@ -1,0 +1,352 @@
+"""Penalties, decay, dropout and clipping, each against its formula."""
+
+import numpy as np
+import pytest
+
+from bpnet import MLP, SGD, AdamW, Parameters, fit
+from bpnet.training.regularization import Clip, Dropout, Penalty, norms, weight_coordinates
+from tests.helpers.complaint import complains
+
+RNG = np.random.default_rng(6)
+X = RNG.normal(size=(12, 3))
+Y = RNG.normal(size=(12, 2))
+
+
+def make(sizes=(3, 5, 4, 2), **options):
+    options = {"activation": "tanh", "output": "identity", "rng": 2} | options
+    net = MLP.init(sizes, **options)
+    for l, b in net.b.items():
+        b[:] = np.linspace(-0.4, 0.3 * l, b.shape[-1])
+    return net
+
+
+def stack_of(net, networks=2):
+    theta = np.array([net.theta * (1 - 0.3 * k) for k in range(networks)])
+    return MLP(Parameters(net.sizes, theta), net.activation, net.loss_function)
+
+
+def theta_after(net, steps=1, rate=0.1, **options):
+    net = net.copy()
+    options = {"batch_size": None, "epochs": steps, "optimizer": SGD(rate)} | options
+    fit(net, X, Y, **options)
+    return net.theta
+
+
+# Penalties
+
+
+def test_weight_coordinates_are_those_of_the_matrices():
+    net = make()
+    flags = weight_coordinates(net)
+    assert flags.dtype == bool
+    parameters = Parameters(net.sizes, flags)
+    assert all(W.all() for W in parameters.W.values())
+    assert not any(b.any() for b in parameters.b.values())
+    assert np.array_equal(weight_coordinates(stack_of(net)), flags)
+
+
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.3), (0.2, 0.0), (0.2, 0.3)])
+def test_step_follows_the_gradient_of_loss_and_penalty(l1, l2):
+    net, h = make(), 1e-5
+    twin = net.copy()
+
+    def objective(theta):
+        twin.theta = theta
+        penalty = sum(l1 * abs(W).sum() + l2 / 2 * (W**2).sum() for W in twin.W.values())
+        return twin.loss(twin.forward(X), Y) + penalty
+
+    numeric = np.array(
+        [(objective(net.theta + e) - objective(net.theta - e)) / (2 * h)
+         for e in h * np.eye(len(net.theta))]
+    )  # fmt: skip
+    step = (net.theta - theta_after(net, l1=l1, l2=l2)) / 0.1
+    assert step == pytest.approx(numeric, abs=1e-8)
+    assert objective(net.theta) == pytest.approx(
+        net.loss(net.forward(X), Y) + Penalty(net, l1, l2).value(net.theta), rel=1e-14
+    )
+
+
+def test_penalty_leaves_biases_alone():
+    net = make()
+    plain, penalised = (Parameters(net.sizes, theta_after(net, l1=l, l2=l)) for l in (0.0, 0.5))
+    for l in net.b:
+        assert np.array_equal(plain.b[l], penalised.b[l])
+        assert not np.isclose(plain.W[l], penalised.W[l]).any()
+
+
+@pytest.mark.parametrize("strength", [{"l1": 0.4}, {"l2": 0.4}])
+def test_strength_does_not_depend_on_the_batch_size(strength):
+    net = make()
+    for size in (1, 5, 12):
+        moves = [
+            theta_after(net, batch_size=size, rate=1e-7, **options) - net.theta
+            for options in (strength, {})
+        ]
+        steps = -(-12 // size)
+        assert (moves[0] - moves[1]) / steps == pytest.approx(
+            -1e-7 * added(net, strength), abs=1e-13
+        )
+
+
+def added(net, strength):
+    """What the penalty adds to the gradient, by its formula."""
+    term = strength.get("l1", 0) * np.sign(net.theta) + strength.get("l2", 0) * net.theta
+    return term * weight_coordinates(net)
+
+
+def test_loss_in_the_history_is_without_the_penalty():
+    net = make()
+    expected = net.loss(net.forward(X), Y)
+    for l2 in (0.0, 3.0):
+        history = fit(net.copy(), X, Y, epochs=1, batch_size=None, optimizer=SGD(0.1), l2=l2)
+        assert history.loss == pytest.approx([expected], rel=1e-14)
+
+
+def test_a_weight_of_0_is_not_moved_by_l1():
+    net = make((3, 2))
+    net.theta = np.zeros(8)
+    g = np.zeros(8)
+    Penalty(net, 0.3, 0.0).add(net.theta, g)
+    assert not g.any()
+
+
+def test_penalty_of_none():
+    penalty = Penalty(make(), 0.0, 0)
+    assert not penalty
+    assert penalty.value(make().theta) == 0
+    assert Penalty(make(), 0.1, 0)
+    assert Penalty(make(), 0, 0.1)
+
+
+def test_penalty_of_a_stack_has_a_strength_for_each_network():
+    net = make()
+    stack = stack_of(net)
+    each = Penalty(stack, [0.1, 0.0], [0.0, 0.2])
+    g = np.zeros_like(stack.theta)
+    each.add(stack.theta, g)
+    assert g[0] == pytest.approx(added(net, {"l1": 0.1}), rel=1e-14)
+    assert g[1] == pytest.approx(0.7 * added(net, {"l2": 0.2}), rel=1e-14)
+    one = Penalty(net, 0.1, 0.0).value(net.theta)
+    two = Penalty(net, 0.0, 0.2).value(0.7 * net.theta)
+    assert each.value(stack.theta) == pytest.approx([one, two], rel=1e-14)
+    assert Penalty(net.astype("float32"), 0.1, 0.1).l2.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("kind", "l1", "l2", "message"),
+    [
+        (ValueError, -0.1, 0, "l1 must be >= 0, not -0.1"),
+        (ValueError, 0, -1, "l2 must be >= 0, not -1"),
+        (ValueError, 0, np.nan, "l2 must be >= 0, not nan"),
+        (ValueError, np.inf, 0, "l1 must be >= 0, not inf"),
+        (TypeError, "0.1", 0, "l1 must be a number, not '0.1'"),
+        (TypeError, 0, None, "l2 must be a number, not None"),
+        (
+            ValueError,
+            0,
+            [0.1, 0.2],
+            "l2 has shape (2,), but must be one number, or one for each network of a stack: ()",
+        ),
+    ],
+)
+def test_bad_strength(kind, l1, l2, message):
+    with complains(kind, message):
+        fit(make(), X, Y, epochs=1, l1=l1, l2=l2)
+
+
+def test_bad_strength_of_a_network():
+    with complains(ValueError, "l1[1] must be >= 0, not -0.1"):
+        Penalty(stack_of(make()), [0.1, -0.1], 0.0)
+
+
+def test_adamw_decays_weights_and_not_biases_in_fit():
+    net = make()
+    rate, decay = 0.01, 0.5
+    with_decay = theta_after(net, optimizer=AdamW(rate, weight_decay=decay))
+    without = theta_after(net, optimizer=AdamW(rate, weight_decay=0))
+    expected = -rate * decay * net.theta * weight_coordinates(net)
+    assert with_decay - without == pytest.approx(expected, abs=1e-15)
+
+
+# Dropout
+
+
+def test_mask_keeps_a_share_of_the_outputs_and_their_mean():
+    net = make((3, 60, 40, 2))
+    cache = net.forward(np.ones((500, 3)))
+    dropout = Dropout(net, {1: 0.25, 3: 0.6}, np.random.default_rng(0))
+    dropout.draw(cache)
+    assert cache.mask[2] is None
+    for l, p in ((1, 0.25), (3, 0.6)):
+        values = np.unique(cache.mask[l])
+        assert values == pytest.approx([0, 1 / (1 - p)])
+        size = cache.mask[l].size
+        assert abs((cache.mask[l] == 0).mean() - p) < 4 * np.sqrt(p * (1 - p) / size)
+        assert cache.mask[l].mean() == pytest.approx(1, abs=5 / np.sqrt(size))
+    mask, first = cache.mask[3], cache.mask[3].copy()
+    dropout.draw(cache)
+    assert cache.mask[3] is mask
+    assert not np.array_equal(mask, first)
+
+
+def test_a_number_drops_hidden_outputs_and_a_mapping_any():
+    rng = np.random.default_rng(0)
+    assert Dropout(make(), 0.25, rng).keep == {2: 0.75, 3: 0.75}
+    assert Dropout(make(), {1: 0.2, 3: 0.5, 2: 0}, rng).keep == {1: 0.8, 3: 0.5}
+    assert not Dropout(make(), 0, rng)
+    assert not Dropout(make(), {}, rng)
+    assert not Dropout(make((3, 2)), 0.0, rng)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("rates", [0.4, {1: 0.3}, {1: 0.3, 2: 0.5}])
+def test_masks_come_from_the_training_rng(dtype, rates):
+    net = make(dtype=dtype)
+    theta, rng = theta_after(net, dropout=rates, rng=9), np.random.default_rng(9)
+    rates = rates if isinstance(rates, dict) else {2: rates, 3: rates}
+    mask = {}
+    for l, p in rates.items():
+        u = rng.random((12, net.sizes[l - 1]), dtype=dtype)
+        mask[l] = (u < 1 - p) / (1 - p)
+    g = net.backward(net.forward(X, mask=mask), Y).theta
+    assert theta == pytest.approx(net.theta - 0.1 * g, rel=1e-12 if dtype == "float64" else 1e-5)
+    assert np.array_equal(theta, theta_after(net, dropout=rates, rng=9))
+    assert not np.array_equal(theta, theta_after(net, dropout=rates, rng=10))
+
+
+def test_gradient_with_a_held_mask_is_the_derivative():
+    net, rng, h = make(), np.random.default_rng(1), 1e-6
+    mask = {l: rng.integers(0, 2, (12, n)) * 2.0 for l, n in ((1, 3), (2, 5), (3, 4))}
+    g = net.backward(net.forward(X, mask=mask), Y).theta
+    theta, numeric = net.theta.copy(), np.empty_like(g)
+    for k in range(len(g)):
+        E = []
+        for move in (h, -h):
+            net.theta = theta
+            net.theta[k] += move
+            E.append(net.loss(net.forward(X, mask=mask), Y))
+        numeric[k] = (E[0] - E[1]) / (2 * h)
+    assert g == pytest.approx(numeric, abs=1e-8)
+    assert np.count_nonzero(g) < len(g)  # something was dropped
+
+
+def test_predict_and_validation_are_without_dropout():
+    net = make()
+    history = fit(
+        net, X, Y, epochs=1, optimizer=SGD(1e-300), dropout={1: 0.5, 2: 0.5}, validation=(X, Y),
+        metrics="mean_squared_error",
+    )  # fmt: skip
+    plain = net.loss(net.forward(X), Y)
+    assert history.validation_loss == pytest.approx([plain], rel=1e-14)
+    assert history.loss != pytest.approx([plain], rel=1e-3)
+    mse = history.metrics["mean_squared_error"]
+    assert mse == pytest.approx([((net.predict(X) - Y) ** 2).mean()], rel=1e-14)
+    assert np.array_equal(net.predict(X), make().predict(X))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rates", "message"),
+    [
+        (ValueError, 1, "dropout must be >= 0 and < 1, not 1"),
+        (ValueError, -0.1, "dropout must be >= 0 and < 1, not -0.1"),
+        (TypeError, "0.5", "dropout must be a number, not '0.5'"),
+        (TypeError, [0.5, 0.5], "dropout must be a number, not [0.5, 0.5]"),
+        (ValueError, {2: 1.0}, "dropout[2] must be >= 0 and < 1, not 1"),
+        (TypeError, {2: None}, "dropout[2] must be a number, not None"),
+        (ValueError, {4: 0.5}, "dropout names layer 4, but it is for layers 1..3"),
+        (ValueError, {0: 0.5}, "a layer of dropout must be an integer >= 1, not 0"),
+        (TypeError, {"2": 0.5}, "a layer of dropout must be an integer, not '2'"),
+        (TypeError, {2.0: 0.5}, "a layer of dropout must be an integer, not 2.0"),
+    ],
+)
+def test_bad_dropout(kind, rates, message):
+    with complains(kind, message):
+        fit(make(), X, Y, epochs=1, dropout=rates)
+
+
+def test_dropout_without_a_hidden_layer_is_refused():
+    message = "dropout is for hidden layers, of which this net has none; {1: 0.5} drops inputs"
+    with complains(ValueError, message):
+        fit(make((3, 2)), X, Y, epochs=1, dropout=0.5)
+    fit(make((3, 2)), X, Y, epochs=1, dropout={1: 0.5})
+
+
+# Clipping
+
+
+def test_clip_by_norm_shortens_a_long_gradient_and_leaves_a_short_one():
+    g = np.array([3.0, -4.0])
+    for limit, expected in ((2.5, [1.5, -2.0]), (5.0, [3, -4]), (6.0, [3, -4])):
+        clipped = g.copy()
+        Clip(limit, None).apply(clipped)
+        assert clipped == pytest.approx(expected, rel=1e-15)
+        assert np.array_equal(clipped, expected) or limit < 5
+
+
+def test_clip_by_value_cuts_each_entry():
+    g = np.array([3.0, -4.0, 0.5, -0.25])
+    Clip(None, 0.5).apply(g)
+    assert list(g) == [0.5, -0.5, 0.5, -0.25]
+
+
+def test_clip_by_both_does_norm_first():
+    g = np.array([3.0, -4.0])
+    Clip(2.5, 1.75).apply(g)
+    assert g == pytest.approx([1.5, -1.75])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_norm_does_not_overflow(dtype):
+    large = np.finfo(dtype).max / 4
+    g = np.array([3, -4], dtype) * np.array(large / 4, dtype)
+    with np.errstate(over="ignore"):
+        Clip(5.0, None).apply(g)
+    assert g == pytest.approx([3.0, -4.0], rel=1e-6)
+    assert g.dtype == dtype
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def test_gradient_that_is_not_finite_is_left_for_training_to_see():
+    for clip in (Clip(1.0, None), Clip(None, 1.0), Clip(1.0, 1.0)):
+        for bad in (np.inf, -np.inf, np.nan):
+            g = np.array([bad, 8.0])
+            clip.apply(g)
+            assert np.array_equal(g, [bad, 8.0], equal_nan=True)
+            both = np.array([[bad, 8.0], [0.0, 8.0]])
+            clip.apply(both)
+            assert np.array_equal(both, [[bad, 8.0], [0.0, 1.0]], equal_nan=True)
+
+
+def test_each_network_of_a_stack_is_clipped_by_itself():
+    g = np.array([[3.0, -4.0], [0.3, 0.4], [6.0, 8.0]])
+    Clip(1.0, None).apply(g)
+    assert g == pytest.approx(np.array([[0.6, -0.8], [0.3, 0.4], [0.6, 0.8]]))
+    assert norms(g) == pytest.approx(np.array([[1.0], [0.5], [1.0]]))
+    with np.errstate(over="ignore"):
+        long = norms(np.array([[0.3, 0.4], [0.0, 0.0], [3e38, 4e37], [3e38, 3e38]], "f"))
+    expected = [0.5, 0.0, 3e38 * np.sqrt(1 + 4 / 225), 3e38 * np.sqrt(2)]
+    assert long[:, 0] == pytest.approx(expected, rel=1e-7)
+
+
+def test_fit_clips_after_the_penalty():
+    net = make()
+    g = net.backward(net.forward(X), Y).theta + added(net, {"l1": 0.2, "l2": 3.0})
+    length = np.sqrt((g * g).sum())
+    move = net.theta - theta_after(net, l1=0.2, l2=3.0, clip_norm=length / 7)
+    assert move == pytest.approx(0.1 * g / 7, rel=1e-10)
+    move = net.theta - theta_after(net, l1=0.2, l2=3.0, clip_value=0.05)
+    assert move == pytest.approx(0.1 * np.clip(g, -0.05, 0.05), rel=1e-8, abs=1e-12)
+    assert np.array_equal(theta_after(net), theta_after(net, clip_norm=1e6, clip_value=1e6))
+
+
+def test_clip_of_none():
+    assert not Clip(None, None)
+    assert Clip(1.0, None)
+    assert Clip(None, 1.0)
+
+
+@pytest.mark.parametrize("name", ["clip_norm", "clip_value"])
+@pytest.mark.parametrize("limit", [0, -1, np.nan, np.inf])
+def test_bad_limit(name, limit):
+    with complains(ValueError, f"{name} must be > 0, not {limit:g}"):
+        fit(make(), X, Y, epochs=1, **{name: limit})

@@ -1,0 +1,393 @@
+"""Training a stack: as its networks would train one by one, with the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bpnet import (
+    LBFGS,
+    MLP,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    CosineDecay,
+    ExponentialDecay,
+    InverseScaling,
+    ReduceOnPlateau,
+    RMSprop,
+    StepDecay,
+    Warmup,
+    arrays,
+    evaluate,
+    fit,
+)
+from bpnet.mlp import backward_pass, forward_pass
+from bpnet.network.cache import Cache
+from bpnet.network.gradient import Gradient
+from tests.helpers.complaint import complains
+
+SIZES = (3, 4, 2)
+M = 13  # so that the last batch of 4 is short
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(M, 3))
+Y = np.sin(2 * X[:, :2] + X[:, 1:] * X[:, 2:])
+X_HELD, Y_HELD = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 2))
+EACH = ("learning_rate", "l1", "l2")  # what may be one number or an array, one for each network
+NETWORKS = {"matmul": 4, "networks fastest": 100, "in turns": 4}
+
+
+def make(networks=4, rng=0, **options):
+    options = {"activation": ("tanh", "identity")} | options
+    return MLP.init(SIZES, rng=rng, networks=networks, **options)
+
+
+@pytest.fixture(params=NETWORKS)
+def net(request, monkeypatch):
+    """A stack for each of the three ways to train one."""
+    if request.param == "in turns":
+        monkeypatch.setattr(arrays, "HEAVIEST", 0)
+    made = make(NETWORKS[request.param])
+    fastest = arrays.best_layout(made.theta, SIZES, 4) is not made.theta
+    assert fastest == (request.param == "networks fastest")
+    assert arrays.better_in_turn(made.theta, 4) == (request.param == "in turns")
+    return made
+
+
+def of(value, k):
+    """What network k gets of an option."""
+    return value if np.ndim(value) == 0 else value[k]
+
+
+def check_one_by_one(net, rule=SGD, x=X, y=Y, data_of=None, **options):
+    """Train a stack, and some of its networks alone, to the same end; return the histories."""
+    options = {"epochs": 4, "batch_size": 4, "rng": 3} | options
+    rate = options.pop("learning_rate", 0.05)
+    alone = {k: net[k].copy() for k in (0, 1, len(net) // 2, len(net) - 1)}
+    start = net.theta.copy()
+    history = fit(net, x, y, optimizer=rule(rate), **options)
+    assert (net.theta != start).any(axis=1).all()
+    histories = {}
+    for k, one in alone.items():
+        x_k, y_k = (x if x.ndim == 2 else x[k]), (y if y.ndim == 2 else y[k])
+        mine = {name: of(value, k) if name in EACH else value for name, value in options.items()}
+        own = histories[k] = fit(one, x_k, y_k, optimizer=rule(of(rate, k)), **mine)
+        np.testing.assert_allclose(net.theta[k], one.theta, rtol=1e-11, atol=1e-13)
+        for name, column in own.to_dict().items():
+            if name not in ("time", "epoch"):
+                ours = [of(entry, k) for entry in history.to_dict()[name][: len(column)]]
+                np.testing.assert_allclose(ours, column, rtol=1e-11, atol=1e-13)
+    return history, histories
+
+
+# ---- a stack trains as its networks do
+
+
+RULES = {
+    "SGD": SGD,
+    "momentum": lambda rate: SGD(rate, momentum=0.8),
+    "Nesterov": lambda rate: SGD(rate, momentum=0.8, nesterov=True),
+    "Adagrad": Adagrad,
+    "RMSprop": RMSprop,
+    "RMSprop with momentum": lambda rate: RMSprop(rate, momentum=0.5),
+    "Adam": Adam,
+    "AdamW": lambda rate: AdamW(rate, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("each", [False, True])
+def test_every_optimizer(net, rule, each):
+    rate = np.linspace(0.01, 0.04, len(net)) if each else 0.02
+    history, _ = check_one_by_one(net, rule, learning_rate=rate)
+    assert np.shape(history.loss) == (4, len(net))
+    if each:
+        np.testing.assert_array_equal(history.learning_rate, [rate] * 4)
+    else:
+        assert history.learning_rate == [0.02] * 4
+
+
+SCHEDULES = {
+    "step": lambda rate: StepDecay(rate, every=2, factor=0.5),
+    "exponential": lambda rate: ExponentialDecay(rate, 0.8),
+    "inverse": lambda rate: InverseScaling(rate, 0.7),
+    "cosine": lambda rate: CosineDecay(rate, epochs=6, final=0.001),
+    "warm-up": lambda rate: Warmup(1.5, CosineDecay(rate, epochs=4), start=0.2),
+    "plateau": lambda rate: ReduceOnPlateau(rate, 0.3, patience=0, min_delta=0.1),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("each", [False, True])
+def test_every_schedule(net, schedule, each):
+    rate = np.linspace(0.01, 0.05, len(net)) if each else 0.03
+    history, histories = check_one_by_one(
+        net, lambda rate: SGD(schedule(rate)), learning_rate=rate, epochs=6
+    )
+    rates = [own.learning_rate for own in histories.values()]
+    assert any(rate[0] != rate[-1] for rate in rates)
+    assert len(history.learning_rate) == 6
+
+
+def test_a_plateau_is_each_networks_own():
+    net = make(4)
+    history, _ = check_one_by_one(
+        net, lambda rate: SGD(SCHEDULES["plateau"](rate)), epochs=6, validation=(X_HELD, Y_HELD)
+    )
+    assert len({tuple(rates) for rates in np.array(history.learning_rate[1:]).T}) > 1
+
+
+def test_penalties_of_each_network(net):
+    strengths = np.linspace(0, 0.3, len(net))
+    check_one_by_one(net, l1=strengths[::-1], l2=strengths)
+    check_one_by_one(net, l1=0.01, l2=0.2)
+    check_one_by_one(net, Adam, l2=list(strengths))
+
+
+def test_clipping_is_each_networks_own(net):
+    check_one_by_one(net, clip_norm=0.4)
+    check_one_by_one(net, clip_value=0.05)
+
+
+@pytest.mark.parametrize("size", [1, 4, 13, None])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_every_batch_size(net, size, shuffle):
+    check_one_by_one(net, batch_size=size, shuffle=shuffle)
+
+
+def test_data_for_all_or_for_each(net):
+    own_x = X + 0.3 * RNG.normal(size=(len(net), M, 3))
+    own_y = Y + 0.3 * RNG.normal(size=(len(net), M, 2))
+    for x, y in [(own_x, Y), (X, own_y), (own_x, own_y)]:
+        check_one_by_one(net, x=x, y=y)
+        check_one_by_one(net, x=x, y=y, batch_size=None)
+
+
+def test_weights_validation_and_metrics(net):
+    history, _ = check_one_by_one(
+        net,
+        sample_weight=RNG.random(M) + 0.2,
+        validation=(X_HELD, Y_HELD, RNG.random(7)),
+        metrics=["mean_squared_error", "r2"],
+    )
+    assert np.shape(history.validation_loss) == np.shape(history.metrics["r2"]) == (4, len(net))
+    check_one_by_one(net, validation=0.3, metrics="mean_absolute_error", batch_size=None)
+    found = evaluate(net, X_HELD, Y_HELD, metrics="r2")
+    for k in (0, len(net) - 1):
+        own = evaluate(net[k], X_HELD, Y_HELD, metrics="r2")
+        assert {name: pytest.approx(column[k]) for name, column in found.items()} == own
+
+
+def test_classes():
+    net = MLP.init((3, 5, 3), activation="relu", loss="cross_entropy", networks=5, rng=1)
+    y = np.eye(3)[RNG.integers(3, size=M)]
+    history, _ = check_one_by_one(net, Adam, y=y, metrics="accuracy", class_weight="balanced")
+    assert np.shape(history.metrics["accuracy"]) == (4, 5)
+
+
+def test_float32_stays(net):
+    single = net.astype("float32")
+    history = fit(single, X, Y, epochs=3, batch_size=4, optimizer=SGD(0.05), rng=3)
+    double = fit(net, X, Y, epochs=3, batch_size=4, optimizer=SGD(0.05), rng=3)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single.theta, net.theta, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(history.loss, double.loss, rtol=1e-5)
+    assert history.loss[0].dtype == np.float64
+
+
+def test_batches_of_an_iterable(net):
+    own = X[:5] + RNG.normal(size=(len(net), 5, 3))
+    batches = [(X[:6], Y[:6]), (own, Y[:5]), (X[6:], Y[6:], RNG.random(7))]
+    alone = [one.copy() for one in net]
+    history = fit(net, batches, epochs=3, optimizer=SGD(0.05))
+    for k in (0, 2, len(net) - 1):
+        mine = [batches[0], (own[k], Y[:5]), batches[2]]
+        one = fit(alone[k], mine, epochs=3, optimizer=SGD(0.05))
+        np.testing.assert_allclose(net.theta[k], alone[k].theta, rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose([losses[k] for losses in history.loss], one.loss, rtol=1e-11)
+
+
+def test_a_stack_of_one_trains_as_the_network_alone():
+    for dropout in (0.0, 0.4):
+        net = make(1)
+        one = net[0].copy()
+        history = fit(net, X, Y, epochs=5, batch_size=4, rng=1, dropout=dropout)
+        own = fit(one, X, Y, epochs=5, batch_size=4, rng=1, dropout=dropout)
+        np.testing.assert_array_equal(net.theta[0], one.theta)
+        np.testing.assert_array_equal(np.array(history.loss)[:, 0], own.loss)
+
+
+def test_dropout_drops_in_each_network_for_itself(net):
+    net.theta[...] = net.theta[0]
+    start = net.theta[0].copy()
+    fit(net, X, Y, epochs=1, batch_size=None, optimizer=SGD(0.05), dropout={2: 0.5}, rng=0)
+    assert len(np.unique(net.theta, axis=0)) == len(net)
+    steps = net.theta - start
+    assert abs(steps).max() < 1
+    twin = make(len(net))
+    twin.theta[...] = start
+    fit(twin, X, Y, epochs=1, batch_size=None, optimizer=SGD(0.05), dropout={2: 0.5}, rng=0)
+    np.testing.assert_array_equal(twin.theta, net.theta)
+
+
+def test_the_mean_of_dropout_is_the_pass_without():
+    """One linear layer: over many networks the dropped gradients add up to the full one."""
+    net = MLP.init((3, 2), activation="identity", networks=4000, rng=0)
+    net.theta[...] = net.theta[0]
+    start = net.theta[0].copy()
+    fit(net, X, Y, epochs=1, batch_size=None, optimizer=SGD(1.0), dropout={1: 0.3}, rng=0)
+    bias = start[-2:] - net.theta[:, -2:].mean(axis=0)
+    expected = (X @ start[:6].reshape(2, 3).T - Y).mean(axis=0)
+    np.testing.assert_allclose(bias, expected, atol=0.03)
+
+
+# ---- a single network is as before
+
+
+def test_one_network_takes_the_same_steps_as_by_hand():
+    """Bit for bit: the products, the order of samples and the update of a network alone."""
+    net, hand = make(None), make(None)
+    history = fit(net, X, Y, epochs=3, batch_size=4, optimizer=SGD(0.05), rng=3)
+    rng, losses = np.random.default_rng(3), []
+    for _ in range(3):
+        order, total = rng.permutation(M), 0.0
+        for rows in np.split(order, range(4, M, 4)):
+            cache = Cache.empty(hand, X[rows])
+            grad = Gradient.empty(hand, cache)
+            forward_pass(hand, cache)
+            backward_pass(hand, cache, Y[rows], grad)
+            total += len(rows) * grad.loss(cache, Y[rows])
+            hand.theta -= 0.05 * grad.theta
+        losses.append(total / M)
+    np.testing.assert_array_equal(net.theta, hand.theta)
+    assert history.loss == losses
+    assert all(type(loss) is float for loss in history.loss)
+    assert history.diverged == []
+
+
+# ---- sweeps, callbacks, bad input
+
+
+def test_a_sweep_is_one_fit_read_off_the_history():
+    one = make(None)
+    rates = np.array([0.001, 0.01, 0.1])
+    net = MLP.stack([one] * 3)
+    history = fit(net, X, Y, epochs=20, batch_size=4, optimizer=SGD(rates), rng=0)
+    ends = []
+    for rate in rates:
+        own = one.copy()
+        ends.append(fit(own, X, Y, epochs=20, batch_size=4, optimizer=SGD(rate), rng=0).loss[-1])
+    np.testing.assert_allclose(history.loss[-1], ends, rtol=1e-11)
+    assert rates[np.argmin(history.loss[-1])] == rates[np.argmin(ends)]
+    columns = history.to_dict()
+    assert len(columns["loss"]) == 20
+    net = MLP.stack([one] * 3)
+    fit(net, X, Y, epochs=50, batch_size=4, optimizer=SGD(0.05), l2=[0, 0.1, 1.0], rng=0)
+    lengths = [np.square(k.W[2]).sum() for k in net]
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[0] > 2 * lengths[2]
+
+
+def test_callbacks_see_the_callers_net_as_it_trains(net):
+    thetas, start = [], net.theta.copy()
+
+    def watch(training):
+        np.testing.assert_array_equal(training.net.theta, net.theta)
+        thetas.append(net.theta.copy())
+
+    fit(net, X, Y, epochs=3, batch_size=4, optimizer=SGD(0.05), callbacks=[watch])
+    assert len(np.unique([start, *thetas], axis=0)) == 4
+    np.testing.assert_array_equal(thetas[-1], net.theta)
+
+
+def test_a_view_of_the_net_trains_with_it(net):
+    one, W = net[1], net.W[3]
+    theta = net.theta
+    fit(net, X, Y, epochs=1, optimizer=SGD(0.05))
+    assert net.theta is theta
+    np.testing.assert_array_equal(one.theta, theta[1])
+    np.testing.assert_array_equal(W[1], one.W[3])
+    assert np.shares_memory(one.theta, net.theta)
+
+
+def test_the_state_of_an_optimizer_may_be_kept(net):
+    once, optimizer = net.copy(), Adam(0.02)
+    fit(once, X, Y, epochs=6, shuffle=False, batch_size=4, optimizer=Adam(0.02))
+    for _ in range(3):
+        fit(net, X, Y, epochs=2, shuffle=False, batch_size=4, optimizer=optimizer, keep_state=True)
+    np.testing.assert_array_equal(net.theta, once.theta)
+    assert optimizer.t == 24
+
+
+def test_progress_shows_the_range(capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    history = fit(make(), X, Y, epochs=2, optimizer=SGD([0.01, 0.02, 0.03, 0.01]), progress=True)
+    last = history.loss[-1]
+    shown = f"epoch 2/2  loss {last.min():.4g}..{last.max():.4g}  learning_rate 0.01..0.03"
+    assert shown in capsys.readouterr().err
+
+
+NEED = "but one is needed for each network of a stack, and theta has shape (4, 26)"
+REFUSED = {
+    "rates": (
+        {"optimizer": SGD([0.1, 0.2, 0.3])},
+        ValueError,
+        f"learning_rate holds 3 numbers, {NEED}",
+    ),
+    "no rate": ({"optimizer": Adam([])}, ValueError, f"learning_rate holds 0 numbers, {NEED}"),
+    "l2": (
+        {"l2": [0.1, 0.2]},
+        ValueError,
+        "l2 has shape (2,), but must be one number, or one for each network of a stack: (4,)",
+    ),
+    "l1": (
+        {"l1": np.ones((4, 1))},
+        ValueError,
+        "l1 has shape (4, 1), but must be one number, or one for each network of a stack: (4,)",
+    ),
+    "negative l2": ({"l2": [0, 0, -1, 0]}, ValueError, "l2[2] must be >= 0, not -1"),
+    "x": (
+        {"x": np.ones((3, M, 3))},
+        ValueError,
+        "x has shape (3, 13, 3), but …, or (4, m, 3), a batch for each network",
+    ),
+    "L-BFGS": (
+        {"optimizer": LBFGS()},
+        ValueError,
+        "L-BFGS trains one network: train net[k] for each k of a stack",
+    ),
+}
+
+
+@pytest.mark.parametrize(("wrong", "kind", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_a_stack_is_refused_before_the_first_step(wrong, kind, message):
+    net = make()
+    start = net.theta.copy()
+    with complains(kind, message):
+        fit(net, **({"x": X, "y": Y, "epochs": 1} | wrong))
+    np.testing.assert_array_equal(net.theta, start)
+
+
+def test_a_rate_of_each_network_must_be_positive():
+    with complains(ValueError, "learning_rate[1] must be > 0, not 0"):
+        SGD([0.1, 0.0])
+
+
+def test_a_training_that_cannot_fit_fails_before_it_begins(monkeypatch):
+    net, single = make(), make(None)
+    monkeypatch.setattr(arrays, "memory_of_machine", lambda: 6528 / arrays.MEMORY)
+    fit(net, X, Y, epochs=100, batch_size=4, optimizer=SGD(0.01))  # 4 (4 · 26 + 100) numbers
+    with complains(
+        MemoryError,
+        "4 networks of 26 parameters over 100 epochs need 8.19 kB, but this machine has 7.25 kB: "
+        "take fewer at a time",
+    ):
+        fit(net, X, Y, epochs=100, batch_size=4)  # Adam keeps two vectors more
+    with complains(MemoryError, "4 networks of 26 parameters over 101 epochs need 6.56 kB, …"):
+        fit(net, X, Y, epochs=101, batch_size=4, optimizer=SGD(0.01))
+    fit(single, X, Y, epochs=500, batch_size=None, optimizer=SGD(0.01))
+    monkeypatch.setattr(arrays, "HEAVIEST", 0)  # in turns, with room for one
+    fit(net, X, Y, epochs=178, batch_size=4, optimizer=SGD(0.01))
+    with complains(MemoryError, "4 networks of 26 parameters over 179 epochs need…"):
+        fit(net, X, Y, epochs=179, batch_size=4, optimizer=SGD(0.01))
