@@ -111,7 +111,7 @@ class Stack(Contender):
         from bpnet.training.step import going_of
 
         net = MLP.from_weights(self.data.W, self.data.b)
-        self.net = net._with(best_layout(net.theta, net.sizes, self.row.batch))
+        self.net = net.with_theta(best_layout(net.theta, net.sizes, self.row.batch))
         self.take = step_of(self.net, self.data, going_of(self.net))
 
     def run(self, n: int) -> None:

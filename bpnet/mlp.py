@@ -266,8 +266,8 @@ class MLP(Stackable):
         RuntimeWarning
             If numbers grow too large for the dtype and end in NaN.
         """
-        rows = self._rows(x, "x")
-        self._check_theta()
+        rows = self.parameters.rows(x, "x")
+        self.parameters.check_finite()
         if cache is None or not cache.fits(self, rows):
             cache = Cache.empty(self, np.empty_like(rows))
         cache.hold(mask)
@@ -344,7 +344,7 @@ class MLP(Stackable):
                 z, out = a.z_list[-1], a.a_list[-1]
                 share = self.loss_function.of_pass(z, out, rows, self.activation[self.L])
             else:
-                out = self._rows(a, "a")
+                out = self.parameters.rows(a, "a")
                 share = self.loss_function.of_output(out, self._targets(y, out))
             E = reduce(share, checks.as_shares(sample_weight, out.shape[-2], self.dtype))
         return E.item() if E.ndim == 0 else E
@@ -361,8 +361,8 @@ class MLP(Stackable):
         TypeError, ValueError
             As `forward`.
         """
-        rows = self._rows(x, "x", finite=False)
-        self._check_theta()
+        rows = self.parameters.rows(x, "x", finite=False)
+        self.parameters.check_finite()
         out = arrays.room(self.theta, rows.shape[-2], self.sizes[-1])
         cache: Cache | None = None
         for start in range(0, rows.shape[-2], CHUNK):  # so that z and a stay small
@@ -374,7 +374,7 @@ class MLP(Stackable):
             with checks.quiet():
                 forward_pass(self, cache)
             if not checks.all_finite(cache.z_list[2]):  # smaller than x, which shows in it
-                self._rows(x, "x")
+                self.parameters.rows(x, "x")
             out[..., start : start + CHUNK, :] = cache.a_list[-1]
         checks.report_nan(out, "the output")
         return out
@@ -392,9 +392,10 @@ class MLP(Stackable):
             float64, float32, complex128 or complex64; a complex net lets θ and x carry the
             imaginary step that the complex-step derivative reads.
         """
-        return self._with(self.theta.astype(construction.as_dtype(dtype)))
+        return self.with_theta(self.theta.astype(construction.as_dtype(dtype)))
 
-    def _with(self, theta: Array) -> Self:
+    def with_theta(self, theta: Array) -> Self:
+        """Return a net like this one with another θ, which is kept, not copied."""
         return type(self)(Parameters(self.sizes, theta), self.activation, self.loss_function)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -417,15 +418,9 @@ class MLP(Stackable):
         many = f"{len(self)} networks " if self.theta.ndim > 1 else ""
         return f"MLP({many}{sizes}, {names}; {self.loss_function.name}, {self.dtype})"
 
-    def _rows(self, values: ArrayLike, name: str, *, finite: bool = True) -> Array:
-        """Return x, or a or y, as rows of this net's dtype."""
-        width, role = (self.sizes[0], "input") if name == "x" else (self.sizes[-1], "output")
-        networks = len(self.theta) if self.theta.ndim > 1 else None
-        return checks.as_rows(values, width, self.dtype, name, role, networks, finite=finite)
-
     def _targets(self, y: ArrayLike, like: Array) -> Array:
         """Return y as rows that fit the batch and the loss."""
-        rows = self._rows(y, "y")
+        rows = self.parameters.rows(y, "y")
         checks.same_length(like, rows)
         return check_targets(self.loss_function, rows)
 
@@ -434,18 +429,6 @@ class MLP(Stackable):
             raise TypeError(f"cache must be what forward returned, not {cache!r}")
         if not cache.fits(self, cache.a_list[1]):
             raise ValueError("this cache is of a forward pass of another net")
-
-    def _check_theta(self) -> None:
-        if not checks.all_finite(self.theta):
-            k = int(np.argmin(np.isfinite(self.theta).ravel()))
-            network, k_theta = divmod(k, self.theta.shape[-1])
-            name = self.parameters.name(k_theta)
-            if self.theta.ndim > 1:
-                name = f"{name} of network {network}"
-            raise ValueError(
-                f"theta must be finite, but {name} is {self.theta.flat[k]}: "
-                "set it, or start again from finite weights"
-            )
 
 
 CHUNK = 1024  # rows at a time in `predict`

@@ -20,7 +20,7 @@ from tests.helpers.strategies import HIDDEN, PAIRS, problem
 
 
 def networks_fastest(net):
-    return net._with(np.asfortranarray(net.theta))
+    return net.with_theta(np.asfortranarray(net.theta))
 
 
 LAYOUTS = {"as it comes": lambda net: net, "networks fastest": networks_fastest}

@@ -51,7 +51,7 @@ def save(net: MLP, path: StrPath) -> None:
     OSError
         If the file cannot be written.
     """
-    net._check_theta()
+    net.parameters.check_finite()
     arrays = {
         "format": np.array(FORMAT),
         "version": np.array(VERSION),

@@ -16,9 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array as Array
 from bpnet.arrays import product
+from bpnet.checks import all_finite, as_rows
 
 T = TypeVar("T")
 
@@ -136,6 +138,28 @@ class Parameters:
     def L(self) -> int:
         """Number of layers, the input layer counted."""
         return len(self.sizes)
+
+    def rows(self, values: ArrayLike, name: str, *, finite: bool = True) -> Array:
+        """Return x, or a or y, as rows of a net with these parameters; see `checks.as_rows`."""
+        width, role = (self.sizes[0], "input") if name == "x" else (self.sizes[-1], "output")
+        theta = self.theta
+        networks = len(theta) if theta.ndim > 1 else None
+        return as_rows(values, width, theta.dtype, name, role, networks, finite=finite)
+
+    def check_finite(self) -> None:
+        """Raise ValueError if a weight or bias is NaN or infinite, with its name."""
+        theta = self.theta
+        if all_finite(theta):
+            return
+        k = int(np.argmin(np.isfinite(theta).ravel()))
+        network, k_theta = divmod(k, theta.shape[-1])
+        name = self.name(k_theta)
+        if theta.ndim > 1:
+            name = f"{name} of network {network}"
+        raise ValueError(
+            f"theta must be finite, but {name} is {theta.flat[k]}: "
+            "set it, or start again from finite weights"
+        )
 
     def name(self, k: int) -> str:
         """Name of coordinate k of θ, such as ``"W[3][1, 0]"``."""

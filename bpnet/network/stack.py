@@ -30,7 +30,7 @@ class Stackable:
         """Return E."""
 
     @abstractmethod
-    def _with(self, theta: Array) -> Self:
+    def with_theta(self, theta: Array) -> Self:
         """Return a net like this one with another θ, not copied."""
 
     @classmethod
@@ -46,7 +46,7 @@ class Stackable:
             raise TypeError(f"a stack is made of a list of networks, not of {nets!r}")
         nets = list(nets)
         theta = joined(nets)
-        return nets[0]._with(theta)
+        return nets[0].with_theta(theta)
 
     def ensemble(self, x: ArrayLike, *, spread: bool = False) -> Any:
         """Return the mean of a stack's outputs, (m, n_L); if asked, also their spread.
@@ -98,7 +98,7 @@ class Stackable:
         IndexError
             If there is no network k.
         """
-        return self._with(self.theta[place(k, len(self))])
+        return self.with_theta(self.theta[place(k, len(self))])
 
     def __iter__(self) -> Iterator[Self]:
         return (self[k] for k in range(len(self)))

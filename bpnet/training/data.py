@@ -71,7 +71,7 @@ class ArraySource:
         array = checks.as_numbers(values, name)
         width = self.net.sizes[0 if name == "x" else -1]
         lazy = isinstance(values, np.memmap) and array.ndim == 2 and array.size > 0
-        return array if lazy and array.shape[1] == width else self.net._rows(array, name)
+        return array if lazy and array.shape[1] == width else self.net.parameters.rows(array, name)
 
     def split(self, fraction: float, rng: np.random.Generator) -> tuple[ArraySource, ArraySource]:
         """Return two sources of disjoint rows: the rest, and a fraction drawn at random.
@@ -171,8 +171,8 @@ class ArraySource:
     def _converted(self, x: Array, y: Array, index: Array) -> tuple[Array, Array]:
         """Return rows of a memmap as the net takes them; an error names the row of the file."""
         try:
-            rows = self.net._rows(y, "y")
-            return self.net._rows(x, "x"), check_targets(self.net.loss_function, rows)
+            rows = self.net.parameters.rows(y, "y")
+            return self.net.parameters.rows(x, "x"), check_targets(self.net.loss_function, rows)
         except (TypeError, ValueError) as error:
             if index.size == 1:
                 raise type(error)(f"row {index[0]} of the data: {error}") from None
@@ -306,7 +306,7 @@ class StreamSource:
                 f"{where} must be (x, y) or (x, y, sample_weight), not {type(batch).__name__}"
             )
         try:
-            x, y = self.net._rows(batch[0], "x"), self.net._rows(batch[1], "y")
+            x, y = self.net.parameters.rows(batch[0], "x"), self.net.parameters.rows(batch[1], "y")
             checks.same_length(x, y)
             y = check_targets(self.net.loss_function, y)
             m = x.shape[-2]

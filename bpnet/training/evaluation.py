@@ -104,7 +104,7 @@ def evaluate(
     """
     if not isinstance(net, MLP):
         raise TypeError(f"net must be an MLP, not {type(net).__name__}")
-    net._check_theta()
+    net.parameters.check_finite()
     source = ArraySource(net, x, y)
     source.weight = combined_weight(source.y, sample_weight, None)
     named = as_metrics(metrics)

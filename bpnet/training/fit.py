@@ -140,7 +140,7 @@ def fit(
         raise TypeError(f"net must be an MLP, not {type(net).__name__}")
     if net.dtype.kind != "f":
         raise TypeError(f"fit trains float32 and float64 nets, not {net.dtype}: use net.astype")
-    net._check_theta()
+    net.parameters.check_finite()
     epochs = as_int(epochs, "epochs", least=1)
     rng = generator(rng)
     shuffle = as_shuffle(shuffle, y)
@@ -164,7 +164,9 @@ def fit(
     optimizer = Adam() if optimizer is None else optimizer
     check_room(net, epochs, size, optimizer)
     theta = best_layout(net.theta, net.sizes, size)
-    work = net if theta is net.theta else net._with(theta)  # so that callbacks see the net itself
+    work = (
+        net if theta is net.theta else net.with_theta(theta)
+    )  # so that callbacks see the net itself
     training = Training(
         work,
         source,

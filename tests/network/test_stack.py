@@ -157,7 +157,7 @@ def test_a_weight_that_is_not_finite_is_named_with_its_network():
     net.W[3][2, 1, 0] = np.nan
     for theta in (net.theta, np.asfortranarray(net.theta)):
         with complains(ValueError, "theta must be finite, but W[3][1, 0] of network 2 is nan: …"):
-            net._with(theta).predict(X)
+            net.with_theta(theta).predict(X)
 
 
 # ---- memory
