@@ -70,7 +70,7 @@ class Clocks:
     def inside(self, ours: Bpnet) -> Iterator[Call]:
         """Give the step with clocks inside it."""
         from bpnet import mlp
-        from bpnet.network import cache, gradient
+        from bpnet.network import cache
         from bpnet.training import step
 
         m = len(ours.data.x)
@@ -82,10 +82,9 @@ class Clocks:
 
         clocks = [
             (mlp, "add", "biases", self.around),
-            (mlp, "multiply", "loss", self.around),  # by each sample's share in the mean
-            (cache, "activation_kernels", "f and f'", self.around_made),
-            (gradient, "activation_kernels", "f and f'", self.around_made),
-            (gradient, "output_kernels", "loss", self.around_made),
+            (cache, "multiply", "loss", self.around),  # by each sample's share in the mean
+            (cache, "layer_kernels", "f and f'", self.around_made),
+            (cache, "output_kernels", "loss", self.around_made),
             (step, "sum_of_squares", "finite?", self.around_made),
             (step, "subtract", "θ", self.around),
             (ours.optimizer, "compute", "optimiser", self.around),

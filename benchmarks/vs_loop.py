@@ -69,8 +69,8 @@ def matrix_step(net: MLP, x: Array, y: Array) -> Callable[[], None]:
     from bpnet import SGD, Cache, Gradient
     from bpnet.mlp import backward_pass, forward_pass
 
-    cache = Cache.empty(net, x)
-    grad = Gradient.empty(net, cache)
+    cache = Cache.empty(net.signature, net.theta, x)
+    grad = Gradient.empty(net.theta, cache)
     optimizer = SGD(RATE)
     optimizer.start(net.theta)
 

@@ -82,21 +82,25 @@ def report_nan(array: Array, what: str) -> None:
     warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
-def check_finite(array: Array, name: str) -> None:
-    """Raise ValueError if the array holds NaN or infinity, with the first place."""
+def check_finite(array: Array, name: str, start: int = 0) -> None:
+    """Raise ValueError with the place of a NaN or infinity; the rows are those from `start` on."""
     if all_finite(array):
         return
     place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-    where = ", ".join(map(str, place))
+    whole = (*place[:-2], place[-2] + start, place[-1]) if start else place
+    where = ", ".join(map(str, whole))
     raise ValueError(f"{name} must be finite, but {name}[{where}] is {array[place]}")
 
 
-def converted(array: Array, dtype: DTypeLike, name: str) -> Array:
-    """Return the array in this dtype, not copied where it has it; what overflows is refused."""
+def converted(array: Array, dtype: DTypeLike, name: str, start: int = 0) -> Array:
+    """Return the array in this dtype, not copied where it has it; what overflows is refused.
+
+    For the message, its rows are those of `name` from `start` on.
+    """
     with np.errstate(over="ignore", under="ignore"):
         result = array.astype(dtype, copy=False)
     if not all_finite(result):
-        check_finite(array, name)
+        check_finite(array, name, start)
         raise ValueError(f"{name} holds numbers too large for {np.dtype(dtype)}")
     return result
 

@@ -5,11 +5,24 @@
     x = a¹      input, (m, n_1)                  y  target, (m, n_L)
     W^l, b^l    weights (n_l, n_{l-1}) and biases (n_l,) of layer l = 2..L
     z^l, a^l    weighted input and output of layer l, (m, n_l)
+    f, f'       the layer's activation and its derivative
     E           loss: the sum over outputs, the mean over samples
     δ^l         ∂E/∂z^l, the error of layer l, (m, n_l)
 
-Superscripts in the formulas are subscripts in the code: ``W[2]`` is W², ``delta[3]`` is δ³.
+Superscripts in the formulas are subscripts in the code: ``W[2]`` is W², ``delta[3]`` is δ³. Samples
+are rows, so a product with W^l becomes one with its transpose. What a call writes stands last:
+
+    dot(A, B, C)                C becomes the matrix product A B
+    add(A, B, C)                C becomes A + B, a row of biases added to every row
+    W_T[l], delta_T[l]          the transposes of W^l and δ^l
+    f[l](z, a)                  a becomes f(z)
+    times_df[l](z, a, delta)    delta becomes delta ⊙ f'(z)
+    output_delta(z, a, y, delta)    delta becomes ∂E/∂a ⊙ f'(z), the mean's 1/m included
+    dW[l], db[l]                ∂E/∂W^l and ∂E/∂b^l
+    ones                        a row of m ones: the product with it sums over the samples
+
 `forward_pass` and `backward_pass` are the equations; the class around them checks what comes in.
+With dropout, a[l] of a hidden layer is the part that is kept, and f and f' know the whole.
 """
 
 from __future__ import annotations
@@ -20,13 +33,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy import add, multiply
+from numpy import add
 from numpy.typing import ArrayLike, DTypeLike
 
 from bpnet import arrays, checks
 from bpnet.arrays import Array
 from bpnet.network import construction
-from bpnet.network.cache import Cache
+from bpnet.network.cache import Cache, Signature
 from bpnet.network.gradient import Gradient
 from bpnet.network.parameters import ByLayer, Parameters, Views
 from bpnet.network.stack import Stackable
@@ -46,39 +59,34 @@ def forward_pass(net: MLP, cache: Cache) -> None:
     z^l = W^l a^{l-1} + b^l
     a^l = f(z^l)
     """
-    theta = net.parameters
-    W_T, b, dot = theta.W_T, theta.b_row, theta.dot
-    z, a, f, fed, mask = cache.z_list, cache.a_list, cache.f, cache.fed, cache.mask
-    for l in cache.upward:
-        if mask[l - 1] is not None:  # dropout: layer l is fed a part of a^{l-1}
-            multiply(a[l - 1], mask[l - 1], fed[l - 1])
-        dot(fed[l - 1], W_T[l], z[l])
+    W_T, b, dot = net.parameters.W_T, net.parameters.b_row, net.parameters.dot
+    z, a, f = cache.z.list, cache.fed, cache.f
+    for l in cache.layers:
+        dot(a[l - 1], W_T[l], z[l])
         add(z[l], b[l], z[l])
         f[l](z[l], a[l])
 
 
 def backward_pass(net: MLP, cache: Cache, y: Array, grad: Gradient) -> None:
-    """Fill the gradient, for l = L..2.
+    """Fill the gradient: the errors from the output, for l = L-1..2; then, for l = 2..L, the rest.
 
-    δ^L = ∂E/∂a^L ⊙ f'(z^L)                     ∂E/∂W^l = δ^l (a^{l-1})ᵀ
-    δ^l = (W^{l+1})ᵀ δ^{l+1} ⊙ f'(z^l)          ∂E/∂b^l = δ^l, summed over the samples
+    δ^L = ∂E/∂a^L ⊙ f'(z^L)
+    δ^l = (W^{l+1})ᵀ δ^{l+1} ⊙ f'(z^l)
+    ∂E/∂W^l = δ^l (a^{l-1})ᵀ
+    ∂E/∂b^l = δ^l, summed over the samples
     """
-    W, dot = net.parameters.W_list, net.parameters.dot
-    dW, db = grad.W_list, grad.b_row
-    z, a, fed, mask = cache.z_list, cache.a_list, cache.fed, cache.mask
-    delta, delta_T, ones = grad.delta_list, grad.delta_T, grad.ones
-    grad.output_delta(delta[-1], z[-1], a[-1], y)
-    if grad.share is not None:  # each sample's share in the mean: 1/m
-        multiply(delta[-1], grad.share, delta[-1])
-    for l in cache.downward:
-        dot(delta_T[l], fed[l - 1], dW[l])
-        if ones is not None:  # of one sample, the two may be the same numbers
+    L, W, dot = cache.L, net.parameters.W.list, net.parameters.dot
+    z, a, times_df, output_delta = cache.z.list, cache.fed, cache.times_df, cache.output_delta
+    delta, delta_T, ones = grad.delta.list, grad.delta_T, grad.ones
+    dW, db = grad.W.list, grad.b_row
+    output_delta(z[L], a[L], y, delta[L])
+    for l in cache.hidden_layers:
+        dot(delta[l + 1], W[l + 1], delta[l])
+        times_df[l](z[l], a[l], delta[l])
+    for l in cache.layers:
+        dot(delta_T[l], a[l - 1], dW[l])
+        if ones is not None:  # of one sample, ∂E/∂b^l may be δ^l itself
             dot(ones, delta[l], db[l])
-        if l > 2:
-            dot(delta[l], W[l], delta[l - 1])
-            if mask[l - 1] is not None:
-                multiply(delta[l - 1], mask[l - 1], delta[l - 1])
-            grad.times_df[l - 1](delta[l - 1], z[l - 1], a[l - 1])
 
 
 @dataclass(eq=False, repr=False)
@@ -232,6 +240,13 @@ class MLP(Stackable):
         return len(self.parameters.sizes)
 
     @property
+    def signature(self) -> Signature:
+        """What must be equal for a cache or a gradient of another net to serve this one."""
+        activations = tuple(self.activation.values())
+        theta = self.parameters.theta
+        return Signature(self.sizes, theta.shape, theta.dtype, activations, self.loss_function)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of θ, and so of everything computed from it."""
         return self.parameters.theta.dtype
@@ -268,13 +283,13 @@ class MLP(Stackable):
         """
         rows = self.parameters.rows(x, "x")
         self.parameters.check_finite()
-        if cache is None or not cache.fits(self, rows):
-            cache = Cache.empty(self, np.empty_like(rows))
+        if cache is None or not cache.fits(self.signature, rows):
+            cache = Cache.empty(self.signature, self.theta, rows)
         cache.hold(mask)
-        np.copyto(cache.a_list[1], rows)
+        cache.copy_in(rows)
         with checks.quiet():
             forward_pass(self, cache)
-        checks.report_nan(cache.a_list[-1], "the output")
+        checks.report_nan(cache.a.list[-1], "the output")
         return cache
 
     def backward(
@@ -309,10 +324,10 @@ class MLP(Stackable):
             As `forward`.
         """
         self._check_cache(cache)
-        rows = self._targets(y, cache.a_list[1])
+        rows = self._targets(y, cache.a.list[1])
         if grad is None or not grad.fits(cache):
-            grad = Gradient.empty(self, cache)
-        grad.weigh(checks.as_shares(sample_weight, cache.m, self.dtype))
+            grad = Gradient.empty(self.theta, cache)
+        cache.weigh(checks.as_shares(sample_weight, cache.m, self.dtype))
         with checks.quiet():
             backward_pass(self, cache, rows, grad)
         checks.report_nan(grad.theta, "the gradient")
@@ -340,8 +355,8 @@ class MLP(Stackable):
         with np.errstate(over="ignore", under="ignore"):
             if isinstance(a, Cache):
                 self._check_cache(a)
-                rows = self._targets(y, a.a_list[-1])
-                z, out = a.z_list[-1], a.a_list[-1]
+                rows = self._targets(y, a.a.list[-1])
+                z, out = a.z.list[-1], a.a.list[-1]
                 share = self.loss_function.of_pass(z, out, rows, self.activation[self.L])
             else:
                 out = self.parameters.rows(a, "a")
@@ -367,15 +382,16 @@ class MLP(Stackable):
         cache: Cache | None = None
         for start in range(0, rows.shape[-2], CHUNK):  # so that z and a stay small
             part = rows[..., start : start + CHUNK, :]
-            if cache is not None and cache.fits(self, part):
+            if cache is not None and cache.fits(self.signature, part):
                 cache.read(part)
             else:
-                cache = Cache.empty(self, part)
+                cache = Cache.empty(self.signature, self.theta, part)
             with checks.quiet():
                 forward_pass(self, cache)
-            if not checks.all_finite(cache.z_list[2]):  # smaller than x, which shows in it
-                self.parameters.rows(x, "x")
-            out[..., start : start + CHUNK, :] = cache.a_list[-1]
+            if not checks.all_finite(cache.z.list[2]):  # smaller than x, which shows in it
+                given = np.atleast_2d(x)[..., start : start + CHUNK, :]
+                checks.converted(given, self.dtype, "x", start)
+            out[..., start : start + CHUNK, :] = cache.a.list[-1]
         checks.report_nan(out, "the output")
         return out
 
@@ -427,7 +443,7 @@ class MLP(Stackable):
     def _check_cache(self, cache: Cache) -> None:
         if not isinstance(cache, Cache):
             raise TypeError(f"cache must be what forward returned, not {cache!r}")
-        if not cache.fits(self, cache.a_list[1]):
+        if not cache.fits(self.signature, cache.a.list[1]):
             raise ValueError("this cache is of a forward pass of another net")
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bpnet import MLP, arrays, load
 from bpnet.arrays import best_layout, by_networks, room
 from bpnet.mlp import CHUNK
-from bpnet.rules.activations_inplace import MANY, sigmoid_kernels
+from bpnet.rules.activations_inplace import MANY, sigmoid_pair
 from tests.helpers.complaint import complains
 from tests.helpers.small_stack import SIZES, X, Y, make
 from tests.helpers.strategies import HIDDEN, PAIRS, problem
@@ -270,8 +270,8 @@ def test_one_network_takes_the_calls_that_are_quickest_for_one():
 def test_the_sigmoid_of_many_numbers_has_the_bits_of_few(dtype):
     z = np.linspace(-9, 9, 4 * MANY, dtype=dtype)
     many, few = np.empty_like(z), np.empty_like(z[:100])
-    sigmoid_kernels(z)[0](z, many)
-    f = sigmoid_kernels(z[:100])[0]
+    sigmoid_pair(z)[0](z, many)
+    f = sigmoid_pair(z[:100])[0]
     for start in range(0, z.size, 100):
         f(z[start : start + 100], few)
         np.testing.assert_array_equal(many[start : start + 100], few)

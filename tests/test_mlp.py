@@ -125,7 +125,7 @@ def test_a_copied_cache_and_gradient_serve_as_the_original(mask):
         assert_same_bits(arrays(twin_cache, twin_grad), expected)
         assert_attached(twin_grad)
         for l in (2, 3):
-            assert twin_cache.z[l] is twin_cache.z_list[l]
+            assert twin_cache.z[l] is twin_cache.z.list[l]
             assert not np.shares_memory(twin_cache.z[l], cache.z[l])
             assert not np.shares_memory(twin_grad.delta[l], grad.delta[l])
         again = net.backward(twin_cache, Y, grad=twin_grad)
@@ -239,12 +239,12 @@ def test_a_gradient_tells_the_loss_of_its_pass():
         p = problem((3, 4, 3), ("tanh", pair[0]), pair[1], m=5)
         cache = p.net.forward(p.x)
         grad = p.net.backward(cache, p.y)
-        assert grad.loss(cache, p.y) == pytest.approx(p.net.loss(cache, p.y), rel=1e-13)
+        assert cache.loss(p.y) == pytest.approx(p.net.loss(cache, p.y), rel=1e-13)
         weight = [1, 0, 2, 5, 0.5]
         p.net.backward(cache, p.y, sample_weight=weight, grad=grad)
         E = p.net.loss(cache, p.y, sample_weight=weight)
-        assert grad.loss(cache, p.y) == pytest.approx(E, rel=1e-13)
-        assert grad.equal_share.dtype == p.net.dtype
+        assert cache.loss(p.y) == pytest.approx(E, rel=1e-13)
+        assert cache._equal_share.dtype == p.net.dtype
     net = MLP.from_weights(
         [[[1.0]], [[1.0]], [[50.0]]],
         np.zeros((3, 1)),
@@ -256,16 +256,16 @@ def test_a_gradient_tells_the_loss_of_its_pass():
     y = np.zeros((2, 1), "float32")
     grad = net.backward(cache, y, sample_weight=[1, 3])
     expected = 50 * (np.tanh(1) + 3 * np.tanh(2)) / 4  # from z: log(1 - a) is lost in a = 1
-    assert grad.loss(cache, y) == pytest.approx(expected, rel=1e-6)
-    assert grad.equal_share.dtype == "float32"
+    assert cache.loss(y) == pytest.approx(expected, rel=1e-6)
+    assert cache._equal_share.dtype == "float32"
 
 
 def test_a_cache_may_read_x_without_copying_it():
     net, x = make(), X.copy()
     cache = net.forward(x)
     cache.read(x)
-    assert cache.a_list[1] is cache.fed[1] is cache.a[1] is x
-    assert (list(cache.a), cache.a[3] is cache.a_list[3]) == ([1, 2, 3], True)
+    assert cache.a.list[1] is cache.fed[1] is cache.a[1] is x
+    assert (list(cache.a), cache.a[3] is cache.a.list[3]) == ([1, 2, 3], True)
     with complains(KeyError, repr("there is no a[0]: the layers that have one are 1, 2, 3")):
         cache.a[0]
     for mask, kept in (({1: np.ones((5, 3))}, False), ({2: np.ones((5, 4))}, True)):
@@ -474,7 +474,7 @@ def test_numbers_that_overflow_to_nan_are_told_of(act, what):
 def test_a_gradient_of_nan_is_told_of():
     net = MLP.from_weights([[[1.0]], [[1e30]]], [[0], [0]], activation="identity", dtype="float32")
     cache = net.forward([[1e30]])
-    cache.a_list[-1][...] = np.inf
-    cache.a_list[1][...] = 0.0
+    cache.a.list[-1][...] = np.inf
+    cache.a.list[1][...] = 0.0
     with pytest.warns(RuntimeWarning, match="the gradient holds NaN"):
         net.backward(cache, [[0.0]])

@@ -110,7 +110,7 @@ class NetProbe:
         for part, E, cache in self._passes(k, np.full(len(k), 1j * COMPLEX_STEP)):
             derivative[part] = E.imag / COMPLEX_STEP
             # The loss's kinks are in a^L, listed behind the z^l.
-            for here, values in zip(near, [*cache.z_list[FIRST:], cache.a_list[-1]], strict=True):
+            for here, values in zip(near, [*cache.z.values(), cache.a.list[-1]], strict=True):
                 if here.any():
                     moved[part] |= (values.imag[:, here] != 0).any(axis=1)
         return derivative, moved
@@ -134,7 +134,7 @@ class NetProbe:
             touches(f.kinks, self.cache.z[l], rounding.z[l]) for l, f in self.net.activation.items()
         ]
         kinks = self.net.loss_function.kinks
-        return [*found, touches(kinks, self.cache.a_list[-1] - self.y, rounding.a[-1])]
+        return [*found, touches(kinks, self.cache.a.list[-1] - self.y, rounding.a[-1])]
 
     def _passes(self, k: Array, step: Array) -> Iterator[tuple[slice, Array, Cache]]:
         """Yield a part of the steps, E after each of them, and the cache of its pass."""

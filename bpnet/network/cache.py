@@ -1,28 +1,20 @@
-"""What one pass holds: the cache of `forward` and the gradient of `backward`.
-
-Each is a value of its own, with its own buffers, kernels and scratch space. Lists beside the
-mappings hold the same arrays; their index is the layer too, and they cost no look-up by key.
-"""
+"""What one forward pass holds: z^l and a^l, and the kernels that compute them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy import multiply
 from numpy.typing import ArrayLike
 
-from bpnet import checks
 from bpnet.arrays import Array, check_memory, room
-from bpnet.network.parameters import FIRST, ByLayer
+from bpnet.checks import as_numbers, converted
+from bpnet.network.parameters import FIRST, ByLayer, by_layer
 from bpnet.rules.activations import Activation
-from bpnet.rules.activations_inplace import activation_kernels
+from bpnet.rules.kernels import layer_kernels, output_kernels
 from bpnet.rules.losses import Loss
-
-if TYPE_CHECKING:
-    from bpnet.mlp import MLP
-
-PAD: list[Any] = [None] * FIRST
 
 
 class Signature(NamedTuple):
@@ -34,15 +26,11 @@ class Signature(NamedTuple):
     activations: tuple[Activation, ...]
     loss: Loss
 
-    @classmethod
-    def of(cls, net: MLP) -> Self:
-        """Return the signature of a net."""
-        activations = tuple(net.activation.values())
-        return cls(net.sizes, net.theta.shape, net.theta.dtype, activations, net.loss_function)
-
 
 class Cache:
     """z^l and a^l of one forward pass.
+
+    It holds the scratch space of its pass too, so it serves one thread at a time.
 
     Attributes
     ----------
@@ -52,6 +40,13 @@ class Cache:
         ``a[l]``, l = 1..L, shape (m, n_l): its output; ``a[1]`` is x, ``a[L]`` the net's output.
     m : int
         Number of samples.
+    fed : list
+        By layer, what the next one reads: a^l, or with dropout the part of it that is kept.
+    f, times_df : list
+        By layer, ``f[l](z, a)`` writes f(z) into a, and ``times_df[l](z, a, delta)`` multiplies
+        delta by f'(z); with dropout they go by way of the whole a^l.
+    output_delta : callable
+        ``output_delta(z, a, y, delta)`` writes δ^L, each sample's by its share in the mean.
     """
 
     def __init__(
@@ -59,62 +54,117 @@ class Cache:
     ) -> None:
         self.signature = signature
         self.m = a[0].shape[-2]
-        self.z_list: list[Array] = [*PAD, *z]
-        self.a_list: list[Array] = [PAD[0], *a]
-        self.fed = list(self.a_list)  # what the next layer reads: a, or with dropout a part of it
-        self.mask: list[Any] = [None] * (len(a) + 1)  # of layer l: an array, or None
-        rules = zip(signature.activations, z, strict=True)
-        self.f = [*PAD, *(activation_kernels(f, z_l)[0] for f, z_l in rules)]
-        self.upward = range(FIRST, len(a) + 1)  # the layers 2..L
-        self.downward = self.upward[::-1]
-        self.z = ByLayer("z", FIRST, z)
         self.a = ByLayer("a", 1, a)
+        self.z = ByLayer("z", FIRST, z)
+        self.L = L = len(a)
+        self.layers = range(FIRST, L + 1)
+        self.hidden_layers = range(L - 1, FIRST - 1, -1)
+        self._own_x: Array | None = None  # what `copy_in` fills
+        self._pairs = by_layer(FIRST, map(layer_kernels, signature.activations, z))
+        self.f = by_layer(FIRST, [f for f, _ in self._pairs[FIRST:]])
+        self.times_df = by_layer(FIRST, [times_df for _, times_df in self._pairs[FIRST:]])
+        self.fed = list(self.a.list)
+        self.mask: list[Any] = [None] * (L + 1)  # of layer l: an array, or None
+        self._delta_of_each, self.value = output_kernels(
+            signature.loss, signature.activations[-1], z[-1], self.times_df[L]
+        )
+        self._equal_share = None if self.m == 1 else np.array(1 / self.m, z[-1].dtype)
+        self.weigh(None)
         self.hold(mask)
         for l in mask or ():
-            np.multiply(self.a_list[l], self.mask[l], self.fed[l])
+            multiply(self.a.list[l], self.mask[l], self.fed[l])
 
     @classmethod
-    def empty(cls, net: MLP, x: Array) -> Self:
-        """Return room for a pass over x, which is kept, not copied."""
-        m, theta = x.shape[-2], net.theta
+    def empty(cls, signature: Signature, theta: Array, x: Array) -> Self:
+        """Return room for a pass over x, which is kept, not copied; laid out as θ is."""
+        m, sizes = x.shape[-2], signature.sizes
         if theta.ndim > 1:
             what = f"{len(theta):,} networks on {m:,} samples"
-            check_memory(what, len(theta), theta.dtype, 2 * m * sum(net.sizes[1:]))
-        z = [room(theta, m, n) for n in net.sizes[1:]]
-        return cls(Signature.of(net), [x, *map(np.empty_like, z)], z)
+            check_memory(what, len(theta), theta.dtype, 2 * m * sum(sizes[1:]))
+        z = [room(theta, m, n) for n in sizes[1:]]
+        return cls(signature, [x, *map(np.empty_like, z)], z)
 
     def __reduce__(self) -> tuple[Any, ...]:
         mask = {l: mask for l, mask in enumerate(self.mask) if mask is not None}
-        return type(self), (self.signature, self.a_list[1:], self.z_list[FIRST:], mask)
+        return type(self), (self.signature, self.a.list[1:], self.z.list[FIRST:], mask)
 
-    def fits(self, net: MLP, x: Array) -> bool:
+    def fits(self, signature: Signature, x: Array) -> bool:
         """Whether the buffers serve this net and this batch."""
-        return self.a_list[1].shape == x.shape and self.signature == Signature.of(net)
+        return self.a.list[1].shape == x.shape and self.signature == signature
 
     def read(self, x: Array) -> None:
-        """Take x as a¹, without copying it."""
-        self.a_list[1] = x
+        """Take x as a¹, without copying it; with dropout of the input, feed the part it keeps."""
+        self.a.list[1] = x
         if self.mask[1] is None:
             self.fed[1] = x
-        self.a = ByLayer("a", 1, self.a_list[1:])
+        else:
+            multiply(x, self.mask[1], self.fed[1])
+
+    def copy_in(self, x: Array) -> None:
+        """Take a copy of x as a¹, in a buffer of the cache's own."""
+        if self._own_x is None:
+            self._own_x = np.empty_like(x)
+        np.copyto(self._own_x, x)
+        self.read(self._own_x)
+
+    def weigh(self, shares: Array | None) -> None:
+        """Set each sample's share in the mean, (m,) or (networks, m); None is 1/m each."""
+        self._weights = None if shares is None else shares[..., None]
+        share = self._equal_share if self._weights is None else self._weights
+        delta_of_each = self._delta_of_each
+        if share is None:
+            self.output_delta = delta_of_each
+            return
+
+        def output_delta(z: Array, a: Array, y: Array, delta: Array) -> None:
+            delta_of_each(z, a, y, delta)
+            multiply(delta, share, delta)
+
+        self.output_delta = output_delta
+
+    def loss(self, y: Array) -> Any:
+        """Return E of the pass, with the shares that `weigh` has set."""
+        return self.value(self.z.list[-1], self.a.list[-1], y, self._weights)
 
     def hold(self, mask: Mapping[int, ArrayLike] | None) -> None:
         """Set the dropout masks of the layers 1..L-1, copied, or none; all of them or an error."""
         held = {} if mask is None else self._held(mask)
-        for l in range(1, len(self.a_list) - 1):
-            self.mask[l] = held.get(l)
-            self.fed[l] = np.empty_like(self.a_list[l]) if l in held else self.a_list[l]
+        for l in range(1, len(self.a.list) - 1):
+            self.drop(l, held.get(l))
+
+    def drop(self, l: int, mask: Array | None) -> None:
+        """Feed layer l + 1 with a^l ⊙ mask, which is kept, not copied; or with all of a^l."""
+        self.mask[l], a = mask, self.a.list[l]
+        if mask is None:
+            self.fed[l] = a
+        else:  # which may be one for each network of a stack, where x is the same for all
+            self.fed[l] = np.empty_like(a if a.shape == mask.shape else mask)
+        if l < FIRST:
+            return
+        f, times_df = self.f[l], self.times_df[l] = self._pairs[l]
+        if mask is None:
+            return
+
+        def kept_f(z: Array, kept: Array) -> None:
+            f(z, a)
+            multiply(a, mask, kept)
+
+        def kept_times_df(z: Array, kept: Array, delta: Array) -> None:
+            multiply(delta, mask, delta)
+            times_df(z, a, delta)
+
+        self.f[l], self.times_df[l] = kept_f, kept_times_df
 
     def _held(self, mask: Mapping[int, ArrayLike]) -> dict[int, Array]:
         if not isinstance(mask, Mapping):
             raise TypeError(f"mask must be a dict by layer such as {{2: array}}, not {mask!r}")
         held: dict[int, Array] = {}
+        last = len(self.a.list) - 2
         for l, values in mask.items():
-            if l not in range(1, len(self.a_list) - 1):
-                last = len(self.a_list) - 2
+            if l not in range(1, last + 1):
                 raise ValueError(f"mask[{l!r}] is for no layer: dropout is for 1..{last}")
-            a, array = self.a_list[l], checks.as_numbers(values, f"mask[{l}]")
+            a, array = self.a.list[l], as_numbers(values, f"mask[{l}]")
             if array.shape != a.shape:
                 raise ValueError(f"mask[{l}] has shape {array.shape}, but a[{l}] has {a.shape}")
-            held[l] = checks.converted(array, a.dtype, f"mask[{l}]").copy()
+            held[l] = converted(array, a.dtype, f"mask[{l}]").copy()
         return held

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -25,6 +25,12 @@ from bpnet.checks import all_finite, as_rows
 T = TypeVar("T")
 
 FIRST = 2  # the first layer that has weights; layer 1 is the input
+
+
+def by_layer(first: int, items: Iterable[T]) -> list[T]:
+    """Return a list whose index is the layer: for the passes, which look nothing up by key."""
+    before: list[Any] = [None] * first
+    return [*before, *items]
 
 
 class ByLayer(Mapping[int, T], Generic[T]):
@@ -40,29 +46,35 @@ class ByLayer(Mapping[int, T], Generic[T]):
         The number of the first layer.
     items : sequence
         One item a layer, in the order of the layers.
+
+    Attributes
+    ----------
+    list : list
+        The same items, whose index is the layer.
     """
 
-    def __init__(self, what: str, first: int, items: Sequence[T]) -> None:
+    def __init__(self, what: str, first: int, items: Iterable[T]) -> None:
         self._what = what
-        self._items = dict(enumerate(items, first))
+        self.list = by_layer(first, items)
+        self._layers = range(first, len(self.list))
 
     def __getitem__(self, l: int) -> T:
         try:
-            return self._items[l]
-        except (KeyError, TypeError):
-            layers = ", ".join(map(str, self._items))
-            raise KeyError(
-                f"there is no {self._what}[{l!r}]: the layers that have one are {layers}"
-            ) from None
+            if l in self._layers:
+                return self.list[int(l)]
+        except (TypeError, ValueError):  # an array, say, which is neither in nor out
+            pass
+        layers = ", ".join(map(str, self._layers))
+        raise KeyError(f"there is no {self._what}[{l!r}]: the layers that have one are {layers}")
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._items)
+        return iter(self._layers)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._layers)
 
     def __repr__(self) -> str:
-        body = ", ".join(f"{l}: {item!r}" for l, item in self._items.items())
+        body = ", ".join(f"{l}: {item!r}" for l, item in self.items())
         return f"{self._what}{{{body}}}"
 
 
@@ -104,6 +116,10 @@ class Parameters:
         neuron i of layer l.
     b : mapping
         ``b[l]`` has shape (n_l,).
+    W_T, b_row : list
+        By layer, for rows: ``a @ W_T[l] + b_row[l]`` is z^l of samples that are rows.
+    dot : callable
+        ``dot(A, B, C)`` writes the product A B into C, the fastest way for arrays like θ.
     """
 
     def __init__(self, sizes: Sequence[int], theta: Array) -> None:
@@ -123,11 +139,8 @@ class Parameters:
             b.append(theta[..., stop : stop + n_out])
         self.W = Views("W", FIRST, W)
         self.b = Views("b", FIRST, b)
-        # The same views as lists, whose index is the layer too, for the passes: no look-up by key.
-        pad: list[Any] = [None] * FIRST
-        self.W_list: list[Array] = pad + W
-        self.W_T: list[Array] = pad + [w.mT for w in W]
-        self.b_row: list[Array] = pad + [v[..., None, :] for v in b]
+        self.W_T = by_layer(FIRST, [w.mT for w in W])
+        self.b_row = by_layer(FIRST, [v[..., None, :] for v in b])
         self.dot = product(theta)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from bpnet.arrays import Array
 
 
-class Stackable:
+class Stackable(ABC):
     """The part of `MLP` that is about stacks: θ of shape (networks, P)."""
 
     @property

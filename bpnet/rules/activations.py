@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bpnet.arrays import Array
+from bpnet.rules.activations_inplace import PAIRS, Pair
+from bpnet.rules.constants import GELU_CUBE, GELU_SCALE, LEAK, largest_exponent
 
 Real = tuple[float, float]
 
@@ -69,6 +71,11 @@ class Activation:
     initializer: str = "xavier_uniform"
     kinks: tuple[float, ...] = ()
     analytic: bool = False
+    # Makes the same in place, for arrays like a given z. Only the table's entries have it, set
+    # afterwards: a copy with another rule, by `dataclasses.replace`, must not keep it.
+    in_place: Callable[[Array], Pair] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __reduce__(self) -> Any:
         # An activation of the table is pickled by its name, since its rules are lambdas.
@@ -79,15 +86,6 @@ class Activation:
     def backward(self, g: Array, z: Array, a: Array) -> Array:
         """Return ∂E/∂z from g = ∂E/∂a: g ⊙ f'(z), or what `vjp` makes of it."""
         return g * self.df(z, a) if self.vjp is None else self.vjp(g, z, a)
-
-
-def largest_exponent(dtype: Any) -> float:
-    """Return the largest z that exp tells apart: 338 in float64, 28 in float32.
-
-    e^z squared, times weights, summed over a batch, must not overflow: half the logarithm of the
-    largest number, and a factor of e^32 to spare.
-    """
-    return float(np.log(np.finfo(dtype).max)) / 2 - 16
 
 
 def sigmoid(z: Array) -> Array:
@@ -152,10 +150,6 @@ def where_positive(z: Array, yes: Array | float, no: Array | float) -> Array:
     return picked
 
 
-LEAK = 0.01  # the slope of leaky_relu left of 0 (Maas et al. 2013)
-GELU_SCALE = math.sqrt(2 / math.pi)  # gelu: the tanh form of Hendrycks & Gimpel 2016, section 2
-GELU_CUBE = 0.044715
-
 # fmt: off
 TABLE = (
     Activation("identity", lambda z: z.copy(), lambda z, a: np.ones_like(z), analytic=True),
@@ -181,6 +175,8 @@ TABLE = (
                range=(0, 1), rows_sum_to_one=True, analytic=True),
 )
 # fmt: on
+for entry in TABLE:
+    object.__setattr__(entry, "in_place", PAIRS[entry.name])
 
 ACTIVATIONS = {activation.name: activation for activation in TABLE}
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
@@ -29,10 +29,11 @@ from bpnet.rules.activations import (
     Activation,
     Real,
     capped_exp,
-    largest_exponent,
     log_softmax,
     softplus,
 )
+from bpnet.rules.constants import largest_exponent
+from bpnet.rules.losses_inplace import FORMS, InPlace, huber_form
 
 ROW_SUM_TOLERANCE = 1e-5  # rows rounded to float32 pass, rows that are no distribution do not
 
@@ -82,6 +83,8 @@ class Loss:
     distribution: bool = False
     kinks: tuple[float, ...] = ()
     analytic: bool = False
+    # Its forms in place; only the table's losses have them, as in `Activation`.
+    in_place: InPlace | None = field(default=None, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> Any:
         # A loss of the table is pickled by its name, since its rules are lambdas.
@@ -179,12 +182,14 @@ def huber(limit: float = 1.0) -> Loss:
 @cache  # so that equal limits give one object, and nets that have it are alike
 def huber_of(limit: float) -> Loss:
     """Return the Huber loss of a checked limit."""
-    return Loss(
+    loss = Loss(
         "huber" if limit == 1 else f"huber({limit:g})",
         E=partial(huber_E, limit=limit),
         dE=partial(huber_dE, limit=limit),
         analytic=True,
     )
+    object.__setattr__(loss, "in_place", huber_form(limit))
+    return loss
 
 
 def huber_limit(loss: Loss) -> float:
@@ -234,6 +239,8 @@ TABLE = (
          output_range=(0, math.inf), target_range=(0, math.inf), analytic=True),
 )
 # fmt: on
+for entry in TABLE:
+    object.__setattr__(entry, "in_place", FORMS[entry.name])
 
 LOSSES = {loss.name: loss for loss in TABLE}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import (
@@ -23,143 +24,68 @@ from numpy import (
 )
 
 from bpnet.arrays import Array
-from bpnet.rules.activations import Activation, largest_exponent
-from bpnet.rules.activations_inplace import activation_kernels, constant
-from bpnet.rules.losses import LOSSES, Loss, huber_limit, reduce
+from bpnet.rules.activations_inplace import constant
+from bpnet.rules.constants import largest_exponent
 
-OutputDelta = Callable[[Array, Array, Array, Array], object]  # (delta, z, a, y): delta is written
-Value = Callable[..., Any]  # (z, a, y, share=None): the loss of the batch
-
-SHORT = 10_000  # numbers that a dot product may add; of more, pairwise sums are more exact
+Elements = Callable[[Array, Array, Array], None]  # (z, a, y): s becomes each output's share
+Exact = Callable[[Array, Array], Array]  # (z, y): the loss's E_z
+Mean = Callable[[Array, Array, Array], Any]  # (z, a, y): the mean loss of the batch
 
 
-def output_kernels(loss: Loss, output: Activation, z: Array) -> tuple[OutputDelta, Value]:
-    """Return what writes δ^L, and what returns the loss of a batch, for outputs shaped like z.
+class InPlace(NamedTuple):
+    """The forms in place of a loss; where one is None, the rule itself is taken.
 
-    δ^L = ∂E/∂z^L of each sample's loss: a - y where loss and output belong together, else
-    ∂E/∂a ⊙ f'(z^L). It does not hold the mean over samples; the value of the loss does.
+    Attributes
+    ----------
+    derivative : callable
+        ``derivative(a, y, delta)``: delta becomes ∂E/∂a of each sample's loss.
+    elements : callable
+        ``elements(z, s)`` returns what fills s, for outputs like z, with their shares of E(a, y).
+    joined_elements : callable
+        ``joined_elements(z, s, E_z)``: the same where the output belongs to the loss.
+    short_mean : callable
+        ``short_mean(s, mean)`` returns what gives the mean of a short batch in fewer calls.
     """
-    return delta_kernel(loss, output, z), value_kernel(loss, output, z)
+
+    derivative: Callable[[Array, Array, Array], object] | None = None
+    elements: Callable[[Array, Array], Elements] | None = None
+    joined_elements: Callable[[Array, Array, Exact], Elements] | None = None
+    short_mean: Callable[[Array, Mean], Mean] | None = None
 
 
-def delta_kernel(loss: Loss, output: Activation, z: Array) -> OutputDelta:
-    def joined(delta: Array, z: Array, a: Array, y: Array) -> None:
-        subtract(a, y, delta)
-
-    if loss.joins(output):
-        return joined
-    _, times_df = activation_kernels(output, z)
-    derivative = derivative_kernel(loss, z)
-
-    def general(delta: Array, z: Array, a: Array, y: Array) -> None:
-        derivative(a, y, delta)
-        times_df(delta, z, a)
-
-    return general
+def sign_of_error(a: Array, y: Array, delta: Array) -> None:
+    subtract(a, y, delta)
+    sign(delta, delta)
 
 
-def derivative_kernel(loss: Loss, z: Array) -> Callable[[Array, Array, Array], object]:
-    """Return what writes ∂E/∂a of each sample's loss: (a, y, delta)."""
-    limit = huber_limit(loss)
-
-    def general(a: Array, y: Array, delta: Array) -> None:
-        copyto(delta, loss.derivative(a, y))
-
-    def absolute_error(a: Array, y: Array, delta: Array) -> None:
-        subtract(a, y, delta)
-        sign(delta, delta)
-
-    def huber(a: Array, y: Array, delta: Array) -> None:
-        subtract(a, y, delta)
-        clip(delta, -limit, limit, out=delta)
-
-    if z.dtype.kind != "f":
-        return general
-    if loss is LOSSES["half_squared_error"]:
-        return subtract
-    if loss is LOSSES["absolute_error"]:
-        return absolute_error
-    return huber if limit else general
+def clipped_error(a: Array, y: Array, delta: Array, limit: float) -> None:
+    subtract(a, y, delta)
+    clip(delta, -limit, limit, out=delta)
 
 
-def value_kernel(loss: Loss, output: Activation, z: Array) -> Value:
-    """Return what gives a batch's loss, the mean over samples or the sum with their shares."""
-    s = np.empty_like(z)
-    write = element_kernel(loss, output, z, s)
-    if write is None or z.dtype.kind != "f":
-
-        def general(z: Array, a: Array, y: Array, share: Array | None = None) -> Any:
-            weight = None if share is None else share[..., 0]
-            return reduce(loss.of_pass(z, a, y, output), weight)
-
-        return general
-
-    one_pass = z.ndim == 2
-    flat, each = s.reshape(-1) if one_pass else s, 1 / z.shape[-2]
-    axes = None if one_pass else (-2, -1)
-
-    def long_mean(z: Array, a: Array, y: Array) -> Any:
-        write(z, a, y)
-        return add.reduce(flat, axis=axes) * each
-
-    mean = short_mean(loss, s, write) if one_pass and s.size <= SHORT else long_mean
-
-    def value(z: Array, a: Array, y: Array, share: Array | None = None) -> Any:
-        if share is None:
-            return mean(z, a, y)
-        write(z, a, y)
-        multiply(s, share, s)
-        return add.reduce(flat, axis=axes)
-
-    return value
-
-
-def short_mean(loss: Loss, s: Array, write: Elements) -> Callable[[Array, Array, Array], Any]:
-    """Return what gives the mean loss of a short batch: dot products, and fewer of all calls."""
-    flat, each, ones = s.reshape(-1), 1 / s.shape[0], np.ones_like(s, shape=s.size)
-    least = np.finfo(s.dtype).tiny
+def squared_short_mean(s: Array, mean: Mean) -> Mean:
+    flat, half = s.reshape(-1), 1 / s.shape[0] / 2
 
     def squared(z: Array, a: Array, y: Array) -> Any:
         subtract(a, y, s)
-        return flat.dot(flat) * (each / 2)
+        return flat.dot(flat) * half
+
+    return squared
+
+
+def cross_entropy_short_mean(s: Array, mean: Mean) -> Mean:
+    flat, each, least = s.reshape(-1), 1 / s.shape[0], np.finfo(s.dtype).tiny
 
     def cross_entropy(z: Array, a: Array, y: Array) -> Any:
         if a.item(a.argmin()) >= least:
             log(a, s)
             return -flat.dot(y.reshape(-1)) * each
-        return any_loss(z, a, y)
+        return mean(z, a, y)
 
-    def any_loss(z: Array, a: Array, y: Array) -> Any:
-        write(z, a, y)
-        return flat.dot(ones) * each
-
-    if LOSSES.get(loss.name) is not loss:
-        return any_loss
-    return {"half_squared_error": squared, "cross_entropy": cross_entropy}.get(loss.name, any_loss)
+    return cross_entropy
 
 
-Elements = Callable[[Array, Array, Array], None]  # (z, a, y): s becomes each output's share
-
-
-def element_kernel(loss: Loss, output: Activation, z: Array, s: Array) -> Elements | None:
-    """Return what writes each output's share of the loss into s, or None for other losses."""
-    limit = huber_limit(loss)
-    if limit:
-        return huber_elements(z, s, limit)
-    if LOSSES.get(loss.name) is not loss:
-        return None
-    if loss.name == "half_squared_error":
-        return squared_elements(z, s)
-    if loss.name == "absolute_error":
-        return absolute_elements(s)
-    if not loss.joins(output):
-        return None
-    if loss.name == "cross_entropy":
-        return softmax_elements(z, s, lambda z, a, y: loss.of_pass(z, a, y, output))
-    return sigmoid_elements(z, s) if loss.name == "binary_cross_entropy" else exp_elements(z, s)
-
-
-def squared_elements(z: Array, s: Array) -> Elements:
+def squared_elements(z: Array, s: Array, E_z: Exact | None = None) -> Elements:
     half = constant(0.5, z)
 
     def write(z: Array, a: Array, y: Array) -> None:
@@ -170,7 +96,7 @@ def squared_elements(z: Array, s: Array) -> Elements:
     return write
 
 
-def absolute_elements(s: Array) -> Elements:
+def absolute_elements(z: Array, s: Array) -> Elements:
     def write(z: Array, a: Array, y: Array) -> None:
         subtract(a, y, s)
         absolute(s, s)
@@ -191,12 +117,12 @@ def huber_elements(z: Array, s: Array, limit: float) -> Elements:
     return write
 
 
-def softmax_elements(z: Array, s: Array, exact: Callable[..., Array]) -> Elements:
+def softmax_elements(z: Array, s: Array, E_z: Exact) -> Elements:
     least = np.finfo(z.dtype).tiny
 
     def write(z: Array, a: Array, y: Array) -> None:
         if minimum.reduce(a, axis=None) < least:  # log a is not exact: take it from z
-            copyto(s, exact(z, a, y))
+            copyto(s, E_z(z, y))
             return
         log(a, s)
         multiply(s, y, s)
@@ -205,7 +131,7 @@ def softmax_elements(z: Array, s: Array, exact: Callable[..., Array]) -> Element
     return write
 
 
-def sigmoid_elements(z: Array, s: Array) -> Elements:
+def sigmoid_elements(z: Array, s: Array, E_z: Exact) -> Elements:
     zero, t, u = constant(0, z), np.empty_like(z), np.empty_like(z)
 
     def write(z: Array, a: Array, y: Array) -> None:
@@ -221,7 +147,7 @@ def sigmoid_elements(z: Array, s: Array) -> Elements:
     return write
 
 
-def exp_elements(z: Array, s: Array) -> Elements:
+def exp_elements(z: Array, s: Array, E_z: Exact) -> Elements:
     zero, one, t = constant(0, z), constant(1, z), np.empty_like(z)
     cap = constant(largest_exponent(z.dtype), z)
 
@@ -234,3 +160,18 @@ def exp_elements(z: Array, s: Array) -> Elements:
         subtract(s, t, s)
 
     return write
+
+
+def huber_form(limit: float) -> InPlace:
+    """Return the forms of the Huber loss with this limit."""
+    return InPlace(partial(clipped_error, limit=limit), partial(huber_elements, limit=limit))
+
+
+FORMS = {
+    "half_squared_error": InPlace(subtract, squared_elements, squared_elements, squared_short_mean),
+    "cross_entropy": InPlace(joined_elements=softmax_elements, short_mean=cross_entropy_short_mean),
+    "binary_cross_entropy": InPlace(joined_elements=sigmoid_elements),
+    "absolute_error": InPlace(sign_of_error, absolute_elements),
+    "huber": huber_form(1.0),
+    "poisson": InPlace(joined_elements=exp_elements),
+}

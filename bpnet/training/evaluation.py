@@ -12,7 +12,6 @@ from bpnet.arrays import Array
 from bpnet.checks import quiet, report_nan
 from bpnet.mlp import MLP, forward_pass
 from bpnet.network.cache import Cache
-from bpnet.network.gradient import Gradient
 from bpnet.rules.metrics import Metric, as_metrics
 from bpnet.training.data import CHUNK, ArraySource
 from bpnet.training.weights import combined_weight
@@ -22,22 +21,21 @@ def evaluate_source(
     net: MLP, source: ArraySource, metrics: dict[str, Metric]
 ) -> tuple[Any, dict[str, Any]]:
     """Return the loss and each metric; the outputs are kept only where a metric needs them."""
-    work: dict[int, tuple[Cache, Gradient]] = {}
+    work: dict[int, Cache] = {}
     total, mass = np.float64(0), 0.0  # losses in float32 too are added in float64
     kept: list[tuple[Array, Array]] = []
     for x, y, share, rows, weight in source.epoch(CHUNK, None):
         if rows not in work:
-            cache = Cache.empty(net, x)
-            work[rows] = cache, Gradient.empty(net, cache)
-        cache, grad = work[rows]
+            work[rows] = Cache.empty(net.signature, net.theta, x)
+        cache = work[rows]
         cache.read(x)
-        grad.weigh(share)
+        cache.weigh(share)
         with quiet():
             forward_pass(net, cache)
-            total += rows * grad.loss(cache, y)
+            total += rows * cache.loss(y)
         mass += weight
         if metrics:
-            kept.append((y.copy(), cache.a_list[-1].copy()))
+            kept.append((y.copy(), cache.a.list[-1].copy()))
     mean = total / mass
     loss = mean.item() if mean.ndim == 0 else mean
     if not metrics:

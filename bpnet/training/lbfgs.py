@@ -114,13 +114,13 @@ class Objective:
         net.theta[...] = theta
         x, y, share, _, _ = next(iter(self.source.epoch(self.source.m, None)))
         if self.buffers is None:
-            cache = Cache.empty(net, x)
-            self.buffers = cache, Gradient.empty(net, cache)
+            cache = Cache.empty(net.signature, net.theta, x)
+            self.buffers = cache, Gradient.empty(net.theta, cache)
         cache, grad = self.buffers
         cache.read(x)
         forward_pass(net, cache)
-        grad.weigh(share)
-        loss = float(grad.loss(cache, y))
+        cache.weigh(share)
+        loss = float(cache.loss(y))
         backward_pass(net, cache, y, grad)
         training.penalty.add(net.theta, grad.theta)
         if not (math.isfinite(loss) and np.isfinite(grad.theta).all()):

@@ -351,13 +351,13 @@ def first_not_finite(
 
     Of a stacked pass, only the networks that the mask names are looked at.
     """
-    L = cache.upward[-1]
-    passes = [(l, "z", cache.z_list[l]) for l in cache.upward]
-    passes += [(l, "a", cache.a_list[l]) for l in cache.upward]
+    L = cache.layers[-1]
+    passes = [(l, "z", cache.z.list[l]) for l in cache.layers]
+    passes += [(l, "a", cache.a.list[l]) for l in cache.layers]
     passes.sort(key=lambda entry: entry[0])
     if backward:
-        for l in cache.downward:
-            passes += [(l, "delta", grad.delta_list[l]), (l, "W", grad.W_list[l])]
+        for l in reversed(cache.layers):
+            passes += [(l, "delta", grad.delta.list[l]), (l, "W", grad.W.list[l])]
     for l, name, array in passes:
         here = array[networks] if array.ndim > 2 else array
         if not np.isfinite(here).all():

@@ -135,12 +135,14 @@ class Dropout:
         for l, keep in self.keep.items():
             mask = cache.mask[l]
             if mask is None:
-                z, n = cache.z_list[FIRST], cache.a_list[l].shape[-1]
+                z, n = cache.z.list[FIRST], cache.a.list[l].shape[-1]
                 mask = np.empty_like(z, shape=(*z.shape[:-1], n))  # for each network its own
-                cache.mask[l], cache.fed[l] = mask, np.empty_like(mask)
+                cache.drop(l, mask)
             self.rng.random(out=mask.ravel(order="K"), dtype=mask.dtype)  # a view
             np.less(mask, keep, out=mask)
             np.multiply(mask, 1 / keep, mask)
+            if l == 1:
+                cache.read(cache.a.list[1])
 
 
 class Clip:

@@ -110,8 +110,8 @@ def make_step(
     """
     lone = going is None and net.theta.ndim > 1  # a stack of one takes the passes of one
     one = net[0] if lone else net
-    cache = Cache.empty(one, x[0] if lone and x.ndim == 3 else x)
-    grad = Gradient.shared(one, cache)
+    cache = Cache.empty(one.signature, one.theta, x[0] if lone and x.ndim == 3 else x)
+    grad = Gradient.shared(one.theta, cache)
     theta, move = net.theta, np.empty_like(net.theta)
     g = grad.theta[None] if lone else grad.theta
     advance = make_advance(one, cache, grad, theta, g, move, optimizer, penalty, dropout, clip)
@@ -167,7 +167,7 @@ def make_advance(
 ) -> Callable[..., Any]:
     """Return what computes the loss of a batch and writes the step, if any, into move."""
     compute = optimizer.compute
-    value, z, a = grad.value, cache.z_list[-1], cache.a_list[-1]
+    value, z, a = cache.value, cache.z.list[-1], cache.a.list[-1]
 
     def advance(y: Array, share: Array | None, moving: bool = True) -> Any:
         if dropout is not None:
@@ -176,8 +176,8 @@ def make_advance(
         if share is None:
             loss = value(z, a, y)
         else:
-            grad.weigh(share)
-            loss = grad.loss(cache, y)
+            cache.weigh(share)
+            loss = cache.loss(y)
         if not moving:
             return loss
         backward_pass(net, cache, y, grad)

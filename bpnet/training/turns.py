@@ -53,8 +53,8 @@ def make_turns(
     Parameters as in `make_step`.
     """
     nets = list(net)
-    cache = Cache.empty(nets[0], x if x.ndim == 2 else x[0])
-    grad = Gradient.empty(nets[0], cache)
+    cache = Cache.empty(nets[0].signature, nets[0].theta, x if x.ndim == 2 else x[0])
+    grad = Gradient.empty(nets[0].theta, cache)
     move = np.empty_like(nets[0].theta)
     squares = sum_of_squares(move)
     rules, advances = [], []

@@ -34,12 +34,12 @@ def test_theta_holds_each_matrix_row_by_row_then_its_biases():
 def test_the_lists_for_the_passes_are_the_same_views():
     p = parameters()
     for l in (2, 3):
-        assert p.W_list[l] is p.W[l]
+        assert p.W.list[l] is p.W[l]
         np.testing.assert_array_equal(p.W_T[l], p.W[l].T)
         np.testing.assert_array_equal(p.b_row[l], p.b[l][None, :])
         assert np.shares_memory(p.W_T[l], p.theta)
         assert np.shares_memory(p.b_row[l], p.theta)
-    assert p.W_list[:2] == p.W_T[:2] == p.b_row[:2] == [None, None]
+    assert p.W.list[:2] == p.W_T[:2] == p.b_row[:2] == [None, None]
 
 
 def test_a_stack_of_networks_has_a_leading_axis_everywhere():

@@ -8,10 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bpnet import ACTIVATIONS, LOSSES, Activation, Loss
-from bpnet.rules.activations_inplace import KERNELS, activation_kernels
+from bpnet import ACTIVATIONS, LOSSES, Activation, Loss, huber
+from bpnet.rules.kernels import layer_kernels, output_kernels
 from bpnet.rules.losses import reduce
-from bpnet.rules.losses_inplace import output_kernels
 from tests.helpers.strategies import PAIRS, targets
 
 NAMES = list(ACTIVATIONS)
@@ -47,18 +46,18 @@ def assert_close(got, rule, slack):
 def test_a_kernel_is_its_rule_and_writes_its_output_only(name, data):
     z, earlier, g = data
     rule = ACTIVATIONS[name]
-    f, times_df = activation_kernels(rule, z)
+    f, times_df = layer_kernels(rule, z)
     before = z.tobytes()
     a, got = np.full_like(z, np.nan), g.copy()
     with np.errstate(over="ignore", under="ignore", invalid="raise", divide="raise"):
         f(earlier, np.empty_like(z))  # whatever the scratch space holds must not matter
-        times_df(g.copy(), earlier, rule.f(earlier))
+        times_df(earlier, rule.f(earlier), g.copy())
         f(z, a)
         # gelu's 1 + t cancels left of 0: there both are right to eps times |z|
         assert_close(a, rule.f(z), slack=8 * np.minimum(np.abs(z), 40) if name == "gelu" else 0)
         given = rule.f(z)
         kept = given.tobytes()
-        times_df(got, z, given)
+        times_df(z, given, got)
         expected = rule.backward(g, z, given)
     slack = {"gelu": 32 * np.abs(g), "softmax": 16 * np.abs(g).max(), "silu": 4 * np.abs(g)}
     assert_close(got, expected, slack.get(name, 0))
@@ -70,28 +69,28 @@ def test_a_kernel_is_its_rule_and_writes_its_output_only(name, data):
 def test_a_kernel_takes_any_finite_z(name, dtype):
     most = np.finfo(dtype).max
     z = np.array([[most, -most, 0, 1], [1e30, -1e30, 1e-30, -1e-30]], dtype)
-    f, times_df = activation_kernels(ACTIVATIONS[name], z)
+    f, times_df = layer_kernels(ACTIVATIONS[name], z)
     a, g = np.empty_like(z), np.ones_like(z)
     with np.errstate(over="ignore", under="ignore", invalid="raise", divide="raise"):
         f(z, a)
-        times_df(g, z, a)
+        times_df(z, a, g)
         rule = ACTIVATIONS[name].backward(np.ones_like(z), z, a)
     assert np.isfinite(a).all()
     assert np.isfinite(g).all()
     assert_close(g, rule, slack=16)
 
 
-def test_there_is_a_kernel_for_every_activation_of_the_table():
-    assert set(KERNELS) == set(ACTIVATIONS)
+def test_every_rule_of_the_tables_has_a_form_in_place():
+    assert all(rule.in_place for rule in [*ACTIVATIONS.values(), *LOSSES.values(), huber(0.5)])
 
 
 def test_an_activation_of_ones_own_is_used_even_under_a_known_name():
     own = Activation("tanh", f=lambda z: 3 * z, df=lambda z, a: np.full_like(z, 3) + a)
     z = np.array([[0.5, -2.0]])
-    f, times_df = activation_kernels(own, z)
+    f, times_df = layer_kernels(own, z)
     a, g = np.empty_like(z), np.array([[10.0, 1.0]])
     f(z, a)
-    times_df(g, z, a)
+    times_df(z, a, g)
     np.testing.assert_array_equal(a, [[1.5, -6]])
     np.testing.assert_array_equal(g, [[45, -3]])
 
@@ -100,7 +99,7 @@ def test_a_copy_of_a_known_activation_is_not_taken_for_the_original():
     silent = dataclasses.replace(ACTIVATIONS["relu"], f=lambda z: 0 * z)
     z = np.array([[2.0]])
     a = np.empty_like(z)
-    activation_kernels(silent, z)[0](z, a)
+    layer_kernels(silent, z)[0](z, a)
     assert a == 0
 
 
@@ -108,9 +107,9 @@ def test_a_copy_of_a_known_activation_is_not_taken_for_the_original():
 def test_complex_numbers_take_the_rule_of_the_table(name):
     z = np.array([[0.5, -2.0, 1.5]]) + 1e-30j
     rule, a, g = ACTIVATIONS[name], np.empty_like(z), np.ones_like(z)
-    f, times_df = activation_kernels(rule, z)
+    f, times_df = layer_kernels(rule, z)
     f(z, a)
-    times_df(g, z, a)
+    times_df(z, a, g)
     np.testing.assert_array_equal(a, rule.f(z))
     np.testing.assert_array_equal(g, rule.backward(np.ones_like(z), z, a))
 
@@ -126,8 +125,8 @@ def test_the_output_delta_is_dE_times_df_and_the_value_its_loss(output, loss, dt
     z = rng.normal(size=(2, 3, 4) if stacked else (3, 4)).astype(dtype)
     a = rule.f(z)
     delta, before = np.full_like(z, np.nan), (z.tobytes(), a.tobytes(), y.tobytes())
-    output_delta, value = output_kernels(E, rule, z)
-    output_delta(delta, z, a, y)
+    output_delta, value = output_kernels(E, rule, z, layer_kernels(rule, z)[1])
+    output_delta(z, a, y, delta)
     expected = np.broadcast_to(rule.backward(E.dE(a, y), z, a), z.shape)
     eps = np.finfo(dtype).eps
     # a general form that divides by a is right to eps times the quotient
@@ -154,7 +153,7 @@ def test_where_output_and_loss_belong_together_delta_is_a_minus_y(output, loss):
     with np.errstate(under="ignore"):
         a = rule.f(z)
     delta = np.empty_like(z)
-    output_kernels(LOSSES[loss], rule, z)[0](delta, z, a, y)
+    output_kernels(LOSSES[loss], rule, z, layer_kernels(rule, z)[1])[0](z, a, y, delta)
     np.testing.assert_array_equal(delta, a - y)
 
 
@@ -162,8 +161,10 @@ def test_a_loss_of_ones_own_is_used_even_under_a_known_name():
     own = Loss("half_squared_error", E=lambda a, y: 5 * (a - y) ** 2, dE=lambda a, y: 10 * (a - y))
     z, y = np.array([[0.5, 2.0]]), np.array([[1.0, 1.0]])
     a, delta = np.tanh(z), np.empty_like(z)
-    output_delta, value = output_kernels(own, ACTIVATIONS["tanh"], z)
-    output_delta(delta, z, a, y)
+    output_delta, value = output_kernels(
+        own, ACTIVATIONS["tanh"], z, layer_kernels(ACTIVATIONS["tanh"], z)[1]
+    )
+    output_delta(z, a, y, delta)
     np.testing.assert_allclose(delta, 10 * (a - y) * (1 - a * a), rtol=1e-15)
     assert value(z, a, y) == pytest.approx(np.sum(5 * (a - y) ** 2), rel=1e-15)
 
@@ -176,7 +177,7 @@ def test_the_value_of_a_batch_is_the_tables_at_any_z(output, loss, dtype, data, 
     rule, E = ACTIVATIONS[output], LOSSES[loss]
     z, earlier = data.draw(numbers((3, 4), dtype)), data.draw(numbers((3, 4), dtype))
     y = targets(np.random.default_rng(seed), loss, (3, 4)).astype(dtype)
-    _, value = output_kernels(E, rule, z)
+    _, value = output_kernels(E, rule, z, layer_kernels(rule, z)[1])
     with np.errstate(over="ignore", under="ignore", invalid="raise", divide="raise"):
         a = rule.f(z)
         value(earlier, rule.f(earlier), y)  # whatever the scratch space holds must not matter

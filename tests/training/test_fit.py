@@ -191,10 +191,10 @@ def test_dtype_is_kept_throughout(dtype, rule):
         elif callable(value) and getattr(value, "__closure__", None):
             for cell in value.__closure__:
                 yield from held(cell.cell_contents)
-        elif hasattr(value, "z_list"):
-            yield from [*value.z_list[2:], *value.a_list[1:], *value.fed[1:]]
-        elif hasattr(value, "delta_list"):
-            yield from [value.theta, value.ones, *value.delta_list[2:]]
+        elif hasattr(value, "fed"):
+            yield from [*value.z.list[2:], *value.a.list[1:], *value.fed[1:]]
+        elif hasattr(value, "delta"):
+            yield from [value.theta, value.ones, *value.delta.list[2:]]
 
     history = fit(
         net, x, y, epochs=2, batch_size=None, optimizer=rule, callbacks=[look],

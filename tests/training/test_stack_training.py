@@ -253,11 +253,11 @@ def test_one_network_takes_the_same_steps_as_by_hand():
     for _ in range(3):
         order, total = rng.permutation(M), 0.0
         for rows in np.split(order, range(4, M, 4)):
-            cache = Cache.empty(hand, X[rows])
-            grad = Gradient.empty(hand, cache)
+            cache = Cache.empty(hand.signature, hand.theta, X[rows])
+            grad = Gradient.empty(hand.theta, cache)
             forward_pass(hand, cache)
             backward_pass(hand, cache, Y[rows], grad)
-            total += len(rows) * grad.loss(cache, Y[rows])
+            total += len(rows) * cache.loss(Y[rows])
             hand.theta -= 0.05 * grad.theta
         losses.append(total / M)
     np.testing.assert_array_equal(net.theta, hand.theta)
