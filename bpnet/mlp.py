@@ -42,6 +42,7 @@ from bpnet.network import construction
 from bpnet.network.cache import Cache, Signature
 from bpnet.network.gradient import Gradient
 from bpnet.network.parameters import ByLayer, Parameters, Views
+from bpnet.network.saved import members
 from bpnet.network.stack import Stackable
 from bpnet.rules.losses import check_targets, reduce
 
@@ -424,9 +425,9 @@ class MLP(Stackable):
         OSError
             If the file cannot be written.
         """
-        from bpnet.formats.npz import save
+        from bpnet.archive import write_arrays  # and with it zipfile: only where it is needed
 
-        save(self, path)
+        write_arrays(path, members(self.parameters, self.activation, self.loss_function))
 
     def __repr__(self) -> str:
         names = ", ".join(f.name for f in self.activation.values())

@@ -1,66 +1,19 @@
-"""Nets in files: one .npz of plain arrays, written all or not at all, read without trust.
-
-Members, each an array that needs no pickle:
-
-    format       "bpnet.MLP"
-    version      1
-    sizes        n_1..n_L
-    activations  the names, layers 2..L
-    loss         its name, such as "half_squared_error" or "huber(2.0)"
-    theta        θ, float or complex, (P,) or (networks, P)
-"""
+"""Read nets that `MLP.save` has written: without trust. `network.saved` says what they hold."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from bpnet.archive import StrPath, cause, described, read_arrays, write_arrays
+from bpnet.archive import StrPath, cause, described, read_arrays
 from bpnet.arrays import Array
 from bpnet.checks import all_finite, as_sizes
 from bpnet.errors import InvalidFile
 from bpnet.mlp import MLP
 from bpnet.network.construction import DTYPES, layer_rules
 from bpnet.network.parameters import Parameters, count
-from bpnet.rules.activations import ACTIVATIONS, Activation
-from bpnet.rules.losses import LOSSES, Loss, get_loss, huber, huber_limit
-
-FORMAT, VERSION = "bpnet.MLP", 1
-MEMBERS = ("format", "version", "sizes", "activations", "loss", "theta")
-HUBER = re.compile(r"huber\((.+)\)")
-
-
-def save(net: MLP, path: StrPath) -> None:
-    """Write a net to one .npz file; an older file survives a failed write.
-
-    Parameters
-    ----------
-    net : MLP
-    path : path
-        Taken as it is: nothing is appended.
-
-    Raises
-    ------
-    ValueError
-        If the net holds an activation or a loss of your own, which a file cannot name, or a
-        weight is NaN or infinite.
-    OSError
-        If the file cannot be written.
-    """
-    net.parameters.check_finite()
-    arrays = {
-        "format": np.array(FORMAT),
-        "version": np.array(VERSION),
-        "sizes": np.array(net.sizes),
-        "activations": np.array([activation_name(f) for f in net.activation.values()]),
-        "loss": np.array(loss_name(net.loss_function)),
-        "theta": net.theta,
-    }
-    write_arrays(path, arrays)
+from bpnet.network.saved import FORMAT, MEMBERS, VERSION, loss_named
 
 
 def load(path: StrPath) -> MLP:
@@ -123,38 +76,10 @@ def build(arrays: Mapping[str, Array]) -> MLP:
     if not all_finite(theta):
         raise InvalidFile("holds weights that are NaN or infinite")
     theta = theta.astype(theta.dtype.newbyteorder("="), copy=False)
-    rules = layer_rules(len(sizes), text_list(arrays, "activations"), None, named_loss(arrays))
-    return MLP(Parameters(sizes, theta), *rules)
-
-
-def activation_name(activation: Activation) -> str:
-    """Return the name that stands for an activation in a file."""
-    if ACTIVATIONS.get(activation.name) is not activation:
-        raise ValueError(
-            f"the activation {activation.name!r} is your own, which a file cannot name: keep "
-            "net.theta with np.save, and set it again on a net that you make the same way"
-        )
-    return activation.name
-
-
-def loss_name(loss: Loss) -> str:
-    """Return the name that stands for a loss in a file; Huber's with its limit in full."""
-    if LOSSES.get(loss.name) is loss:
-        return loss.name
-    limit = huber_limit(loss)
-    if limit:
-        return f"huber({limit!r})"
-    raise ValueError(
-        f"the loss {loss.name!r} is your own, which a file cannot name: keep net.theta with "
-        "np.save, and set it again on a net that you make the same way"
+    rules = layer_rules(
+        len(sizes), text_list(arrays, "activations"), None, loss_named(text(arrays, "loss"))
     )
-
-
-def named_loss(arrays: Mapping[str, Array]) -> Loss:
-    """Return the loss that a file names."""
-    name = text(arrays, "loss")
-    match = HUBER.fullmatch(name)
-    return huber(float(match[1])) if match else get_loss(name)
+    return MLP(Parameters(sizes, theta), *rules)
 
 
 def text(arrays: Mapping[str, Array], name: str) -> str:
