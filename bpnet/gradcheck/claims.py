@@ -69,17 +69,13 @@ def as_theta(given: Any, sizes: tuple[int, ...]) -> Array:
     return array.astype(np.float64)
 
 
-def of_function(
-    probe: FunctionProbe, gradient: Any, dtype: np.dtype[Any]
-) -> tuple[Array, Array, float, tuple[str, ...]]:
+def of_function(probe: FunctionProbe, gradient: Any) -> tuple[Array, Array, float, tuple[str, ...]]:
     """Return the claimed gradient of a function, what rounding does to it, and changed inputs.
 
     Parameters
     ----------
     probe : FunctionProbe
     gradient : callable or structure
-    dtype : dtype
-        The coarsest at the point.
 
     Returns
     -------
@@ -93,7 +89,7 @@ def of_function(
     structure = probe.structure
     if not callable(gradient):
         found, own = flatten_like(structure, gradient)
-        return found, np.zeros(found.size), eps_of(dtype, own), ()
+        return found, np.zeros(found.size), eps_of(probe.dtype, own), ()
     results: list[Array] = []
     changed: tuple[str, ...] = ()
     for _ in range(2):
@@ -102,7 +98,7 @@ def of_function(
         results.append(found)
         if not is_at(point, probe.theta):
             changed = ("at (by the gradient)",)
-    eps = eps_of(dtype, own)
+    eps = eps_of(probe.dtype, own)
     check_repeated(results[0], results[1], eps)
     here, *near = (
         flatten_like(structure, gradient(rebuild(structure, row)))[0]

@@ -57,25 +57,25 @@ class Evidence:
     @classmethod
     def of(cls, report: GradientReport, analytic: Array) -> Evidence:
         """Return the evidence in a report."""
-        told = ~report.kink
-        k = report.k[told]
+        measured = ~report.kink
+        k = report.k[measured]
         numeric = np.full(analytic.size, np.nan)
         wrong = np.zeros(analytic.size, bool)
         slack, floor = np.zeros(analytic.size), np.zeros(analytic.size)
-        numeric[k] = report.numeric[told]
-        wrong[k] = report.wrong[told]
-        floor[k] = report.rounding[told]
-        slack[k] = 2 * np.maximum(report.tolerance * report.largest, report.rounding)[told]
+        numeric[k] = report.numeric[measured]
+        wrong[k] = report.wrong[measured]
+        floor[k] = report.rounding[measured]
+        slack[k] = 2 * np.maximum(report.tolerance * report.largest, report.rounding)[measured]
         return cls(report.layout, analytic, numeric, wrong, slack, floor)
 
     @property
-    def told(self) -> Array:
+    def measured(self) -> Array:
         """Which coordinates were compared."""
         return np.isfinite(self.numeric)
 
     def explained(self, candidate: Array, where: Array | None = None) -> bool:
         """Whether a wrong gradient is the claimed one, at all compared coordinates or at some."""
-        here = self.told if where is None else where
+        here = self.measured if where is None else where
         difference, left = np.abs(self.analytic - self.numeric), np.abs(self.analytic - candidate)
         allowed = UNEXPLAINED * difference * self.wrong + self.slack
         # Where the slack is all there is to explain, nothing is explained by being within it.
@@ -90,7 +90,7 @@ class Evidence:
     @cached_property
     def matter(self) -> Array:
         """Which compared coordinates differ from 0 by more than rounding."""
-        is_large: Array = self.told & (np.abs(self.numeric) > 10 * self.floor)
+        is_large: Array = self.measured & (np.abs(self.numeric) > 10 * self.floor)
         return is_large
 
     def in_layer(self, l: int) -> Array:
@@ -270,14 +270,14 @@ def factors_of_net(probe: NetProbe) -> Named:
 
 def mistakes(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
     """Name the usual mistakes in the formulas that explain the gradient, alone or with a factor."""
-    right, told = Formulas(probe).gradient(), evidence.told
-    off = np.abs(right - evidence.numeric)[told]
-    if np.any(off > evidence.slack[told]) or evidence.explained(right):
+    right, measured = Formulas(probe).gradient(), evidence.measured
+    off = np.abs(right - evidence.numeric)[measured]
+    if np.any(off > evidence.slack[measured]) or evidence.explained(right):
         return None  # the measurement does not confirm the formulas: nothing can be said by them
     kinds = variants(probe)
     # One factor in all of layer L-1 says nothing about a learning rate: any would fit it.
     if factor_of(evidence, evidence.wrong & evidence.in_layer(probe.net.L - 1)) is None:
-        kinds.append(updated(probe, evidence.analytic, told))
+        kinds.append(updated(probe, evidence.analytic, measured))
     found = [first for kind in kinds if (first := explaining(evidence, kind, named))]
     alone = [text for text, factor in found if not factor]
     return "; or ".join(dict.fromkeys(alone or [f"{text}, and {more}" for text, more in found]))
@@ -289,7 +289,7 @@ def explaining(evidence: Evidence, kind: Variants, named: Named) -> tuple[str, s
     for text, candidate in kind:
         if evidence.explained(candidate):
             return text, ""
-        factor = fitted(evidence.analytic[evidence.told], candidate[evidence.told])
+        factor = fitted(evidence.analytic[evidence.measured], candidate[evidence.measured])
         meanings = meaning(factor, named)
         if meanings and with_factor is None and evidence.explained(factor * candidate):
             with_factor = text, f"{factor:.6g} times: {' or '.join(meanings)}"
@@ -327,7 +327,7 @@ def fits(evidence: Evidence, candidate: Array, block: Block) -> bool:
     """Whether a candidate explains a block of which every number is known, two being wrong."""
     where = np.zeros(evidence.wrong.size, bool)
     where[block.slice] = True
-    known = np.isfinite(candidate[where]).all() and evidence.told[where].all()
+    known = np.isfinite(candidate[where]).all() and evidence.measured[where].all()
     return bool(known) and evidence.wrong[where].sum() > 1 and evidence.explained(candidate, where)
 
 
@@ -339,11 +339,11 @@ def factor_by_layer(evidence: Evidence, m: int) -> str | None:
     factors = [factor_of(evidence, evidence.wrong & evidence.in_layer(l)) for l in layers]
     if None in factors:
         return None
-    listed = ", ".join(f"{r:.6g} in layer {l}" for r, l in zip(factors, layers, strict=True))
+    each = ", ".join(f"{r:.6g} in layer {l}" for r, l in zip(factors, layers, strict=True))
     ratios = [below / above for above, below in itertools.pairwise(r for r in factors if r)]
     again = m > 1 and all(abs(ratio * m - 1) <= SAME for ratio in ratios)
     more = ": 1/m is taken again in every layer" if again else ""
-    return f"each layer has a factor of its own, {listed}{more}"
+    return f"each layer has a factor of its own, {each}{more}"
 
 
 def where_in_net(evidence: Evidence) -> str | None:

@@ -59,7 +59,7 @@ class Differences:
     undefined: Array
 
 
-def weights(powers: tuple[int, ...], first: int) -> Array:
+def richardson(powers: tuple[int, ...], first: int) -> Array:
     """Weights of the results at the steps from the first on that cancel these powers of h."""
     used = slice(first, first + len(powers) + 1)
     system = np.stack([RATIOS[used] ** p for p in (0, *powers)])
@@ -69,8 +69,8 @@ def weights(powers: tuple[int, ...], first: int) -> Array:
 
 
 # For D: the result, the same without the largest step, and from smaller steps.
-FINE, COARSE, SMALL = weights((2, 4, 6), 0), weights((2, 4), 1), weights((2,), 4)
-JUMP_FINE, JUMP_COARSE = weights((1, 3, 5), 0), weights((1, 3), 1)  # for J
+FINE, COARSE, SMALL = richardson((2, 4, 6), 0), richardson((2, 4), 1), richardson((2,), 4)
+JUMP_FINE, JUMP_COARSE = richardson((1, 3, 5), 0), richardson((1, 3), 1)  # for J
 # How many times (rounding of E) / h the rounding of these may be.
 D_ROUNDING = float(np.sum(np.abs(FINE) / RATIOS))
 SMALL_ROUNDING = float(np.sum(np.abs(SMALL) / RATIOS))

@@ -16,7 +16,7 @@ from bpnet.arrays import Array
 from bpnet.checks import as_shares
 from bpnet.gradcheck.differences import COMPLEX_STEP
 from bpnet.gradcheck.rounding import Pass, Rounding, loss_rounding, rounding_of
-from bpnet.gradcheck.structure import rebuild
+from bpnet.gradcheck.structure import Layout, flatten, layout_of_net, rebuild
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.parameters import FIRST, Parameters
@@ -29,6 +29,7 @@ class Probe(Protocol):
     """E of a flat vector θ."""
 
     theta: Array
+    layout: Layout
 
     def at(self, thetas: Array) -> Array:
         """Return E of each row of thetas, (c, P)."""
@@ -78,7 +79,7 @@ class NetProbe:
             raise ValueError(f"the loss is {E}, which has no derivative: check the weights and x")
         self.eps = float(np.finfo(net.dtype).eps)
         self.net = net.astype(np.float64)
-        self.theta = self.net.theta
+        self.theta, self.layout = self.net.theta, layout_of_net(net.sizes)
         self.x = self.own.a[1].astype(np.float64)
         targets = np.array(y, net.dtype).reshape(self.own.m, net.sizes[-1])
         self.y = check_targets(net.loss_function, targets.astype(np.float64))
@@ -173,19 +174,26 @@ class FunctionProbe:
     ----------
     f : callable
         Of a structure, returning a number.
-    structure
+    at : structure
         The point, whose form the arguments of f take.
-    theta : array, shape (P,)
-        The point's numbers.
 
     Attributes
     ----------
+    structure
+        The point.
+    theta : array, shape (P,)
+        The point's numbers.
+    layout : Layout
+        Their names.
+    dtype : dtype
+        The coarsest of them.
     eps : float
         Of the coarsest precision that f has returned.
     """
 
-    def __init__(self, f: Callable[[Any], Any], structure: Any, theta: Array) -> None:
-        self.f, self.structure, self.theta = f, structure, theta
+    def __init__(self, f: Callable[[Any], Any], at: Any) -> None:
+        self.f, self.structure = f, at
+        self.theta, self.layout, self.dtype = flatten(at)
         self.eps = 0.0
 
     def value(self, theta: Array) -> Any:

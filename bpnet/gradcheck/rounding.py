@@ -97,7 +97,7 @@ def loss_rounding(made: Pass) -> float:
         if loss.joins(net.activation[L]):  # it is taken from z, with ∂E/∂z = a - y
             off = np.abs(a - y) * z_off[L] + EPS * np.abs(y * z)
         else:
-            off = largest([loss.E(a + a_off[L], y), loss.E(a - a_off[L], y)], share)
+            off = furthest([loss.E(a + a_off[L], y), loss.E(a - a_off[L], y)], share)
         return float(np.sum((off + EPS * np.abs(share)) * made.shares))
 
 
@@ -110,11 +110,11 @@ def forward_errors(made: Pass, u: float, eta: float) -> tuple[list[Array], list[
         W, b, fed = np.abs(net.W[l]), np.abs(net.b[l]), np.abs(cache.fed[l - 1])
         f, z, a = net.activation[l], cache.z[l], cache.a[l]
         off = eta + u * (fed @ W.T + b) + (a_off[l - 1] * np.abs(made.kept(l - 1))) @ W.T
-        z_off.append(np.maximum(off, largest([other.z[l].real for other in made.others], z)))
+        z_off.append(np.maximum(off, furthest([other.z[l].real for other in made.others], z)))
         # Without a bound below it may be a product with z, as gelu is: z (1 + t) / 2 near t = -1.
         size = np.abs(a) + (np.abs(z) if f.range[0] == -np.inf else 0)
         off = eta + u * size + spread(f, z, z_off[l])
-        a_off.append(np.maximum(off, largest([other.a[l].real for other in made.others], a)))
+        a_off.append(np.maximum(off, furthest([other.a[l].real for other in made.others], a)))
     return z_off, a_off
 
 
@@ -164,7 +164,7 @@ class Near:
         if loss.joins(net.activation[L]):
             return a - y, self.a_off[L] + self.u * (np.abs(a) + np.abs(y))
         g = loss.dE(a, y)
-        off = largest([loss.dE(other, y.astype(other.dtype)) for _, other in self.values(L)], g)
+        off = furthest([loss.dE(other, y.astype(other.dtype)) for _, other in self.values(L)], g)
         return self.through(L, g, off + self.u * np.abs(g))
 
     def through(self, l: int, g: Array, g_off: Array) -> tuple[Array, Array]:
@@ -174,18 +174,18 @@ class Near:
         delta = f.backward(g, z, a)
         if f.vjp is None:
             slope = f.df(z, a)
-            slope_off = largest([f.df(*at) for at in near], slope)
+            slope_off = furthest([f.df(*at) for at in near], slope)
             slope_off += u * (1 + np.abs(slope)) * (1 + np.abs(z))
             return delta, g_off * (np.abs(slope) + slope_off) + np.abs(g) * slope_off
         share = u + 4 * self.z_off[l].max(axis=-1, keepdims=True)  # of each ∂a_i/∂z_j
         off = mixed(f, g_off, z, a) + share * mixed(f, g, z, a)
-        return delta, off + largest([f.backward(g, *at) for at in near], delta)
+        return delta, off + furthest([f.backward(g, *at) for at in near], delta)
 
 
 def spread(f: Activation, z: Array, z_off: Array) -> Array:
     """Return what f(z ± Δz) differs from f(z) by; where f mixes neurons, one after the other."""
     if f.vjp is None:
-        return largest([f.f(z + z_off), f.f(z - z_off)], f.f(z))
+        return furthest([f.f(z + z_off), f.f(z - z_off)], f.f(z))
     total = np.zeros_like(z)
     for only in np.eye(z.shape[-1]):
         total += np.abs(f.f(z + z_off * only) - f.f(z))
@@ -200,7 +200,7 @@ def mixed(f: Activation, g: Array, z: Array, a: Array) -> Array:
     return total
 
 
-def largest(values: Sequence[Array], here: Array) -> Array:
+def furthest(values: Sequence[Array], here: Array) -> Array:
     """Return the largest distance from `here`, element by element; NaN counts as none."""
     distance: Array = np.fmax.reduce([np.abs(other - here) for other in values])
     return np.nan_to_num(distance, nan=0.0, posinf=np.inf)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet.errors import GradientCheckFailed
-from bpnet.gradcheck import check
+from bpnet.gradcheck.one_net import check_net
 from bpnet.gradcheck.report import Coordinate, GradientReport
 from bpnet.mlp import MLP
-
-if TYPE_CHECKING:
-    from bpnet.rules.initializers import Seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +89,9 @@ def check_stack(
     gradient: Any,
     sample_weight: ArrayLike | None,
     mask: Mapping[int, ArrayLike] | None,
-    rng: Seed,
-    options: Mapping[str, Any],
+    **options: Any,
 ) -> StackReport:
-    """Check the gradient of a stack; parameters as in `check_gradient`.
+    """Check the gradient of a stack; parameters as in `check_net`.
 
     ``gradient`` may be an array (networks, P), an object that has it as ``theta``, or a function
     ``gradient(net, x, y)`` that returns one.
@@ -115,18 +111,16 @@ def check_stack(
         """Return what network k takes of a batch that all share, or that each has its own."""
         return values[k] if np.ndim(values) == 3 else values
 
-    def report_of(k: int) -> GradientReport:
-        report = check.check_gradient(
+    reports = [
+        check_net(
             net[k],
             own(x, k),
             own(y, k),
-            gradient=claim[k],
-            sample_weight=sample_weight,
-            mask=mask and {l: own(values, k) for l, values in mask.items()},
-            rng=rng,
+            claim[k],
+            sample_weight,
+            mask and {l: own(values, k) for l, values in mask.items()},
             **options,
         )
-        assert isinstance(report, GradientReport)  # since net[k] is one network
-        return report
-
-    return StackReport(tuple(report_of(k) for k in range(len(net))))
+        for k in range(len(net))
+    ]
+    return StackReport(tuple(reports))

@@ -86,6 +86,11 @@ class Layout:
         return [block.start for block in self.blocks]
 
     @property
+    def slices(self) -> list[slice]:
+        """The coordinates of each."""
+        return [block.slice for block in self.blocks]
+
+    @property
     def size(self) -> int:
         """The length of the flat vector."""
         return self.blocks[-1].stop

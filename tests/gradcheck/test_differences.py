@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpnet.gradcheck.differences import central, complex_step, jitter, jittered, scales, weights
+from bpnet.gradcheck.differences import central, complex_step, jitter, jittered, richardson, scales
 
 EPS = 2.0**-52
 
@@ -212,10 +212,10 @@ class TestScales:
         np.testing.assert_array_equal(found, [1.0, 1.0, 8.0, 8.0])
 
 
-def test_weights_cancel_powers():
+def test_richardsons_weights_cancel_powers():
     ratios = 0.5 ** np.arange(6)
     for powers, first in (((2, 4, 6), 0), ((2, 4), 1), ((1, 3, 5), 0), ((2,), 4)):
-        w = weights(powers, first)
+        w = richardson(powers, first)
         assert w.shape == (6,)
         assert w.sum() == pytest.approx(1)
         assert np.count_nonzero(w) == len(powers) + 1
