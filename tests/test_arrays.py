@@ -7,16 +7,17 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpnet import MLP, arrays, load
 from bpnet.arrays import best_layout, by_networks, room
 from bpnet.mlp import CHUNK
 from bpnet.rules.activations_inplace import MANY, sigmoid_pair
+from bpnet.testing import case
 from tests.helpers.complaint import complains
+from tests.helpers.nets import HIDDEN, PAIRS
 from tests.helpers.small_stack import SIZES, X, Y, make
-from tests.helpers.strategies import HIDDEN, PAIRS, problem
 
 
 def networks_fastest(net):
@@ -131,13 +132,12 @@ def test_a_stacked_pass_is_its_networks_one_by_one(layout, data, pair, seed):
     sizes = [data.draw(width) for _ in range(len(between) + 2)]
     networks, m = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
     own_x, own_y, weighted = (data.draw(st.booleans()) for _ in range(3))
-    drawn = [problem(sizes, (*between, output), loss, m, seed + k) for k in range(networks)]
-    for p in drawn:
-        p.x, p.y = p.x if own_x else drawn[0].x, p.y if own_y else drawn[0].y
-    assume(all(p.is_tame() for p in drawn))
-    net = LAYOUTS[layout](MLP.stack([p.net for p in drawn]))
-    x = np.stack([p.x for p in drawn]) if own_x else drawn[0].x
-    y = np.stack([p.y for p in drawn]) if own_y else drawn[0].y
+    rules = {"activation": (*between, output), "loss": loss}
+    nets, xs, ys = zip(
+        *(case(sizes, m=m, seed=seed + k, **rules) for k in range(networks)), strict=True
+    )
+    net = LAYOUTS[layout](MLP.stack(nets))
+    x, y = np.stack(xs) if own_x else xs[0], np.stack(ys) if own_y else ys[0]
     weight = np.random.default_rng(seed).random(m) + 0.1 if weighted else None
 
     cache = net.forward(x)
@@ -146,11 +146,12 @@ def test_a_stacked_pass_is_its_networks_one_by_one(layout, data, pair, seed):
     out = net.predict(x)
     assert (E.shape, out.shape) == ((networks,), (networks, m, sizes[-1]))
     assert_like(net.loss(out, y, sample_weight=weight), E, 1e-10)  # from a it rounds otherwise
-    for k, p in enumerate(drawn):
-        own = p.net.forward(p.x)
-        expected = p.net.backward(own, p.y, sample_weight=weight)
-        assert_like(E[k], p.net.loss(own, p.y, sample_weight=weight))
-        assert_like(out[k], p.net.predict(p.x))
+    for k, one in enumerate(nets):
+        x_k, y_k = xs[k if own_x else 0], ys[k if own_y else 0]
+        own = one.forward(x_k)
+        expected = one.backward(own, y_k, sample_weight=weight)
+        assert_like(E[k], one.loss(own, y_k, sample_weight=weight))
+        assert_like(out[k], one.predict(x_k))
         assert_like(grad.theta[k], expected.theta)
         for l in own.z:
             assert_like(cache.z[l][k], own.z[l])

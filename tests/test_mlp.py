@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from bpnet import LOSSES, MLP, Activation, Cache, Gradient, Parameters, evaluate, huber
 from bpnet.mlp import CHUNK
+from bpnet.testing import case
+from bpnet.testing.cases import draw_batch
 from tests.helpers.complaint import complains
-from tests.helpers.strategies import HIDDEN, PAIRS, problem, targets
+from tests.helpers.nets import HIDDEN, PAIRS
 
 RNG = np.random.default_rng(20)
 X, Y = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 2))
@@ -195,11 +197,12 @@ def test_passes_print_nothing_and_write_to_nothing(capsys):
 )
 def test_reused_buffers_give_the_bits_of_new_ones(pair, hidden, dtype, batches, seed):
     output, loss = pair
-    net = problem((3, 5, 4, 2), (hidden, "tanh", output), loss, seed=seed, dtype=dtype).net
+    activation = (hidden, "tanh", output)
+    net = case((3, 5, 4, 2), activation=activation, loss=loss, seed=seed, dtype=dtype).net
     rng = np.random.default_rng(seed)
     cache = grad = None
     for i, m in enumerate(batches):
-        x, y = rng.normal(size=(m, 3)), targets(rng, loss, (m, 2))
+        x, y = draw_batch(net, m, rng)
         weight = rng.random(m) + 0.1 if i % 3 == 1 else None
         mask = {2: rng.integers(0, 3, (m, 5))} if i % 2 else None
         fresh = net.forward(x, mask=mask)
@@ -235,16 +238,16 @@ def test_buffers_of_another_net_are_left_alone():
 
 
 def test_a_gradient_tells_the_loss_of_its_pass():
-    for pair in PAIRS:
-        p = problem((3, 4, 3), ("tanh", pair[0]), pair[1], m=5)
-        cache = p.net.forward(p.x)
-        grad = p.net.backward(cache, p.y)
-        assert cache.loss(p.y) == pytest.approx(p.net.loss(cache, p.y), rel=1e-13)
+    for output, loss in PAIRS:
+        net, x, y = case((3, 4, 3), activation=("tanh", output), loss=loss, m=5)
+        cache = net.forward(x)
+        grad = net.backward(cache, y)
+        assert cache.loss(y) == pytest.approx(net.loss(cache, y), rel=1e-13)
         weight = [1, 0, 2, 5, 0.5]
-        p.net.backward(cache, p.y, sample_weight=weight, grad=grad)
-        E = p.net.loss(cache, p.y, sample_weight=weight)
-        assert cache.loss(p.y) == pytest.approx(E, rel=1e-13)
-        assert cache._equal_share.dtype == p.net.dtype
+        net.backward(cache, y, sample_weight=weight, grad=grad)
+        E = net.loss(cache, y, sample_weight=weight)
+        assert cache.loss(y) == pytest.approx(E, rel=1e-13)
+        assert cache._equal_share.dtype == net.dtype
     net = MLP.from_weights(
         [[[1.0]], [[1.0]], [[50.0]]],
         np.zeros((3, 1)),

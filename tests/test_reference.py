@@ -9,8 +9,9 @@ import pytest
 
 from bpnet import ACTIVATIONS, LOSSES, reference
 from bpnet.reference import Layer, Network, Neuron
+from bpnet.testing import case
 from tests.helpers.complaint import complains
-from tests.helpers.strategies import HIDDEN, OUTPUTS, problem
+from tests.helpers.nets import HIDDEN
 
 W2, B2 = [[0.15, 0.20, -0.4], [0.25, 0.30, 0.1]], [0.35, -0.15]
 W3, B3 = [[0.40, 0.45]], [0.60]
@@ -51,7 +52,7 @@ def test_a_neurons_rules_are_the_tables(name):
         assert type(df(z, f(z))) is float
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_losss_rules_are_the_tables(name):
     E, dE = reference.LOSSES[name]
     for a in (0.0, 1e-300, 0.25, 0.5, 1 - 1e-9, 1.0):
@@ -137,12 +138,12 @@ def test_given_weights_are_copied_and_integers_become_floats():
     ],
 )
 def test_a_batch_step_is_a_step_along_the_mean_gradient(sizes, activation, loss):
-    p = problem(sizes, activation, loss, m=5, seed=4)
-    net, xs, ys = p.net, p.x.tolist(), p.y.tolist()
+    net, x, y = case(sizes, activation=activation, loss=loss, m=5, seed=4)
+    xs, ys = x.tolist(), y.tolist()
     W, b = ([v.tolist() for v in views.values()] for views in (net.W, net.b))
     twin = Network(W, b, activation, loss)
     twin.step_batch(xs, ys, 0.25)
-    net.theta -= 0.25 * net.backward(net.forward(p.x), p.y).theta
+    net.theta -= 0.25 * net.backward(net.forward(x), y).theta
     for l, layer in enumerate(twin.layers, 2):
         np.testing.assert_allclose([n.w for n in layer.neurons], net.W[l], rtol=1e-12)
         np.testing.assert_allclose([n.b for n in layer.neurons], net.b[l], rtol=1e-12)
@@ -196,7 +197,7 @@ def test_what_does_not_fit_is_refused():
     known = ", ".join([*HIDDEN, "softmax"])
     with complains(ValueError, f"unknown activation 'tahn': the known ones are {known}"):
         network(activation="tahn")
-    known = ", ".join(OUTPUTS)
+    known = ", ".join(LOSSES)
     with complains(ValueError, f"unknown loss 'mse': the known ones are {known}"):
         network(loss="mse")
     for W, b, names in [

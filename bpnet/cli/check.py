@@ -71,7 +71,7 @@ def run_check(args: argparse.Namespace) -> int:
     """Check the gradient of a drawn net on a drawn batch."""
     from bpnet.gradcheck import check_gradient
     from bpnet.mlp import MLP
-    from bpnet.testing.cases import draw_inputs, draw_targets
+    from bpnet.testing.cases import draw_batch
 
     seed = as_int(args.seed, "--seed", least=0)
     m = as_int(args.batch_size, "--batch-size", least=1)
@@ -85,11 +85,9 @@ def run_check(args: argparse.Namespace) -> int:
         dtype=args.dtype,
     )
     rng = np.random.default_rng([seed, 1])  # not the stream that the weights are drawn from
-    x = draw_inputs(net, m, rng)
     report = check_gradient(
         net,
-        x,
-        draw_targets(net, m, rng),
+        *draw_batch(net, m, rng),
         method=args.method,
         tolerance=args.tolerance,
         coordinates=args.coordinates,

@@ -69,7 +69,8 @@ With the derivative of the hidden layer forgotten, ``delta2 = delta3 @ W[1]``, i
 
 from __future__ import annotations
 
-from bpnet.testing.assertions import assert_backward, batches, cases, networks, targets
+from bpnet.testing.assertions import assert_backward
 from bpnet.testing.cases import Case, case
+from bpnet.testing.strategies import batches, cases, networks, targets
 
 __all__ = ["Case", "assert_backward", "batches", "case", "cases", "networks", "targets"]

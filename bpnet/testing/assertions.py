@@ -1,155 +1,26 @@
-"""The strategies, and `assert_backward`, which grades somebody's backward pass by them."""
+"""`assert_backward`, which grades somebody's backward pass on what the strategies draw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bpnet.arrays import Array
 from bpnet.checks import as_float, as_int
 from bpnet.errors import GradientCheckFailed
-from bpnet.mlp import MLP
 from bpnet.rules.activations import Activation
 from bpnet.rules.losses import Loss
-from bpnet.testing.cases import Case, case, draw_inputs, draw_targets, draw_theta
+from bpnet.testing.cases import Case, case
 from bpnet.testing.grading import FORMS, REDUCTIONS, Backward, Finding, Forward, Passes
-from bpnet.testing.plans import (
-    Activations,
-    DTypes,
-    Losses,
-    Outputs,
-    Plan,
-    Range,
-    as_range,
-    need_hypothesis,
-    pick,
-)
+from bpnet.testing.plans import BATCH, DEPTH, WIDTH, Plan, Range, as_range
+from bpnet.testing.strategies import drawn_from
 
 if TYPE_CHECKING:
-    from hypothesis.strategies import DrawFn, SearchStrategy
+    from hypothesis.strategies import SearchStrategy
 
-DEPTH, WIDTH, BATCH = (2, 6), (1, 8), (1, 7)
-SEEDS = 2**32
 LARGER = 5  # larger nets that are tried for a more telling cause
-
-
-def networks(
-    sizes: Sequence[Range] | None = None,
-    *,
-    depth: Range = DEPTH,
-    width: Range = WIDTH,
-    activation: Activations | None = None,
-    output: Outputs | None = None,
-    loss: Losses | None = None,
-    dtype: DTypes = frozenset({"float64", "float32"}),
-) -> SearchStrategy[MLP]:
-    """Return a strategy for networks whose weights show mistakes.
-
-    Layers that follow each other have unequal widths, most of the time; most nets have two or
-    more outputs; weights and biases are unequal and of both signs, and no neuron is saturated.
-
-    Parameters
-    ----------
-    sizes : sequence of int or (int, int), optional
-        Neurons in each layer, each a number or a range of them, in place of depth and width.
-    depth : int or (int, int)
-        L, the number of layers, the input layer counted.
-    width : int or (int, int)
-        Neurons in a layer.
-    activation : str, Activation, a sequence or a set of them, optional
-        One for every layer, a sequence for the layers 2..L, or a set to draw from for each
-        layer. The default is all that the package has.
-    output : str, Activation, or a set of them, optional
-        Of layer L. The default is that of `activation` where it suits the loss, else the one
-        that belongs to the loss.
-    loss : str, Loss, or a set of them, optional
-        The default is all that the package has; what does not suit the output is left out.
-    dtype : dtype, or a set of them
-        float64, float32 or both.
-
-    Raises
-    ------
-    ImportError
-        If Hypothesis is not installed.
-    TypeError, ValueError
-        If an argument is of the wrong kind, a range is empty or reaches below what there is, a
-        name is unknown, or no output and loss can go together.
-    """
-    need_hypothesis()
-    from hypothesis import strategies as st
-
-    plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
-
-    @st.composite
-    def drawn(draw: DrawFn) -> MLP:
-        net = MLP.init(**plan.draw(draw), rng=0)
-        draw_theta(net, draw(st.integers(0, SEEDS - 1)))
-        return net
-
-    return drawn()
-
-
-def batches(net: MLP, m: Range = BATCH) -> SearchStrategy[Array]:
-    """Return a strategy for the inputs of a net: x, (m, n_1), within ±2.
-
-    Parameters
-    ----------
-    net : MLP
-    m : int or (int, int)
-        Samples.
-    """
-    return rows_of(draw_inputs, net, m)
-
-
-def targets(net: MLP, m: Range) -> SearchStrategy[Array]:
-    """Return a strategy for targets y, (m, n_L), in the domain of a net's loss and at its edge.
-
-    Parameters
-    ----------
-    net : MLP
-    m : int or (int, int)
-        Samples.
-    """
-    return rows_of(draw_targets, net, m)
-
-
-def rows_of(draw: Callable[..., Array], net: MLP, m: Range) -> SearchStrategy[Array]:
-    """Return a strategy for what `draw` makes of a net, a number of rows and a seed."""
-    need_hypothesis()
-    from hypothesis import strategies as st
-
-    least, most = as_range(m, "m", least=1)
-    rows = st.sampled_from(range(least, most + 1))
-    return st.builds(draw, st.just(net), rows, st.integers(0, SEEDS - 1))
-
-
-def cases(
-    sizes: Sequence[Range] | None = None,
-    *,
-    depth: Range = DEPTH,
-    width: Range = WIDTH,
-    activation: Activations | None = None,
-    output: Outputs | None = None,
-    loss: Losses | None = None,
-    m: Range = BATCH,
-    dtype: DTypes = frozenset({"float64", "float32"}),
-) -> SearchStrategy[Case]:
-    """Return a strategy for a network with a batch and its targets: ``net, x, y = case``.
-
-    A failing example is printed as the call of `case` that makes it again.
-
-    Parameters
-    ----------
-    sizes, depth, width, activation, output, loss, dtype
-        As in `networks`.
-    m : int or (int, int)
-        Samples.
-    """
-    plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
-    return drawn_from(plan, as_range(m, "m", least=1))
 
 
 def assert_backward(
@@ -240,21 +111,7 @@ def assert_backward(
     passes = Passes(forward, backward, samples, reduction)
     found = smallest(passes, drawn_from(plan, rows), tolerance, max_examples, seed)
     if found is not None:
-        raise GradientCheckFailed(told(*found, telling(passes, plan, rows[1], tolerance)))
-
-
-def drawn_from(plan: Plan, rows: tuple[int, int]) -> SearchStrategy[Case]:
-    """Return the strategy for the cases of a plan, with so many samples."""
-    need_hypothesis()
-    from hypothesis import strategies as st
-
-    @st.composite
-    def drawn(draw: DrawFn) -> Case:
-        parts = plan.draw(draw)
-        m = pick(draw, range(rows[0], rows[1] + 1))
-        return case(**parts, m=m, seed=draw(st.integers(0, SEEDS - 1)))
-
-    return drawn()
+        raise GradientCheckFailed(message(*found, in_larger_net(passes, plan, rows[1], tolerance)))
 
 
 def smallest(
@@ -307,7 +164,7 @@ def smallest(
     return None
 
 
-def telling(
+def in_larger_net(
     passes: Passes, plan: Plan, m: int, tolerance: float | None
 ) -> tuple[Finding, Case] | None:
     """Return what is wrong in a large net, if its cause can be told there.
@@ -325,7 +182,7 @@ def telling(
     return None
 
 
-def told(finding: Finding, case: Case, more: tuple[Finding, Case] | None) -> str:
+def message(finding: Finding, case: Case, more: tuple[Finding, Case] | None) -> str:
     """Return the message."""
     lines = [finding.text, "", "the smallest net found that shows it:", f"  net, x, y = {case!r}"]
     if finding.report:

@@ -107,8 +107,7 @@ def case(
     rng = generator(seed)
     net = MLP.init(sizes, activation=activation, output=output, loss=loss, rng=0, dtype=dtype)
     draw_theta(net, rng)
-    x = draw_inputs(net, m, rng)
-    return Case(net, x, draw_targets(net, m, rng), seed)
+    return Case(net, *draw_batch(net, m, rng), seed)
 
 
 def draw_theta(net: MLP, rng: Seed) -> None:
@@ -130,18 +129,25 @@ def away_from_0(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return numbers
 
 
+def draw_batch(net: MLP, m: int, rng: Seed) -> tuple[Array, Array]:
+    """Return x, (m, n_1), and y, (m, n_L), for a net, in its dtype."""
+    rng = generator(rng)
+    x = draw_inputs(net, m, rng)
+    return x, draw_targets(net.loss_function, (m, net.sizes[-1]), rng).astype(net.dtype)
+
+
 def draw_inputs(net: MLP, m: int, rng: Seed) -> Array:
     """Return x, (m, n_1), in the net's dtype."""
     return generator(rng).uniform(-REACH, REACH, (m, net.sizes[0])).astype(net.dtype)
 
 
-def draw_targets(net: MLP, m: int, rng: Seed) -> Array:
-    """Return y, (m, n_L), in the net's dtype and the domain of its loss."""
-    rng, loss, shape = generator(rng), net.loss_function, (m, net.sizes[-1])
+def draw_targets(loss: Loss, shape: tuple[int, int], rng: Seed) -> Array:
+    """Return y, (m, n_L), in the domain of the loss and at its edge, in float64."""
+    rng, (m, n) = generator(rng), shape
     low, high = loss.target_range
     if loss.distribution:
-        one_hot = np.eye(shape[1])[rng.integers(shape[1], size=m)]
-        y = np.where(rng.random((m, 1)) < 0.5, one_hot, rng.dirichlet(np.ones(shape[1]), m))
+        one_hot = np.eye(n)[rng.integers(n, size=m)]
+        y = np.where(rng.random((m, 1)) < 0.5, one_hot, rng.dirichlet(np.ones(n), m))
     elif math.isfinite(low) and math.isfinite(high):
         u = rng.random(shape)
         inside = low + (high - low) * rng.random(shape)
@@ -151,4 +157,4 @@ def draw_targets(net: MLP, m: int, rng: Seed) -> Array:
         y = low + above if math.isfinite(low) else high - above
     else:
         y = rng.normal(0.0, 1.5, shape)
-    return y.astype(net.dtype)
+    return y

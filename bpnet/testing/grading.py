@@ -97,7 +97,7 @@ class Passes:
         before, mine = Arguments.of(case, self.samples), Arguments.of(case, self.samples)
         with noted("forward(W, b, x)", case):
             result = self.forward(mine.W, mine.b, mine.x)
-        a, cache = pair(result, "forward", "its output a^L and what backward needs", "a, cache")
+        a, cache = two_of(result, "forward", "its output a^L and what backward needs", "a, cache")
         mine.check("forward", before)
         a = as_array(a, "forward's output")
         if a.shape != before.y.shape:
@@ -109,7 +109,7 @@ class Passes:
         with noted("backward(W, b, cache, y)", case):
             result = self.backward(mine.W, mine.b, cache, mine.y)
         mine.check("backward", before)
-        dW, db = pair(result, "backward", "the gradients of all W and of all b", "dW, db")
+        dW, db = two_of(result, "backward", "the gradients of all W and of all b", "dW, db")
         gradient = Parameters(case.net.sizes, np.empty(case.net.theta.size))
         for name, given, like, views in (
             ("W", dW, before.W, gradient.W),
@@ -171,7 +171,7 @@ def noted(call: str, case: Case) -> Iterator[None]:
         raise
 
 
-def pair(result: Any, function: str, what: str, form: str) -> tuple[Any, Any]:
+def two_of(result: Any, function: str, what: str, form: str) -> tuple[Any, Any]:
     """Return the two things that a function returned, or raise Misfit."""
     if isinstance(result, (tuple, list)) and len(result) == 2:
         return result[0], result[1]
@@ -257,7 +257,7 @@ def wrong_output(case: Case, a: Array) -> Finding | None:
         f"network's a[{net.L}][{s}, {i}] is {right[s, i]:.10g}"
     )
     with np.errstate(all="ignore"):
-        fits = [mistake for mistake, other in mistakes(case) if close(a, other)]
+        fits = [mistake for mistake, other in other_outputs(case) if close(a, other)]
     return Finding(text, " or ".join(fits) or None)
 
 
@@ -267,7 +267,7 @@ def close(a: Array, right: Array) -> bool:
     return bool(np.all(np.abs(a - right) <= allowed))
 
 
-def mistakes(case: Case) -> Iterator[tuple[str, Array]]:
+def other_outputs(case: Case) -> Iterator[tuple[str, Array]]:
     """Yield plain mistakes of a forward pass, and the output that each gives."""
     net, L = case.net, case.net.L
     without = net.copy()

@@ -1,12 +1,11 @@
-"""What the strategies of `bpnet.testing` draw: sizes, and rules that can go together."""
+"""What nets to draw: sizes, and rules that can go together, by any means of choosing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,9 +14,6 @@ from bpnet.checks import as_int
 from bpnet.network.construction import as_dtype, default_output
 from bpnet.rules.activations import ACTIVATIONS, Activation, get_activation
 from bpnet.rules.losses import LOSSES, Loss, check_pair, get_loss
-
-if TYPE_CHECKING:
-    from hypothesis.strategies import DrawFn
 
 Range = int | tuple[int, int]  # one number, or the least and the most
 Outputs = str | Activation | AbstractSet[str | Activation]  # a set is one to draw from
@@ -28,13 +24,17 @@ DTypes = DTypeLike | AbstractSet[DTypeLike]
 T = TypeVar("T", Activation, Loss)
 C = TypeVar("C")
 
+DEPTH, WIDTH, BATCH = (2, 6), (1, 8), (1, 7)
+DTYPES = frozenset({"float64", "float32"})
 SELDOM = 8  # one net in so many has equal widths, another one a single output
 
 
-def need_hypothesis() -> None:
-    """Raise ImportError, with what to install, if Hypothesis is not there."""
-    if find_spec("hypothesis") is None:
-        raise ImportError("bpnet.testing needs Hypothesis: pip install 'bpnet-numpy[testing]'")
+class Choose(Protocol):
+    """How one of several is chosen: by Hypothesis, or by a generator of random numbers."""
+
+    def __call__(self, choices: Sequence[C], /) -> C:
+        """Return one of them; the first is the simplest."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Plan:
     @classmethod
     def of(
         cls,
-        sizes: Sequence[Range] | None,
-        depth: Range,
-        width: Range,
-        activation: Activations | None,
-        output: Outputs | None,
-        loss: Losses | None,
-        dtype: DTypes,
+        sizes: Sequence[Range] | None = None,
+        depth: Range = DEPTH,
+        width: Range = WIDTH,
+        activation: Activations | None = None,
+        output: Outputs | None = None,
+        loss: Losses | None = None,
+        dtype: DTypes = DTYPES,
     ) -> Self:
         """Return the plan of the arguments of `bpnet.testing.networks`, or raise their errors."""
         if sizes is None:
@@ -88,29 +88,29 @@ class Plan:
             *hidden, last = [get_activation(f) for f in activation]
             ends, in_order = last, True
         elif activation is not None:
-            hidden = listed(activation, ACTIVATIONS, get_activation)
+            hidden = rules_of(activation, ACTIVATIONS, get_activation)
             ends = output or activation
-        pairs = suiting(ends, listed(loss, LOSSES, get_loss), own=output is None and not in_order)
+        pairs = suiting(ends, rules_of(loss, LOSSES, get_loss), own=output is None and not in_order)
         if not in_order:
             hidden = [f for f in hidden if not f.rows_sum_to_one]
         if layers[1] > 2 and not hidden:
             raise ValueError("softmax is for the output layer: name it as output='softmax'")
         return cls(layers, widths, pairs, hidden, in_order, real_dtypes(dtype))
 
-    def draw(self, draw: DrawFn) -> dict[str, Any]:
+    def draw(self, choose: Choose) -> dict[str, Any]:
         """Return the arguments of `MLP.init`, but for rng."""
-        sizes = self.draw_sizes(draw)
-        output, loss = pick(draw, self.pairs)
+        sizes = self.draw_sizes(choose)
+        output, loss = choose(self.pairs)
         hidden = self.hidden
         if not self.in_order:
-            hidden = [pick(draw, self.hidden) for _ in sizes[1:-1]]
-        dtype = pick(draw, self.dtypes)
+            hidden = [choose(self.hidden) for _ in sizes[1:-1]]
+        dtype = choose(self.dtypes)
         return {"sizes": sizes, "activation": (*hidden, output), "loss": loss, "dtype": dtype}
 
-    def draw_sizes(self, draw: DrawFn) -> tuple[int, ...]:
+    def draw_sizes(self, choose: Choose) -> tuple[int, ...]:
         """Return sizes: neighbours unequal, and two or more outputs, most of the time."""
-        L = pick(draw, range(self.depth[0], self.depth[1] + 1))
-        kind = pick(draw, ("plain",) * (SELDOM - 2) + ("single output", "equal widths"))
+        L = choose(range(self.depth[0], self.depth[1] + 1))
+        kind = choose(("plain",) * (SELDOM - 2) + ("single output", "equal widths"))
         sizes: list[int] = []
         for l in range(L):
             least, most = self.widths[l % len(self.widths)]
@@ -120,7 +120,7 @@ class Plan:
                 choices = [n for n in choices if (n == 1) == single] or choices
             before, alike = sizes[-1] if sizes else 0, kind == "equal widths"
             choices = [n for n in choices if (n == before) == alike] or choices
-            sizes.append(pick(draw, choices))
+            sizes.append(choose(choices))
         return tuple(sizes)
 
     def largest(self) -> dict[str, Any]:
@@ -131,13 +131,6 @@ class Plan:
         hidden = self.hidden if self.in_order else [self.hidden[0]] * (L - 2)
         activation, dtype = (*hidden, output), self.dtypes[0]
         return {"sizes": sizes, "activation": activation, "loss": loss, "dtype": dtype}
-
-
-def pick(draw: DrawFn, choices: Sequence[C]) -> C:
-    """Draw one of several; the first is the simplest."""
-    from hypothesis import strategies as st
-
-    return draw(st.sampled_from(choices)) if len(choices) > 1 else choices[0]
 
 
 def as_range(value: Range, name: str, *, least: int) -> tuple[int, int]:
@@ -169,7 +162,7 @@ def exactly(L: int, layers: tuple[int, int]) -> tuple[int, int]:
     return L, L
 
 
-def listed(given: Any, table: Mapping[str, T], get: Callable[[Any], T]) -> list[T]:
+def rules_of(given: Any, table: Mapping[str, T], get: Callable[[Any], T]) -> list[T]:
     """Return the rules to draw from: of a set, by name, so that the order is always the same."""
     if given is None:
         return list(table.values())
@@ -200,7 +193,7 @@ def suiting(
     own : bool
         Whether a loss may take the output that belongs to it where none of the others suits.
     """
-    outputs, pairs = listed(output, ACTIVATIONS, get_activation), []
+    outputs, pairs = rules_of(output, ACTIVATIONS, get_activation), []
     for loss in losses:
         fits = [f for f in outputs if goes_with(f, loss)]
         if own and not fits and loss.joined_output is not None:

@@ -8,8 +8,7 @@ import pytest
 from bpnet import LOSSES, MLP, Activation, Loss
 from bpnet.gradcheck import check_gradient
 from tests.helpers.complaint import complains
-from tests.helpers.gradient_cases import generated, gradient, plain
-from tests.helpers.strategies import PAIRS
+from tests.helpers.nets import PAIRS, generated, gradient, plain
 
 METHODS = ("complex", "central")
 

@@ -8,7 +8,7 @@ import pytest
 from bpnet import Activation, Loss
 from bpnet.gradcheck import check_function, check_gradient
 from bpnet.rules.activations import ACTIVATIONS, softmax
-from tests.helpers.gradient_cases import generated, gradient, plain
+from tests.helpers.nets import generated, gradient, plain
 from tests.helpers.planted_errors import PLANTED, back, sigmoid
 
 
@@ -57,48 +57,34 @@ class TestPlanted:
 
 class TestSoftmax:
     @staticmethod
-    def softmax_net(loss):
-        net, x, _ = plain((3, 4, 3), activation="tanh", output="softmax", loss=loss)
-        return net, x, np.random.default_rng(1).dirichlet(np.ones(3), size=len(x))
+    def cause(loss, output):
+        """What is said where δ^L is taken as ``output(a, y)``."""
 
-    @staticmethod
-    def hand_made(output):
         def mine(net, x, y):
             a2 = np.tanh(x @ net.W[2].T + net.b[2])
             delta3 = output(softmax(a2 @ net.W[3].T + net.b[3]), y) / len(x)
             delta2 = delta3 @ net.W[3] * (1 - a2 * a2)
             return [delta2.T @ x, delta3.T @ a2], [delta2.sum(axis=0), delta3.sum(axis=0)]
 
-        return mine
+        net, x, y = plain((3, 4, 3), activation="tanh", output="softmax", loss=loss)
+        return check_gradient(net, x, y, gradient=mine).cause
+
+    DIAGONAL = "softmax's derivative is taken as a (1 - a) only: ∂a_i/∂z_j for i ≠ j is forgotten"
 
     def test_the_off_diagonal_forgotten(self):
-        net, x, y = self.softmax_net("half_squared_error")
-        wrong = self.hand_made(lambda a, y: (a - y) * a * (1 - a))
-        report = check_gradient(net, x, y, gradient=wrong)
-        text = "softmax's derivative is taken as a (1 - a) only: ∂a_i/∂z_j for i ≠ j is forgotten"
-        assert report.cause == text
-
-    def test_the_off_diagonal_forgotten_with_cross_entropy(self):
-        net, x, y = self.softmax_net("cross_entropy")
-        wrong = self.hand_made(lambda a, y: -y * (1 - a))
-        report = check_gradient(net, x, y, gradient=wrong)
-        assert report.cause.startswith("softmax's derivative is taken as a (1 - a) only")
+        wrong = self.cause("half_squared_error", lambda a, y: (a - y) * a * (1 - a))
+        assert wrong == self.DIAGONAL
+        assert self.cause("cross_entropy", lambda a, y: -y * (1 - a)).startswith(self.DIAGONAL)
 
     def test_an_f_prime_too_many(self):
-        net, x, y = self.softmax_net("cross_entropy")
-        wrong = self.hand_made(lambda a, y: (a - y) * a * (1 - a))
-        report = check_gradient(net, x, y, gradient=wrong)
-        assert report.cause == (
+        assert self.cause("cross_entropy", lambda a, y: (a - y) * a * (1 - a)) == (
             "there is an f' too many at the output: with softmax and cross_entropy, δ^L is a - y"
         )
 
     def test_a_minus_y_where_it_is_not(self):
-        net, x, y = self.softmax_net("binary_cross_entropy")
-        wrong = self.hand_made(lambda a, y: a - y)
-        report = check_gradient(net, x, y, gradient=wrong)
         # (a - y) / (a (1 - a)) times a (1 - a): it comes to the same, so both are named.
-        assert report.cause == (
-            "softmax's derivative is taken as a (1 - a) only: ∂a_i/∂z_j for i ≠ j is forgotten; "
+        assert self.cause("binary_cross_entropy", lambda a, y: a - y) == (
+            f"{self.DIAGONAL}; "
             "or δ^L is taken as a - y, which it is not with softmax and binary_cross_entropy"
         )
 

@@ -20,6 +20,12 @@ def d_cubes(x):
     return 3 * x * x
 
 
+def refuses_complex(x):
+    if np.iscomplexobj(x):
+        raise RuntimeError("none here")
+    return cubes(x)
+
+
 def small_net(p):
     a = np.tanh(p["W"][0] @ np.array([0.3, -0.8, 0.5]) + p["b"])
     return np.sum(p["W"][1] @ a * np.array([1.0, -2.0]))
@@ -92,8 +98,16 @@ class TestNames:
 class TestMethods:
     @pytest.mark.parametrize("method", ["auto", "complex", "central"])
     def test_each_measures_the_derivative(self, method):
-        report = check_function(cubes, d_cubes, X, method=method)
-        assert report.ok
+        kinds = set()
+
+        def watched(x):
+            kinds.add(x.dtype.kind)
+            return cubes(x)
+
+        report = check_function(watched, d_cubes, X, method=method)
+        taken = "complex" if method == "auto" else method
+        assert (report.method, report.why, report.ok) == (taken, "", True)
+        assert kinds == ({"f"} if method == "central" else {"f", "c"})
         np.testing.assert_allclose(report.numeric, 3 * X * X, rtol=1e-9)
 
     @pytest.mark.parametrize(
@@ -101,6 +115,7 @@ class TestMethods:
         [
             (lambda x: float(cubes(x)), d_cubes, "it refuses complex numbers, "),
             (lambda x: sum(map(math.sin, x)), np.cos, "it refuses complex numbers, "),
+            (refuses_complex, d_cubes, "it refuses complex numbers, RuntimeError: none here"),
             (lambda x: np.sum(np.abs(x)), np.sign, "of complex numbers it returns a real one"),
             (
                 lambda x: cubes(x) + 0.01 * np.linalg.norm(x) ** 2,
@@ -114,6 +129,7 @@ class TestMethods:
         assert report.ok
         assert report.method == "central"
         assert report.why.startswith(why)
+        assert f"  method    central differences ({report.why})\n" in str(report)
         with complains(
             ValueError, f"the complex step cannot be taken: {report.why}; take method='central'"
         ):
@@ -144,6 +160,7 @@ class TestMethods:
         at = np.array([1.0, 0.0, -2.0])
         report = check_function(lambda x: np.sum(np.maximum(x, 0)), lambda x: 1.0 * (x > 0), at)
         assert report.ok
+        assert report.why == "the slope jumps here"
         assert report.kink_names == ("[1]",)
         wrong = check_function(lambda x: np.sum(np.maximum(x, 0)), np.zeros(3), at)
         assert wrong.worst.name == "[0]"
@@ -214,6 +231,11 @@ class TestPrecision:
         assert report.sampling.startswith(
             "20 of 1,000 coordinates: if one were wrong it would have"
         )
+        seed_0, same, other = (
+            check_function(cubes, d_cubes, x, coordinates=20, **rng).k.tolist()
+            for rng in ({}, {"rng": 0}, {"rng": 3})
+        )
+        assert seed_0 == same != other == report.k.tolist()
 
     def test_options_are_checked_first(self):
         with complains(ValueError, "unknown method 'foo': …"):

@@ -13,7 +13,7 @@ from bpnet.gradcheck import check_gradient
 from bpnet.gradcheck.report import GradientReport
 from bpnet.gradcheck.structure import Block, Layout
 from tests.helpers.complaint import complains
-from tests.helpers.gradient_cases import gradient, plain
+from tests.helpers.nets import gradient, plain
 
 METHODS = ("complex", "central")
 
@@ -182,6 +182,11 @@ class TestForms:
                 "the gradient's W[3] has shape (5, 4), but W[3] has (4, 5)",
             ),
             (
+                ([["a"]] * 3, [np.zeros(5)] * 3),
+                TypeError,
+                "the gradient's W[2] must hold real numbers, but holds text",
+            ),
+            (
                 ({3: np.zeros((5, 3))}, {}),
                 ValueError,
                 "the gradient's W is keyed by [3], but the layers are 2, 3, ..., L",
@@ -224,34 +229,16 @@ class TestForms:
 
 
 class TestReport:
-    def test_passed(self):
-        net, x, y = plain((2, 3, 1), m=2)
-        report = check_gradient(net, x, y)
-        head, method, error, empty, title, *rows = str(report).split("\n")
-        assert head == "gradient check passed: 13 coordinates"
-        assert method == "  method    complex step"
-        assert error == f"  error     {report.max_error:.2g} at most, 1e-09 allowed"
-        assert empty == ""
-        assert title == "  block  checked   wrong   kinks  largest error"
-        assert [row.split()[:4] for row in rows] == [
-            ["W[2]", "6", "0", "0"],
-            ["b[2]", "3", "0", "0"],
-            ["W[3]", "3", "0", "0"],
-            ["b[3]", "1", "0", "0"],
-        ]
-        assert report.raise_if_failed() is None
-        assert report.cause is None
-
     def test_failed(self):
         net, x, y = plain((2, 3, 1), m=2)
         wrong = gradient(net, x, y)
-        wrong[[1, 4]] = [0.7, -0.2]
+        wrong[[1, 4]] = [-0.7, -0.2]
         report = check_gradient(net, x, y, gradient=wrong)
         assert not report.ok
         assert report.failures == 2
         assert str(report).startswith("gradient check FAILED: 2 of 13 coordinates wrong\n")
         assert f"\n  worst     {report.worst}\n" in str(report)
-        assert str(report.worst).startswith("W[2][0, 1]: analytic 0.7, numeric ")
+        assert str(report.worst).startswith("W[2][0, 1]: analytic -0.7, numeric ")
         assert "no known pattern" not in str(report)
         row = report.table[0]
         assert (row.name, row.checked, row.wrong, row.kinks) == ("W[2]", 6, 2, 0)

@@ -33,6 +33,7 @@ def lines(text):
 def test_all_right():
     ones = np.ones(9)
     found = report(range(9), ones, ones)
+    assert found.raise_if_failed() is None
     assert str(found).splitlines() == lines(
         """
 gradient check passed: 9 coordinates
@@ -114,24 +115,7 @@ gradient check FAILED: 9 coordinates right, but an input was changed
         found.raise_if_failed()
 
 
-def test_more_kinks_than_are_shown():
-    found = report(range(9), np.ones(9), np.ones(9), kink=range(7))
-    assert (
-        "  kinks     7, not compared: W[2][0, 0], W[2][0, 1], W[2][1, 0], W[2][1, 1], b[2][0] "
-        "and 2 more"
-    ) in str(found).splitlines()
-    five = report(range(9), np.ones(9), np.ones(9), kink=range(5))
-    assert str(five).splitlines()[3].endswith("W[2][1, 1], b[2][0]")
-
-
 def test_numbers_that_are_no_numbers_are_infinitely_wrong():
     found = report([0, 1, 2], [np.nan, 1.0, 1.0], [1.0, np.inf, 1.0])
     assert found.error.tolist() == [np.inf, np.inf, 0]
     assert found.failures == 2
-
-
-def test_an_error_is_relative_to_the_larger_number_or_to_rounding():
-    found = report([0, 1, 2], [1.0, 2.0, 0.0], [2.0, 1.0, 1e-12], rounding=1e-15)
-    assert found.error.tolist() == pytest.approx([0.5, 0.5, 1e-6])
-    assert found.wrong.tolist() == [True, True, True]
-    assert found.worst.name == "W[2][0, 0]"

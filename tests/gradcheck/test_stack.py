@@ -9,11 +9,9 @@ X = np.random.default_rng(0).normal(size=(5, 3))
 Y = np.eye(2)[[0, 1, 1, 0, 1]]
 
 
-def stack(networks=4):
-    return MLP.init(
-        (3, 4, 2), activation="tanh", output="softmax", loss="cross_entropy",
-        networks=networks, rng=0,
-    )  # fmt: skip
+def stack():
+    rules = {"activation": "tanh", "output": "softmax", "loss": "cross_entropy"}
+    return MLP.init((3, 4, 2), **rules, networks=4, rng=0)
 
 
 @pytest.mark.parametrize("method", ["complex", "central"])

@@ -3,7 +3,7 @@
 import pytest
 
 from bpnet import ACTIVATIONS, LOSSES, GradientCheckFailed
-from bpnet.testing.assertions import assert_backward
+from bpnet.testing import assert_backward
 
 
 class Homework:

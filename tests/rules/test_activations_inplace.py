@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 from bpnet import ACTIVATIONS, LOSSES, Activation, Loss, huber
 from bpnet.rules.kernels import layer_kernels, output_kernels
 from bpnet.rules.losses import reduce
-from tests.helpers.strategies import PAIRS, targets
+from bpnet.testing.cases import draw_targets
+from tests.helpers.nets import PAIRS
 
 NAMES = list(ACTIVATIONS)
 EDGES = [-1e4, -745, -104, -88.8, -37, -1e-30, -0.0, 0.0, 1e-30, 37, 44.4, 88.8, 104, 354.9, 1e4]
@@ -121,7 +122,7 @@ def test_complex_numbers_take_the_rule_of_the_table(name):
 @example(seed=0, stacked=False)
 def test_the_output_delta_is_dE_times_df_and_the_value_its_loss(output, loss, dtype, seed, stacked):
     rng, rule, E = np.random.default_rng(seed), ACTIVATIONS[output], LOSSES[loss]
-    y = targets(rng, loss, (3, 4)).astype(dtype)
+    y = draw_targets(E, (3, 4), rng).astype(dtype)
     z = rng.normal(size=(2, 3, 4) if stacked else (3, 4)).astype(dtype)
     a = rule.f(z)
     delta, before = np.full_like(z, np.nan), (z.tobytes(), a.tobytes(), y.tobytes())
@@ -176,7 +177,7 @@ def test_a_loss_of_ones_own_is_used_even_under_a_known_name():
 def test_the_value_of_a_batch_is_the_tables_at_any_z(output, loss, dtype, data, seed):
     rule, E = ACTIVATIONS[output], LOSSES[loss]
     z, earlier = data.draw(numbers((3, 4), dtype)), data.draw(numbers((3, 4), dtype))
-    y = targets(np.random.default_rng(seed), loss, (3, 4)).astype(dtype)
+    y = draw_targets(E, (3, 4), seed).astype(dtype)
     _, value = output_kernels(E, rule, z, layer_kernels(rule, z)[1])
     with np.errstate(over="ignore", under="ignore", invalid="raise", divide="raise"):
         a = rule.f(z)

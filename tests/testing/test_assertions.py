@@ -12,7 +12,7 @@ import pytest
 
 import bpnet.testing
 from bpnet import Activation, Loss, huber
-from bpnet.testing.assertions import case
+from bpnet.testing import case
 from tests.helpers.homework import Homework, NoSlope, Summed
 
 SINE = Activation("sine", f=np.sin, df=lambda z, a: np.cos(z), analytic=True)

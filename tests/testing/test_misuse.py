@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bpnet import MLP
-from bpnet.testing.assertions import assert_backward, batches, case, cases, networks, targets
+from bpnet.testing import assert_backward, batches, case, cases, networks, targets
 from tests.helpers.complaint import complains
 from tests.helpers.homework import Homework, NoSlope
 
