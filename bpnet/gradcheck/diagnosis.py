@@ -119,7 +119,7 @@ def of_net(report: GradientReport, probe: NetProbe, analytic: Array, *, own: boo
     evidence, named = Evidence.of(report, analytic), factors_of_net(probe)
     patterns = [
         lambda: plain(report, analytic),
-        lambda: stated(evidence, probe, named) if own else None,
+        lambda: rule_at_fault(evidence, probe, named) if own else None,
         lambda: single(evidence),
         lambda: zeros(evidence),
         lambda: constant(evidence, named),
@@ -190,7 +190,7 @@ def zeros(evidence: Evidence) -> str | None:
     return f"left out: the gradient of {names(blocks)} is 0"
 
 
-def stated(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
+def rule_at_fault(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
     """Name the activation or the loss whose derivative is none."""
     text = wrong_rule(probe)
     factor = constant(evidence, named) if text else None

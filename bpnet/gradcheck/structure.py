@@ -18,7 +18,7 @@ import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import as_numbers
-from bpnet.network.parameters import FIRST, blocks
+from bpnet.network.parameters import entry_name, named_blocks
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,9 @@ class Block:
 
     def name_of(self, k: int) -> str:
         """Name of coordinate k of the flat vector, which lies in this block."""
-        if not self.shape:
-            return self.name or "at"
-        index = np.unravel_index(k - self.start, self.shape)
-        return f"{self.name}[{', '.join(str(int(i)) for i in index)}]"
+        return (
+            entry_name(self.name, self.shape, k - self.start) if self.shape else self.name or "at"
+        )
 
 
 @dataclass(frozen=True)
@@ -106,10 +105,7 @@ class Layout:
 
 def layout_of_net(sizes: Sequence[int]) -> Layout:
     """Return the layout of θ of a network: W[2], b[2], ..., W[L], b[L]."""
-    found = []
-    for l, (start, n_out, n_in) in enumerate(blocks(sizes), FIRST):
-        found.append(Block(f"W[{l}]", start, (n_out, n_in), l))
-        found.append(Block(f"b[{l}]", start + n_out * n_in, (n_out,), l))
+    found = (Block(name, start, shape, l) for name, l, start, shape in named_blocks(sizes))
     return Layout(tuple(found))
 
 

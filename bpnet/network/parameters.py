@@ -11,6 +11,7 @@ n_l = sizes[l-1] is its number of neurons; P is the number of parameters.
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -192,6 +193,18 @@ def count(sizes: Sequence[int]) -> int:
     return sum(n_out * (n_in + 1) for _, n_out, n_in in blocks(sizes))
 
 
+def named_blocks(sizes: Sequence[int]) -> Iterator[tuple[str, int, int, tuple[int, ...]]]:
+    """Yield (name, l, start in θ, shape) of W^2, b^2, ..., W^L, b^L."""
+    for l, (start, n_out, n_in) in enumerate(blocks(sizes), FIRST):
+        yield f"W[{l}]", l, start, (n_out, n_in)
+        yield f"b[{l}]", l, start + n_out * n_in, (n_out,)
+
+
+def entry_name(name: str, shape: tuple[int, ...], i: int) -> str:
+    """Name of number i of an array, counted row by row, such as ``"W[3][1, 0]"``."""
+    return f"{name}[{', '.join(str(int(n)) for n in np.unravel_index(i, shape))}]"
+
+
 def coordinate_name(sizes: Sequence[int], k: int) -> str:
     """Name of coordinate k of θ, such as ``"W[3][1, 0]"`` or ``"b[2][4]"``.
 
@@ -208,11 +221,7 @@ def coordinate_name(sizes: Sequence[int], k: int) -> str:
         If k is not a coordinate of θ.
     """
     k = operator.index(k)
-    if k >= 0:
-        for l, (start, n_out, n_in) in enumerate(blocks(sizes), FIRST):
-            i = k - start
-            if i < n_out * n_in:
-                return f"W[{l}][{i // n_in}, {i % n_in}]"
-            if i < n_out * (n_in + 1):
-                return f"b[{l}][{i - n_out * n_in}]"
+    for name, _, start, shape in named_blocks(sizes):
+        if start <= k < start + math.prod(shape):
+            return entry_name(name, shape, k - start)
     raise IndexError(f"theta has coordinates 0..{count(sizes) - 1}, not {k}")

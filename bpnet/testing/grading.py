@@ -103,7 +103,7 @@ class Passes:
         if a.shape != before.y.shape:
             raise Misfit(
                 f"forward's output has shape {a.shape}, but needs {before.y.shape}, "
-                f"{FORMS[self.samples]}{transposed(a.shape, before.y.shape)}"
+                f"{FORMS[self.samples]}{looks_transposed(a.shape, before.y.shape)}"
             )
         a = np.array(a.T if self.samples == "columns" else a).reshape(case.y.shape)
         with noted("backward(W, b, cache, y)", case):
@@ -206,7 +206,7 @@ def fitting(given: Any, like: list[Array], name: str) -> list[Array]:
     shapes, needed = [a.shape for a in arrays], [v.shape for v in like]
     for i, (shape, need) in enumerate(zip(shapes, needed, strict=True)):
         if shape != need:
-            hint = transposed(shape, need)
+            hint = looks_transposed(shape, need)
             if shapes == needed[::-1]:
                 hint = ": the list begins with the last layer, but must begin with layer 2"
             raise Misfit(f"{what}[{i}] has shape {shape}, but {name}[{i}] has {need}{hint}")
@@ -225,7 +225,7 @@ def in_order(given: Mapping[Any, Any], what: str) -> list[Any]:
     )
 
 
-def transposed(shape: tuple[int, ...], need: tuple[int, ...]) -> str:
+def looks_transposed(shape: tuple[int, ...], need: tuple[int, ...]) -> str:
     """Return a hint if a shape is the other one reversed."""
     return ": it looks transposed" if shape == need[::-1] and len(shape) > 1 else ""
 
@@ -273,12 +273,12 @@ def other_outputs(case: Case) -> Iterator[tuple[str, Array]]:
     without = net.copy()
     for l in without.b:
         without.b[l] = 0 * without.b[l]
-    yield "the biases are left out", output(without, case.x)
+    yield "the biases are left out", output_of(without, case.x)
     turned = net.copy()
     for l, W in net.W.items():
         if W.shape == W.T.shape:
             turned.W[l] = W.T
-    yield "W is transposed", output(turned, case.x)
+    yield "W is transposed", output_of(turned, case.x)
     z = net.forward(case.x).z[L]
     if net.activation[L].rows_sum_to_one:
         yield "softmax is taken over the samples, not over the outputs", softmax(z.T).T
@@ -290,9 +290,9 @@ def other_outputs(case: Case) -> Iterator[tuple[str, Array]]:
             text = f"in {which} it computes {f.name}"
             if f.name == "identity":
                 text = f"the activation is left out in {which}"
-            yield text, output(other, case.x)
+            yield text, output_of(other, case.x)
 
 
-def output(net: MLP, x: Array) -> Array:
+def output_of(net: MLP, x: Array) -> Array:
     """Return a^L."""
     return net.forward(x).a[net.L]
