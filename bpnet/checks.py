@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -46,19 +47,21 @@ def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> 
 
 def all_finite(array: Array) -> bool:
     """Whether no element is NaN or infinite; the sum tells it fastest, but for overflow."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with quiet():
         total = array.sum()
     return bool(np.isfinite(total)) or bool(np.isfinite(array).all())
 
 
-def quiet() -> np.errstate:
-    """Return what silences NumPy while a pass runs; enter it once.
+def quiet(*, also_divide: bool = False) -> np.errstate:
+    """Return what silences NumPy while a pass runs; enter it once. A training may also divide by 0.
 
     e^-z may overflow and e^z underflow, as activations_inplace.py says. "invalid" is silenced
     because the products raise it where nothing is: OpenBLAS multiplies float32 matrices of five
     columns by a vector in lanes of which it fills some, and what was in the others may be a NaN.
     What is one in the result `report_nan` tells.
     """
+    if also_divide:
+        return np.errstate(all="ignore")
     return np.errstate(over="ignore", under="ignore", invalid="ignore")
 
 
@@ -79,7 +82,15 @@ def report_nan(array: Array, what: str) -> None:
     )
     if how == "raise":
         raise FloatingPointError(text)
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
+    warn(text)
+
+
+def warn(text: str) -> None:
+    """Give a RuntimeWarning that names the line outside of this package that led to it."""
+    frame, depth = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("bpnet.", "scipy.")):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(text, RuntimeWarning, stacklevel=depth)
 
 
 def check_finite(array: Array, name: str, start: int = 0) -> None:
@@ -97,7 +108,7 @@ def converted(array: Array, dtype: DTypeLike, name: str, start: int = 0) -> Arra
 
     For the message, its rows are those of `name` from `start` on.
     """
-    with np.errstate(over="ignore", under="ignore"):
+    with quiet():
         result = array.astype(dtype, copy=False)
     if not all_finite(result):
         check_finite(array, name, start)
@@ -161,7 +172,7 @@ def as_rows(
     if finite:
         array = converted(array, dtype, name)
     else:
-        with np.errstate(over="ignore", under="ignore"):
+        with quiet():
             array = array.astype(dtype, copy=False)
     return np.ascontiguousarray(array)  # same bits from every layout
 
@@ -197,7 +208,7 @@ def as_shares(sample_weight: ArrayLike | None, m: int, dtype: np.dtype[Any]) -> 
     most = weights.max()
     if most == 0:
         raise ValueError("sample_weight is 0 for every sample: give one a weight")
-    with np.errstate(under="ignore"):
+    with quiet():
         weights = weights / most  # so that their sum cannot overflow
         shares: Array = (weights / weights.sum()).astype(dtype)
     return shares
