@@ -48,6 +48,11 @@ def by_networks(A: Array, B: Array, out: Array) -> None:
         np.einsum("...ij,...jk->...ik", A, B, out=out)
 
 
+def number_or_array(value: Any) -> Any:
+    """Return a Python number where there is one, as of one network, else the array."""
+    return value.item() if value.ndim == 0 else value
+
+
 def networks_fastest(theta: Array) -> bool:
     """Whether θ lies with the networks fastest in memory."""
     return theta.ndim > 1 and theta.strides[0] == theta.itemsize and len(theta) > 1

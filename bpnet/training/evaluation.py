@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, number_or_array
 from bpnet.checks import quiet, report_nan
 from bpnet.mlp import MLP, forward_pass
 from bpnet.network.cache import Cache
-from bpnet.rules.metrics import Metric, as_metrics
-from bpnet.training.data import CHUNK, ArraySource
+from bpnet.rules.metrics import Mean, Metric, as_metrics
+from bpnet.training.data import CHUNK, ArraySource, StreamSource
+from bpnet.training.history import History
 from bpnet.training.weights import combined_weight
 
 
+class Evaluation(NamedTuple):
+    """What is measured after each epoch, on validation data or else on the data to train on."""
+
+    held: ArraySource | None
+    source: ArraySource | StreamSource
+    metrics: dict[str, Metric]
+
+    def record(self, net: MLP, history: History) -> None:
+        """Add what is measured of a net to the history: all of it, or an error of a metric."""
+        if self.held is None and not self.metrics:
+            return
+        loss, values = evaluate_source(net, self.held or self.source, self.metrics)
+        if self.held is not None:
+            history.validation_loss.append(loss)
+        for name, value in values.items():
+            history.metrics[name].append(value)
+
+
 def evaluate_source(
-    net: MLP, source: ArraySource, metrics: dict[str, Metric]
+    net: MLP, source: ArraySource | StreamSource, metrics: dict[str, Metric]
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the loss and each metric; the outputs are kept only where a metric needs them."""
+    """Return the loss and each metric; outputs are kept only for functions of the user's own."""
     work: dict[int, Cache] = {}
     total, mass = np.float64(0), 0.0  # losses in float32 too are added in float64
+    in_parts = {name: rule for name, rule in metrics.items() if isinstance(rule, Mean)}
+    so_far: dict[str, Any] = dict.fromkeys(in_parts)
     kept: list[tuple[Array, Array]] = []
     for x, y, share, rows, weight in source.epoch(CHUNK, None):
         if rows not in work:
@@ -34,14 +55,15 @@ def evaluate_source(
             forward_pass(net, cache)
             total += rows * cache.loss(y)
         mass += weight
-        if metrics:
+        for name, rule in in_parts.items():
+            so_far[name] = rule.add(so_far[name], y, cache.a.list[-1])
+        if len(in_parts) < len(metrics):
             kept.append((y.copy(), cache.a.list[-1].copy()))
-    mean = total / mass
-    loss = mean.item() if mean.ndim == 0 else mean
-    if not metrics:
-        return loss, {}
-    y_all, a_all = (np.concatenate(part, axis=-2) for part in zip(*kept, strict=True))
-    return loss, {name: measured(metric, y_all, a_all) for name, metric in metrics.items()}
+    values = {name: rule.value(so_far[name]) for name, rule in in_parts.items()}
+    if kept:
+        y, a = (np.concatenate(part, axis=-2) for part in zip(*kept, strict=True))
+        values |= {name: measured(metrics[name], y, a) for name in metrics if name not in values}
+    return number_or_array(total / mass), {name: values[name] for name in metrics}
 
 
 def measured(metric: Metric, y: Array, a: Array) -> Any:
@@ -75,6 +97,9 @@ def evaluate(
     sample_weight: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Return the loss and the metrics of a net on some data, in constant memory.
+
+    Metrics by name add up too; one of your own is given all targets and outputs at once, which are
+    kept for it.
 
     Parameters
     ----------

@@ -1,6 +1,8 @@
 """Metrics by hand, evaluate, and the history of a training."""
 
+import pickle
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -55,6 +57,37 @@ def test_r2_where_targets_are_all_equal():
     assert r2(y, y) == 1.0
     assert r2(y, np.array([[1.0, 2.0], [1.5, 4.0]])) == 0.5
     assert r2(y, np.array([[1.0, 3.0], [1.0, 3.0]])) == 0.5
+    tenth = np.full((3, 1), 0.1)  # whose mean by a sum is not 0.1
+    assert r2(tenth, tenth) == 1.0
+    assert r2(tenth, tenth + 1) == 0.0
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("shape", [(70, 3), (70, 1), (4, 70, 2)])
+def test_parts_come_together_to_the_metric_of_the_whole(name, shape):
+    rng, metric = np.random.default_rng(2), METRICS[name]
+    y = (rng.random(shape[-2:]) > 0.6) + 1e6 * (name == "r2")
+    a = y + rng.normal(size=shape)
+    so_far = None
+    for start, stop in ((0, 1), (1, 40), (40, 70)):
+        so_far = metric.add(so_far, y[start:stop], a[..., start:stop, :])
+    found = metric.value(so_far)
+    if len(shape) == 2:
+        assert found == pytest.approx(by_hand(name, y, a), rel=1e-12)
+        assert type(found) is float
+        assert metric(y, a) == pytest.approx(found, rel=1e-12)
+    else:
+        np.testing.assert_allclose(found, [metric(y, a_k) for a_k in a], rtol=1e-12)
+    assert pickle.loads(pickle.dumps(metric)) is metric
+
+
+def by_hand(name, y, a):
+    if name == "accuracy":
+        right = (a >= 0.5) == (y >= 0.5) if a.shape[1] == 1 else a.argmax(1) == y.argmax(1)
+        return right.mean()
+    if name == "r2":
+        return np.mean(1 - ((a - y) ** 2).sum(0) / (len(y) * y.var(0)))
+    return (abs(a - y) if name == "mean_absolute_error" else (a - y) ** 2).mean()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -136,6 +169,16 @@ def test_evaluate_is_the_loss_and_the_metrics_of_predict(m):
     assert found["median_error"] == pytest.approx(median_error(y, out), rel=1e-12)
     weighted = evaluate(net, x, y, sample_weight=weight)
     assert weighted == pytest.approx({"loss": net.loss(out, y, sample_weight=weight)}, rel=1e-12)
+
+
+def test_evaluate_keeps_no_outputs_for_metrics_by_name():
+    net = MLP.init((1, 200), activation="identity", rng=0)
+    x, y = np.ones((20_000, 1)), np.ones((20_000, 200))  # the outputs have 32 MB
+    tracemalloc.start()
+    evaluate(net, x, y, metrics=list(METRICS))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6  # of 1,024 rows, and as many as are left over
 
 
 def test_evaluate_changes_nothing():
