@@ -98,13 +98,14 @@ class Bpnet(Contender):
 
     def made_step(self) -> Callable[[Array, None], Any]:
         """Return what `fit` calls for each batch."""
-        from bpnet.training.step import make_step
+        from bpnet.training.step import Recipe, make_step
 
         def failed(cache: Any, grad: Any, what: str, networks: Any) -> NoReturn:
             raise FloatingPointError(f"the {what} is not finite")
 
         self.optimizer.start(self.net.theta)
-        return make_step(self.net, self.data.x, self.optimizer, failed).take
+        recipe = Recipe.plain(self.net, self.optimizer)
+        return make_step(self.net, self.data.x, recipe, failed).take
 
     def steps(self, n: int) -> None:
         """Take steps as `fit` takes them."""

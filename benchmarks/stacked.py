@@ -131,14 +131,15 @@ class Stack(Contender):
 def step_of(net: Any, data: Problem, going: Any) -> Callable[[Array, None], Any]:
     """Return what `fit` calls for each batch."""
     from bpnet import SGD
-    from bpnet.training.turns import make_best_step
+    from bpnet.training.loop import best_step
+    from bpnet.training.step import Recipe
 
     def failed(cache: Any, grad: Any, what: str, networks: Any) -> NoReturn:
         raise FloatingPointError(f"the {what} is not finite")
 
     optimizer = SGD(RATE)
     optimizer.start(net.theta)
-    step = make_best_step(net, data.x, optimizer, failed, going=going)
+    step = best_step(net, data.x, Recipe.plain(net, optimizer), failed, going)
     step.read(data.x)
     return step.take
 

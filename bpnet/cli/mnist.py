@@ -15,7 +15,7 @@ from bpnet.rules.optimizers import SGD
 from bpnet.training.fit import fit
 
 if TYPE_CHECKING:
-    from bpnet.training.loop import Training
+    from bpnet.training.callbacks import Training
 
 
 MNIST_EXAMPLES = """\

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bpnet.arrays import Array
 from bpnet.checks import as_float, as_int
 
 
@@ -236,8 +237,40 @@ class Warmup(Schedule):
         self.then.state = state
 
 
+class Patience:
+    """Counts the epochs ``waited`` since the ``best`` loss, for a stack those of each network.
+
+    Better is a loss that is lower by more than ``min_delta``; ``patience`` epochs are waited for.
+    """
+
+    patience: int
+    min_delta: float
+    best: Any
+    waited: Any
+
+    def check_patience(self) -> None:
+        """Raise TypeError or ValueError for what is out of range."""
+        self.patience = as_int(self.patience, "patience", least=0)
+        self.min_delta = as_float(self.min_delta, "min_delta", least=0)
+
+    def wait_afresh(self) -> None:
+        """Forget the losses seen so far."""
+        self.best, self.waited = math.inf, 0
+
+    def wait(self, loss: Any) -> tuple[Array, Array]:
+        """Take the loss of an epoch; return whether it is better, and whether patience has ended.
+
+        What was not waited for any more does not improve.
+        """
+        waiting = self.waited <= self.patience
+        better = np.asarray((loss < self.best - self.min_delta) & waiting)
+        self.best = np.where(better, loss, self.best)
+        self.waited = np.where(better, 0, self.waited + 1)
+        return better, self.waited > self.patience
+
+
 @dataclass
-class ReduceOnPlateau(Schedule):
+class ReduceOnPlateau(Patience, Schedule):
     """Multiply η by a factor when the loss has not improved for some epochs.
 
     Parameters
@@ -267,15 +300,15 @@ class ReduceOnPlateau(Schedule):
     def __post_init__(self) -> None:
         self.rate = as_rate(self.rate)
         self.factor = as_float(self.factor, "factor", above=0, below=1)
-        self.patience = as_int(self.patience, "patience", least=0)
-        self.min_delta = as_float(self.min_delta, "min_delta", least=0)
+        self.check_patience()
         self.least = as_float(self.least, "least", least=0)
         if self.least > np.min(self.rate):
             raise ValueError(f"least must be at most the rate, but is {self.least:g}")
 
     def reset(self) -> None:
         """Forget the losses seen so far."""
-        self.best, self.waited, self.drops = math.inf, 0, 0
+        self.wait_afresh()
+        self.drops = 0
 
     def __call__(self, t: float) -> Any:
         """Return η(t), which depends on the losses seen so far alone."""
@@ -284,10 +317,7 @@ class ReduceOnPlateau(Schedule):
 
     def observe(self, loss: Any) -> None:
         """Count the epochs without improvement; drop when there are more than the patience."""
-        better = loss < self.best - self.min_delta
-        self.best = np.where(better, loss, self.best)
-        self.waited = np.where(better, 0, self.waited + 1)
-        drop = self.waited > self.patience
+        _, drop = self.wait(loss)
         self.drops = self.drops + drop
         self.waited = np.where(drop, 0, self.waited)
 

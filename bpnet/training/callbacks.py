@@ -1,18 +1,45 @@
-"""Ways to watch and to end training: early stopping, callbacks, progress, Ctrl-C."""
+"""Callbacks: what they see of a training, how they are told, and the one that shows progress."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partialmethod
+from typing import Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from bpnet.training.loop import Training
-
+from bpnet.mlp import MLP
+from bpnet.training.history import History
 
 EVENTS = ("on_train_begin", "on_epoch_end", "on_train_end")
+
+
+class Training(Protocol):
+    """A training as it runs: what callbacks see.
+
+    Attributes
+    ----------
+    net : MLP
+    history : History
+    optimizer : Optimizer or LBFGS
+    epoch : int
+        Epochs done.
+    epochs : int
+        Epochs asked for.
+    step : int
+        Steps done within the present epoch.
+    """
+
+    net: MLP
+    history: History
+    optimizer: Any
+    epoch: int
+    epochs: int
+    step: int
+
+    def stop(self, reason: str) -> None:
+        """End training after this epoch; the reason goes into ``history.stopped``."""
 
 
 class Callback(Protocol):
@@ -54,6 +81,37 @@ def as_callbacks(given: Sequence[Any]) -> list[Any]:
     return callbacks
 
 
+def tell(watchers: Sequence[Any], event: str, training: Training) -> None:
+    """Call those of the watchers, callbacks or of that form, that want to know of the event."""
+    for watcher in watchers:
+        if hasattr(watcher, event):
+            getattr(watcher, event)(training)
+        elif event == "on_epoch_end" and callable(watcher):
+            watcher(training)
+
+
+class Audience:
+    """The user's callbacks, as one: told with NumPy's warnings as the user has them.
+
+    The user's net is brought up to date before, where a stack trains in another memory layout.
+    """
+
+    def __init__(self, callbacks: list[Any], net: MLP) -> None:
+        self.callbacks, self.net = callbacks, net
+        self.flags = np.geterr()
+
+    def tell(self, event: str, training: Training) -> None:
+        """Tell each of them."""
+        if training.net is not self.net:
+            np.copyto(self.net.theta, training.net.theta)
+        with np.errstate(**self.flags):
+            tell(self.callbacks, event, training)
+
+    on_train_begin = partialmethod(tell, "on_train_begin")
+    on_epoch_end = partialmethod(tell, "on_epoch_end")
+    on_train_end = partialmethod(tell, "on_train_end")
+
+
 def figure(value: Any) -> str:
     """Return a number in short; of a stack's numbers the lowest and the highest."""
     if np.ndim(value) == 0:
@@ -92,7 +150,7 @@ class Progress:
         epoch = f"epoch {training.epoch}/{training.epochs}"
         print(f"{epoch}  {text}  {seconds:.2f} s", file=sys.stderr, flush=True)
 
-    def on_train_end(self, training: Training) -> None:
+    def close(self) -> None:
         """Close the bar."""
         if self.bar is not None:
             self.bar.close()

@@ -10,23 +10,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from bpnet.archive import read_arrays, writable_target, write_arrays
+from bpnet.archive import described, read_arrays, writable_target, write_arrays
 from bpnet.arrays import Array
 from bpnet.checks import as_int
 from bpnet.errors import InvalidFile
 from bpnet.rules.optimizers import Optimizer
 from bpnet.rules.schedules import Schedule
-from bpnet.training.data import ArraySource, StreamSource
+from bpnet.training.data import ArraySource, Batches, StreamSource, checksum
+from bpnet.training.early_stopping import EarlyStopping
 from bpnet.training.history import History
-
-if TYPE_CHECKING:
-    from bpnet.training.loop import Training
+from bpnet.training.run import Run
+from bpnet.training.step import Recipe
 
 FORMAT, VERSION = "bpnet.checkpoint", 1
 
@@ -39,6 +38,9 @@ class Checkpoint:
     path : path
     every : int
         Epochs between two writes; the last epoch is written always.
+    batches : Batches
+    recipe : Recipe
+    stopper : EarlyStopping, optional
 
     Raises
     ------
@@ -46,46 +48,53 @@ class Checkpoint:
         If no file can be written there.
     """
 
-    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: int,
+        batches: Batches,
+        recipe: Recipe,
+        stopper: EarlyStopping | None,
+    ) -> None:
         self.path = Path(path)
         self.every = as_int(every, "checkpoint_every", least=1)
+        self.batches, self.recipe, self.stopper = batches, recipe, stopper
         writable_target(self.path)
 
-    def save_if_due(self, training: Training) -> None:
+    def on_epoch_end(self, run: Run) -> None:
         """Write the state if this epoch is one to write after."""
-        last = training.epoch == training.epochs or training.history.stopped is not None
-        if last or training.epoch % self.every == 0:
-            self.save(training)
+        last = run.epoch == run.epochs or run.history.stopped is not None
+        if last or run.epoch % self.every == 0:
+            self.save(run)
 
-    def save(self, training: Training) -> None:
+    def save(self, run: Run) -> None:
         """Write the state; an older file survives a failed write."""
-        optimizer, stopper = training.optimizer, training.early_stopping
-        assert isinstance(optimizer, Optimizer)  # L-BFGS has been refused
+        optimizer, stopper = run.optimizer, self.stopper
         arrays = {
             "format": np.array(FORMAT),
             "version": np.array(VERSION),
-            "theta": training.net.theta,
+            "theta": run.net.theta,
             **{f"optimizer.{name}": vector for name, vector in optimizer.state.items()},
         }
         if stopper is not None and stopper.best_theta is not None:
             arrays["best_theta"] = stopper.best_theta
         state = {
-            "settings": settings(training),
-            "epoch": training.epoch,
-            "step": training.step,
+            "settings": self.settings(run),
+            "epoch": run.epoch,
+            "step": run.step,
             "optimizer_steps": optimizer.t,
             "schedule": plain(optimizer.schedule.state),
-            "rng": plain(training.rng.bit_generator.state),
-            "history": plain(dataclasses.asdict(training.history)),
+            "rng": plain(self.batches.rng.bit_generator.state),
+            "history": plain(dataclasses.asdict(run.history)),
             "early_stopping": None if stopper is None else plain(stopper.state),
-            "lowest": plain(training.lowest),
-            "first": plain(training.first),
-            "going": None if training.going is None else training.going.mask.tolist(),
+            "lowest": plain(run.trend.lowest),
+            "first": plain(run.trend.first),
+            "going": None if run.going is None else run.going.mask.tolist(),
         }
         arrays["state"] = np.array(json.dumps(state))
         write_arrays(self.path, arrays)
 
-    def restore(self, training: Training) -> None:
+    def restore(self, run: Run) -> None:
         """Set a training to the state in the file; without a file it begins at the beginning.
 
         Raises
@@ -97,24 +106,23 @@ class Checkpoint:
         if not self.path.exists():
             return
         arrays = read_arrays(self.path)
-        state = arrays_again(self._state(arrays, training))
-        optimizer, stopper, net = training.optimizer, training.early_stopping, training.net
-        assert isinstance(optimizer, Optimizer)
+        state = arrays_again(self._state(arrays, run))
+        optimizer, stopper, net = run.optimizer, self.stopper, run.net
         try:
             vectors = {name: arrays[f"optimizer.{name}"] for name in optimizer.state}
             best = {"best_theta": arrays["best_theta"]} if "best_theta" in arrays else {}
             for name, vector in {"theta": arrays["theta"], **vectors, **best}.items():
                 if vector.shape != net.theta.shape or vector.dtype != net.dtype:
-                    raise ValueError(f"{name} is {vector.dtype} of shape {vector.shape}")
+                    raise ValueError(f"{name} is {described(vector)}")
             history = History(**state["history"])
             epoch, step, t = (int(state[name]) for name in ("epoch", "step", "optimizer_steps"))
             lowest, first, waited = state["lowest"], state["first"], state["early_stopping"] or {}
-            training.rng.bit_generator.state = state["rng"]
+            self.batches.rng.bit_generator.state = state["rng"]
             optimizer.schedule.state = state["schedule"]
-            optimizer.t, training.epoch, training.step = t, epoch, step
-            training.lowest, training.first = lowest, first
-            if training.going is not None:
-                training.going.end(~np.array(state["going"]))
+            optimizer.t, run.epoch, run.step = t, epoch, step
+            run.trend.lowest, run.trend.first = lowest, first
+            if run.going is not None:
+                run.going.end(~np.array(state["going"]))
             if stopper is not None:
                 stopper.best, stopper.best_epoch = waited["best"], waited["best_epoch"]
                 stopper.waited, stopper.best_theta = waited["waited"], arrays.get("best_theta")
@@ -123,12 +131,12 @@ class Checkpoint:
         for name, vector in vectors.items():
             optimizer.state[name][...] = vector
         net.theta[...] = arrays["theta"]
-        training.history = history
-        if isinstance(training.source, StreamSource):
-            training.source.skip(epoch)
+        run.history = history
+        if isinstance(self.batches.source, StreamSource):
+            self.batches.source.skip(epoch)
 
-    def _state(self, arrays: dict[str, Array], training: Training) -> dict[str, Any]:
-        """Return the JSON part, if it is of this training."""
+    def _state(self, arrays: dict[str, Array], run: Run) -> dict[str, Any]:
+        """Return the JSON part, if it is of this run."""
         if "format" not in arrays or str(arrays["format"]) != FORMAT:
             raise InvalidFile(f"{self.path} is no checkpoint of bpnet")
         if arrays.get("version") != VERSION:
@@ -141,7 +149,7 @@ class Checkpoint:
             written = state["settings"]
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidFile(f"{self.path} is a damaged checkpoint: {error!r}") from error
-        now = json.loads(json.dumps(settings(training)))
+        now = json.loads(json.dumps(self.settings(run)))
         differ = [
             f"{name} is {now.get(name)!r}, but was {written.get(name)!r}"
             for name in sorted({*now, *written})
@@ -153,58 +161,49 @@ class Checkpoint:
             )
         return state
 
-
-def settings(training: Training) -> dict[str, Any]:
-    """Return what must be equal for a training to go on with the same bits."""
-    net, optimizer, source = training.net, training.optimizer, training.source
-    held = training.held
-    return {
-        "sizes": list(net.sizes),
-        "networks": list(net.theta.shape[:-1]),
-        "dtype": str(net.dtype),
-        "activations": [f.name for f in net.activation.values()],
-        "loss": net.loss_function.name,
-        "optimizer": described(optimizer),
-        "samples": source.m,
-        "steps_per_epoch": source.expected if isinstance(source, StreamSource) else None,
-        "weights": digest(source.weight) if isinstance(source, ArraySource) else None,
-        "batch_size": training.size,
-        "shuffle": training.shuffle,
-        "rng": type(training.rng.bit_generator).__name__,
-        "validation rows": held.fingerprint() if isinstance(held, ArraySource) else None,
-        "metrics": list(training.metrics),
-        "l1": digest(training.penalty.l1),
-        "l2": digest(training.penalty.l2),
-        "dropout": {str(l): keep for l, keep in training.dropout.keep.items()},
-        "clip": [training.clip.norm, training.clip.value],
-        "early_stopping": None
-        if training.early_stopping is None
-        else [
-            training.early_stopping.patience,
-            training.early_stopping.min_delta,
-            training.early_stopping.monitor,
-            training.early_stopping.restore_best,
-        ],
-    }
+    def settings(self, run: Run) -> dict[str, Any]:
+        """Return what must be equal for a training to go on with the same bits."""
+        batches, stopper = self.batches, self.stopper
+        source, (optimizer, penalty, dropout, clip) = batches.source, self.recipe
+        held = run.evaluation.held
+        waits = None
+        if stopper is not None:
+            waits = [stopper.patience, stopper.min_delta, stopper.monitor, stopper.restore_best]
+        return {
+            "sizes": list(run.net.sizes),
+            "networks": list(run.net.theta.shape[:-1]),
+            "dtype": str(run.net.dtype),
+            "activations": [f.name for f in run.net.activation.values()],
+            "loss": run.net.loss_function.name,
+            "optimizer": with_parameters(optimizer),
+            "samples": source.m,
+            "steps_per_epoch": source.expected if isinstance(source, StreamSource) else None,
+            "weights": checksum(source.weight) if isinstance(source, ArraySource) else None,
+            "batch_size": batches.size,
+            "shuffle": batches.shuffle,
+            "rng": type(batches.rng.bit_generator).__name__,
+            "validation rows": None if held is None else held.fingerprint(),
+            "metrics": list(run.evaluation.metrics),
+            "l1": checksum(penalty.l1),
+            "l2": checksum(penalty.l2),
+            "dropout": {str(l): keep for l, keep in dropout.keep.items()},
+            "clip": [clip.norm, clip.value],
+            "early_stopping": waits,
+        }
 
 
-def described(value: Any) -> str:
-    """Return an optimizer or a schedule with its parameters and without its state."""
+def with_parameters(value: Any) -> str:
+    """Return an optimizer or a schedule in words, with its parameters and without its state."""
     if isinstance(value, np.ndarray):  # whose repr leaves numbers out
-        return f"array({value.shape}, checksum {digest(value)})"
+        return f"array({value.shape}, checksum {checksum(value)})"
     if not isinstance(value, (Optimizer, Schedule)):
         return repr(value)
     known: Any = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
     parameters = {f.name: getattr(value, f.name) for f in known if f.init}
     if isinstance(value, Optimizer):
         parameters["learning_rate"] = value.schedule
-    listed = ", ".join(f"{name}={described(item)}" for name, item in parameters.items())
-    return f"{type(value).__name__}({listed})"
-
-
-def digest(array: Array | None) -> int | None:
-    """Return a checksum of an array."""
-    return None if array is None else zlib.crc32(array.tobytes())
+    text = ", ".join(f"{name}={with_parameters(item)}" for name, item in parameters.items())
+    return f"{type(value).__name__}({text})"
 
 
 def plain(value: Any) -> Any:

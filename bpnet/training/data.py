@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet import checks
 from bpnet.arrays import Array, check_memory
+from bpnet.mlp import MLP
 from bpnet.rules.losses import check_targets
 from bpnet.training.weights import as_weight
-
-if TYPE_CHECKING:
-    from bpnet.mlp import MLP
 
 Batch = tuple[Array, Array, Array | None, int, Any]
 CHUNK = 1024  # rows at a time where order and steps do not matter
@@ -47,13 +45,7 @@ class ArraySource:
         If the data do not fit the net.
     """
 
-    def __init__(
-        self,
-        net: MLP,
-        x: ArrayLike,
-        y: ArrayLike,
-        weight: Array | None = None,
-    ) -> None:
+    def __init__(self, net: MLP, x: ArrayLike, y: ArrayLike, weight: Array | None = None) -> None:
         self.net = net
         self.x, self.y = (self._mapped(a, name) for a, name in ((x, "x"), (y, "y")))
         checks.same_length(self.x, self.y)
@@ -105,7 +97,7 @@ class ArraySource:
 
     def fingerprint(self) -> list[int]:
         """Return the number of rows and a checksum of which they are."""
-        return [self.m, 0 if self.rows is None else zlib.crc32(self.rows.tobytes())]
+        return [self.m, checksum(self.rows) or 0]
 
     def steps(self, size: int) -> int:
         """Return the number of batches an epoch."""
@@ -191,6 +183,11 @@ class ArraySource:
         return raw, raw
 
 
+def checksum(array: Array | None) -> int | None:
+    """Return a number that tells an array from others."""
+    return None if array is None else zlib.crc32(array.tobytes())
+
+
 def take_rows(source: Array, index: Array, out: Array) -> None:
     """Copy the rows of an array that index names, for each network its own if index is 2-D."""
     if source.ndim == index.ndim + 1 == 3:  # rows of each network's own data: count them through
@@ -261,6 +258,10 @@ class StreamSource:
         for taken, batch in enumerate(self._batches(), 1):
             yield self._checked(batch, taken)
 
+    def is_whole(self, size: int) -> bool:
+        """Whether an epoch is one batch, known beforehand: no."""
+        return False
+
     def skip(self, epochs: int) -> None:
         """Pass over the batches of epochs that an earlier training has done."""
         for _ in range(epochs if self.expected else 0):
@@ -316,6 +317,15 @@ class StreamSource:
         except (ValueError, TypeError) as error:
             raise type(error)(f"{where}: {error}") from None
         return x, y, (weight / m).astype(self.net.dtype), m, float(weight.sum())
+
+
+class Batches(NamedTuple):
+    """How a training reads its samples: so many rows at a time, and in whose order."""
+
+    source: ArraySource | StreamSource
+    size: int
+    shuffle: bool | str
+    rng: np.random.Generator
 
 
 END = object()  # what follows the last batch

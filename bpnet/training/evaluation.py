@@ -27,8 +27,6 @@ class Evaluation(NamedTuple):
 
     def record(self, net: MLP, history: History) -> None:
         """Add what is measured of a net to the history: all of it, or an error of a metric."""
-        if self.held is None and not self.metrics:
-            return
         loss, values = evaluate_source(net, self.held or self.source, self.metrics)
         if self.held is not None:
             history.validation_loss.append(loss)

@@ -17,13 +17,16 @@ from bpnet.mlp import MLP
 from bpnet.rules.initializers import generator
 from bpnet.rules.metrics import Metric, as_metrics
 from bpnet.rules.optimizers import Adam, Optimizer
-from bpnet.training.callbacks import Progress, as_callbacks
-from bpnet.training.data import ArraySource, StreamSource
+from bpnet.training.callbacks import Audience, Progress, as_callbacks
+from bpnet.training.data import ArraySource, Batches, StreamSource
 from bpnet.training.early_stopping import EarlyStopping, as_early_stopping
+from bpnet.training.evaluation import Evaluation
 from bpnet.training.history import History
-from bpnet.training.lbfgs import LBFGS
-from bpnet.training.loop import Training
-from bpnet.training.regularization import Clip, Dropout, Penalty
+from bpnet.training.lbfgs import LBFGS, run_lbfgs
+from bpnet.training.loop import run_steps, tell_schedule
+from bpnet.training.regularization import Clip, Dropout, Penalty, weight_coordinates
+from bpnet.training.run import Run
+from bpnet.training.step import Recipe
 from bpnet.training.weights import combined_weight
 
 if TYPE_CHECKING:
@@ -147,57 +150,72 @@ def fit(
     check_flags(progress=progress, resume=resume, keep_state=keep_state)
     if steps_per_epoch is not None:
         steps_per_epoch = as_int(steps_per_epoch, "steps_per_epoch", least=1)
-    source: ArraySource | StreamSource
-    if y is None:
-        if sample_weight is not None or class_weight is not None:
-            raise ValueError("weights come with the batches (x, y, sample_weight) of an iterable")
-        source = StreamSource(net, x, epochs, steps_per_epoch)  # type: ignore[arg-type]  # it checks
-    else:
-        if steps_per_epoch is not None:
-            raise ValueError("steps_per_epoch is for an iterable of batches, not for arrays")
-        if callable(x) or isinstance(x, Iterator):
-            raise TypeError("x gives batches, which hold their targets: leave y out")
-        source = ArraySource(net, x, y)  # type: ignore[arg-type]  # it checks what x is
-        source.weight = combined_weight(source.y, sample_weight, class_weight)
+    if optimizer is None:
+        optimizer = Adam()
+    if not isinstance(optimizer, (Optimizer, LBFGS)):
+        raise TypeError(f"optimizer must be an Optimizer such as Adam(), not {optimizer!r}")
+    source = as_source(net, x, y, epochs, steps_per_epoch, sample_weight, class_weight)
     held, source = validation_source(net, source, validation, rng)
-    size = batch_rows(batch_size, source, optimizer)
-    optimizer = Adam() if optimizer is None else optimizer
+    by_lbfgs = isinstance(optimizer, LBFGS)
+    size = batch_rows(batch_size, source, full=by_lbfgs)
     check_room(net, epochs, size, optimizer)
     theta = best_layout(net.theta, net.sizes, size)
-    work = (
-        net if theta is net.theta else net.with_theta(theta)
-    )  # so that callbacks see the net itself
-    training = Training(
-        work,
-        source,
-        held,
-        epochs=epochs,
-        optimizer=optimizer,
-        rng=rng,
-        shuffle=shuffle,
-        size=size,
-        metrics=as_metrics(metrics),
-        penalty=Penalty(work, l1, l2),
-        dropout=Dropout(net, dropout, rng),
-        clip=Clip(clip_norm, clip_value),
-        early_stopping=as_early_stopping(early_stopping),
-        callbacks=[
-            *as_callbacks(callbacks),
-            *([Progress()] if progress else []),
-        ],
+    work = net if theta is net.theta else net.with_theta(theta)  # callbacks see the net itself
+    batches = Batches(source, size, shuffle, rng)
+    recipe = Recipe(
+        optimizer, Penalty(work, l1, l2), Dropout(net, dropout, rng), Clip(clip_norm, clip_value)
     )
-    training.given = net
+    if by_lbfgs and (recipe.dropout or recipe.clip or checkpoint is not None):
+        raise ValueError("L-BFGS goes without dropout, clipping and checkpoints")
+    evaluation = Evaluation(held, source, as_metrics(metrics))
+    if metrics and held is None and not isinstance(source, ArraySource):
+        raise ValueError("metrics of an iterable need validation=(x, y)")
+    stopper = as_early_stopping(early_stopping, validation=held is not None)
+    bar, saved = Progress(), None
+    given = [*as_callbacks(callbacks), *([bar] if progress else [])]
     if checkpoint is not None:
         from bpnet.training.checkpoint import Checkpoint
 
-        training.checkpoint = Checkpoint(checkpoint, checkpoint_every)
+        saved = Checkpoint(checkpoint, checkpoint_every, batches, recipe, stopper)
     elif resume:
         raise ValueError("resume needs the checkpoint file to resume from: give checkpoint=")
+    begin = optimizer.resume if keep_state else optimizer.start
+    begin(work.theta, weight_coordinates(work))
+    observes = isinstance(optimizer, Optimizer) and (given or optimizer.schedule.observes)
+    audience = Audience(given, net) if given else None
+    watchers = (tell_schedule if observes else None, stopper, audience, saved)
+    run = Run(work, optimizer, epochs, evaluation, [w for w in watchers if w is not None])
     try:
-        training.run(resume=resume, keep_state=keep_state)
+        if saved is not None and resume:
+            saved.restore(run)
+        run.train(run_lbfgs if by_lbfgs else run_steps, batches, recipe)
     finally:
+        bar.close()
         net.theta[...] = work.theta
-    return training.history
+    return run.history
+
+
+def as_source(
+    net: MLP,
+    x: Any,
+    y: ArrayLike | None,
+    epochs: int,
+    steps_per_epoch: int | None,
+    sample_weight: ArrayLike | None,
+    class_weight: Mapping[int, float] | str | None,
+) -> ArraySource | StreamSource:
+    """Return what the samples are read from: arrays, or without y an iterable of batches."""
+    if y is None:
+        if sample_weight is not None or class_weight is not None:
+            raise ValueError("weights come with the batches (x, y, sample_weight) of an iterable")
+        return StreamSource(net, x, epochs, steps_per_epoch)
+    if steps_per_epoch is not None:
+        raise ValueError("steps_per_epoch is for an iterable of batches, not for arrays")
+    if callable(x) or isinstance(x, Iterator):
+        raise TypeError("x gives batches, which hold their targets: leave y out")
+    source = ArraySource(net, x, y)
+    source.weight = combined_weight(source.y, sample_weight, class_weight)
+    return source
 
 
 def as_shuffle(shuffle: Any, y: Any) -> bool | str:
@@ -269,18 +287,18 @@ def validation_source(
 
 
 def batch_rows(
-    batch_size: int | str | None, source: ArraySource | StreamSource, optimizer: Any
+    batch_size: int | str | None, source: ArraySource | StreamSource, *, full: bool
 ) -> int:
-    """Return the number of rows a batch."""
+    """Return the number of rows a batch, all of them where it must be so."""
     if isinstance(source, StreamSource):
         if batch_size not in ("auto", None):
             raise ValueError("batch_size is for arrays; an iterable gives batches of its own size")
         return 0
     if batch_size == "auto":
-        batch_size = None if isinstance(optimizer, LBFGS) else 32
+        batch_size = None if full else 32
     if batch_size is None:
         return source.m
     size = min(as_int(batch_size, "batch_size", least=1), source.m)
-    if isinstance(optimizer, LBFGS) and size < source.m:
+    if full and size < source.m:
         raise ValueError("L-BFGS needs the full batch: batch_size=None")
     return size

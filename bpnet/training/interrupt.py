@@ -16,11 +16,10 @@ class Interrupt:
 
 
 @contextmanager
-def ctrl_c_ends_training() -> Iterator[Interrupt]:
+def ctrl_c_ends_training(interrupt: Interrupt) -> Iterator[None]:
     """Let the first Ctrl-C end training after the present step, and a second one at once."""
-    interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupt  # signals reach the main thread alone
+        yield  # signals reach the main thread alone
         return
 
     def press(number: int, frame: Any) -> None:
@@ -29,10 +28,10 @@ def ctrl_c_ends_training() -> Iterator[Interrupt]:
 
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:
-        yield interrupt  # the program has a handler of its own
+        yield  # the program has a handler of its own
         return
     signal.signal(signal.SIGINT, press)
     try:
-        yield interrupt
+        yield
     finally:
         signal.signal(signal.SIGINT, before)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bpnet.arrays import Array
-from bpnet.checks import as_float, as_int
+from bpnet.checks import as_float, as_int, quiet
 from bpnet.errors import TrainingDiverged
 from bpnet.mlp import backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
-from bpnet.training.data import ArraySource
-
-if TYPE_CHECKING:
-    from bpnet.training.loop import Training
+from bpnet.training.data import ArraySource, Batches
+from bpnet.training.regularization import Penalty
+from bpnet.training.run import Run
+from bpnet.training.step import Recipe
 
 
 @dataclass
@@ -38,14 +38,22 @@ class LBFGS:
 
     memory: int = 10
     tolerance: float = 1e-8
+    last_rate: ClassVar[None] = None  # it has no learning rate
 
     def __post_init__(self) -> None:
         self.memory = as_int(self.memory, "memory", least=1)
         self.tolerance = as_float(self.tolerance, "tolerance", least=0)
 
+    def start(self, theta: Array, weights: Array) -> None:
+        """Begin, as an `Optimizer` does: there is nothing to make ready."""
 
-def run_lbfgs(training: Training) -> None:
-    """Run the iterations of a training whose optimizer is `LBFGS`.
+    def resume(self, theta: Array, weights: Array) -> None:
+        """Raise ValueError, since there is nothing to go on with."""
+        raise ValueError("L-BFGS keeps no state from call to call")
+
+
+def run_lbfgs(run: Run, batches: Batches, recipe: Recipe) -> None:
+    """Drive a run whose optimizer is `LBFGS` by its iterations.
 
     Raises
     ------
@@ -58,74 +66,67 @@ def run_lbfgs(training: Training) -> None:
         from scipy.optimize import minimize
     except ImportError:
         raise ImportError("L-BFGS needs SciPy: pip install 'bpnet-numpy[scipy]'") from None
-    rule, source = training.optimizer, training.source
-    assert isinstance(rule, LBFGS)
+    source, rule = batches.source, recipe.optimizer
     if not isinstance(source, ArraySource):
         raise ValueError("L-BFGS needs the full batch as arrays, not an iterable of batches")
-    if training.net.theta.ndim > 1:
+    if run.net.theta.ndim > 1:
         raise ValueError("L-BFGS trains one network: train net[k] for each k of a stack")
-    objective = Objective(training, source)
+    objective = Objective(run, source, recipe.penalty)
     begun = time.perf_counter()
 
     def after_iteration(theta: Array) -> None:
         nonlocal begun
         now = time.perf_counter()
         loss = objective.loss_at(theta)  # which leaves θ in the net
-        objective.accepted = training.net.theta.copy()
-        training.end_epoch(loss, now - begun)
+        objective.accepted = run.net.theta.copy()
+        run.end_epoch(loss, now - begun)
         begun = time.perf_counter()
-        if training.interrupt.pressed:
-            training.stop("interrupted")
-        if training.history.stopped is not None:
+        if run.history.stopped is not None:
             raise StopIteration
 
-    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+    with quiet(also_divide=True):
         result = minimize(  # type: ignore[call-overload]  # SciPy's stubs name no options
             objective,
-            training.net.theta.astype(np.float64),
+            run.net.theta.astype(np.float64),
             jac=True,
             method="L-BFGS-B",
             callback=after_iteration,
             options={
-                "maxiter": training.epochs,
+                "maxiter": run.epochs,
                 "maxcor": rule.memory,
                 "gtol": rule.tolerance,
                 "ftol": 0.0,
-                "maxfun": 100 * training.epochs,
+                "maxfun": 100 * run.epochs,
             },
         )
-    training.net.theta = objective.accepted
-    if training.history.stopped is None and len(training.history) < training.epochs:
-        training.stop(f"L-BFGS: {result.message}")
+    run.net.theta = objective.accepted
+    if run.history.stopped is None and len(run.history) < run.epochs:
+        run.stop(f"L-BFGS: {result.message}")
 
 
 class Objective:
     """E with its penalty, and the gradient, as functions of θ."""
 
-    def __init__(self, training: Training, source: ArraySource) -> None:
-        self.training, self.source = training, source
-        self.accepted = training.net.theta.copy()
+    def __init__(self, run: Run, source: ArraySource, penalty: Penalty) -> None:
+        self.run, self.penalty = run, penalty
+        ((x, self.y, share, _, _),) = source.epoch(source.m, None)
+        self.cache = Cache.empty(run.net.signature, run.net.theta, x)
+        self.grad = Gradient.empty(run.net.theta, self.cache)
+        self.cache.weigh(share)
+        self.accepted = run.net.theta.copy()
         self.last: tuple[Array, float] | None = None
-        self.buffers: tuple[Cache, Gradient] | None = None
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         """Return E + penalty and its gradient at θ, both float64; θ is left in the net."""
-        training, net = self.training, self.training.net
+        net, cache, grad = self.run.net, self.cache, self.grad
         net.theta[...] = theta
-        x, y, share, _, _ = next(iter(self.source.epoch(self.source.m, None)))
-        if self.buffers is None:
-            cache = Cache.empty(net.signature, net.theta, x)
-            self.buffers = cache, Gradient.empty(net.theta, cache)
-        cache, grad = self.buffers
-        cache.read(x)
         forward_pass(net, cache)
-        cache.weigh(share)
-        loss = float(cache.loss(y))
-        backward_pass(net, cache, y, grad)
-        training.penalty.add(net.theta, grad.theta)
+        loss = float(cache.loss(self.y))
+        backward_pass(net, cache, self.y, grad)
+        self.penalty.add(net.theta, grad.theta)
         if not (math.isfinite(loss) and np.isfinite(grad.theta).all()):
             net.theta = self.accepted
-            epoch = len(training.history) + 1
+            epoch = len(self.run.history) + 1
             raise TrainingDiverged(
                 f"training diverged in iteration {epoch}: the loss or the gradient is not finite "
                 "at a point that L-BFGS tried; scale the data. The net keeps its last weights",
@@ -135,7 +136,7 @@ class Objective:
                 learning_rate=None,
             )
         self.last = theta.copy(), loss
-        penalised = loss + float(training.penalty.value(net.theta))
+        penalised = loss + float(self.penalty.value(net.theta))
         return penalised, grad.theta.astype(np.float64)
 
     def loss_at(self, theta: Array) -> Any:

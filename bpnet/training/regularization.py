@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import as_float, as_int
+from bpnet.mlp import MLP
+from bpnet.network.cache import Cache
 from bpnet.network.parameters import FIRST, Parameters
-
-if TYPE_CHECKING:
-    from bpnet.mlp import MLP
-    from bpnet.network.cache import Cache
 
 
 def weight_coordinates(net: MLP) -> Array:
@@ -38,7 +36,7 @@ class Penalty:
         λ₁ and λ₂, both >= 0.
     """
 
-    def __init__(self, net: MLP, l1: Any, l2: Any) -> None:
+    def __init__(self, net: MLP, l1: Any = 0.0, l2: Any = 0.0) -> None:
         weights = weight_coordinates(net)
         self.l1 = self._strengths(net, l1, "l1", weights)
         self.l2 = self._strengths(net, l2, "l2", weights)
@@ -156,7 +154,7 @@ class Clip:
         Each entry of g is cut off at ±value.
     """
 
-    def __init__(self, norm: float | None, value: float | None) -> None:
+    def __init__(self, norm: float | None = None, value: float | None = None) -> None:
         self.norm = None if norm is None else as_float(norm, "clip_norm", above=0)
         self.value = None if value is None else as_float(value, "clip_value", above=0)
 

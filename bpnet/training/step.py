@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy import add, subtract
@@ -14,22 +14,41 @@ from bpnet.arrays import Array
 from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
-
-if TYPE_CHECKING:
-    from bpnet.rules.optimizers import Optimizer
-    from bpnet.training.regularization import Clip, Dropout, Penalty
+from bpnet.training.regularization import Clip, Dropout, Penalty
 
 Failed = Callable[[Cache, Gradient, str, Any], None]
+Take = Callable[[Array, Array | None], Any]
+Call = Callable[..., Any]
+ONE_THREAD = 10_000  # numbers: longer vectors BLAS takes to several, which may wait for a core
 
 
-SHORT = 10_000  # numbers; BLAS takes longer vectors to several threads, which may wait for a core
+class Recipe(NamedTuple):
+    """What a step is made of: the optimiser, started on θ, and what goes with it.
+
+    L-BFGS, which takes steps of its own, stands in the place of an optimiser too.
+    """
+
+    optimizer: Any
+    penalty: Penalty
+    dropout: Dropout
+    clip: Clip
+
+    @classmethod
+    def plain(cls, net: MLP, optimizer: Any) -> Self:
+        """Return the recipe with nothing beside the optimiser."""
+        return cls(optimizer, Penalty(net), Dropout(net, {}, np.random.default_rng(0)), Clip())
+
+    def of_network(self, k: int) -> Self:
+        """Return the recipe for network k of a stack."""
+        own = {"optimizer": self.optimizer.of_network(k), "penalty": self.penalty.of_network(k)}
+        return self._replace(**own)
 
 
 def sum_of_squares(v: Array) -> Callable[[], Any]:
     """Return a function that gives Σ v²: not finite if one of v is not, or if it overflows."""
-    if v.size <= SHORT:
+    if v.size <= ONE_THREAD:
         return partial(v.dot, v)
-    parts = [v[start : start + SHORT] for start in range(0, v.size, SHORT)]
+    parts = [v[start : start + ONE_THREAD] for start in range(0, v.size, ONE_THREAD)]
 
     def total() -> Any:
         found = 0.0
@@ -53,7 +72,7 @@ class Step(NamedTuple):
     """
 
     read: Callable[[Array], None]
-    take: Callable[[Array, Array | None], Any]
+    take: Take
 
 
 class Going:
@@ -80,15 +99,7 @@ def going_of(net: MLP) -> Going | None:
 
 
 def make_step(
-    net: MLP,
-    x: Array,
-    optimizer: Optimizer,
-    failed: Failed,
-    *,
-    penalty: Penalty | None = None,
-    dropout: Dropout | None = None,
-    clip: Clip | None = None,
-    going: Going | None = None,
+    net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going | None = None
 ) -> Step:
     """Return a step on batches shaped like x.
 
@@ -97,14 +108,10 @@ def make_step(
     net : MLP
         Trained in place.
     x : array, shape (m, n_1), or (networks, m, n_1)
-    optimizer : Optimizer
-        Started on the net's θ.
+    recipe : Recipe
     failed : callable
-        Called before θ changes, with the cache, the gradient, "loss" or "step", and which
-        networks of a stack (None for one network), where one is not finite. For one network
-        it must raise.
-    penalty, dropout, clip : optional
-        What the step does beside.
+        Called with the cache, the gradient, "loss" or "step", and which networks of a stack (None
+        for one network), where one is not finite. Their θ stay as they are.
     going : Going, for a stack
         As from `going_of`; updated where networks fail.
     """
@@ -114,58 +121,66 @@ def make_step(
     grad = Gradient.shared(one.theta, cache)
     theta, move = net.theta, np.empty_like(net.theta)
     g = grad.theta[None] if lone else grad.theta
-    advance = make_advance(one, cache, grad, theta, g, move, optimizer, penalty, dropout, clip)
+    advance = make_advance(one, cache, grad, theta, g, move, recipe)
     squares = sum_of_squares(move.ravel(order="K"))  # a view, whatever the order in memory
+    if going is not None:
+        failing = partial(failed, cache, grad)
+        return Step(cache.read, take_stack(advance, theta, move, squares, failing, going))
+    take = take_one(advance, theta, move, squares, lambda what: failed(cache, grad, what, None))
+    if lone:
+        return Step(
+            lambda x: cache.read(x if x.ndim == 2 else x[0]),
+            lambda y, share: take(y if y.ndim == 2 else y[0], share),
+        )
+    return Step(cache.read, take)
+
+
+def take_one(advance: Call, theta: Array, move: Array, squares: Call, failed: Call) -> Take:
+    """Return what takes a step of one network."""
 
     def take(y: Array, share: Array | None) -> Any:
         loss = advance(y, share)
         if not isfinite(loss + squares()):  # which may have overflowed: look closer
             if not isfinite(loss):
-                failed(cache, grad, "loss", None)
+                failed("loss")
+                return loss
             if not np.isfinite(move).all():
-                failed(cache, grad, "step", None)
+                failed("step")
+                return loss
         subtract(theta, move, theta)
         return loss
 
-    def take_stack(y: Array, share: Array | None) -> Any:
-        assert going is not None
+    return take
+
+
+def take_stack(
+    advance: Call, theta: Array, move: Array, squares: Call, failed: Call, going: Going
+) -> Take:
+    """Return what takes a step of all networks of a stack that are going."""
+
+    def take(y: Array, share: Array | None) -> Any:
         loss: Array = advance(y, share)
         if not isfinite(add.reduce(loss) + squares()):
             lost = np.asarray(~np.isfinite(loss))
-            broken = np.asarray(~np.isfinite(move).all(axis=1))
-            for what, networks in (
-                ("loss", lost & going.mask),
-                ("step", broken & ~lost & going.mask),
-            ):
+            broken = np.asarray(~np.isfinite(move).all(axis=1)) & ~lost
+            for what, networks in (("loss", lost & going.mask), ("step", broken & going.mask)):
                 if networks.any():
-                    failed(cache, grad, what, networks)
+                    failed(what, networks)
                     going.end(networks)
         if not going.all:
             move[~going.mask] = 0
         subtract(theta, move, theta)
         return loss
 
-    if lone:
-        return Step(
-            lambda x: cache.read(x if x.ndim == 2 else x[0]),
-            lambda y, share: take(y if y.ndim == 2 else y[0], share),
-        )
-    return Step(cache.read, take if going is None else take_stack)
+    return take
 
 
 def make_advance(
-    net: MLP,
-    cache: Cache,
-    grad: Gradient,
-    theta: Array,
-    g: Array,
-    move: Array,
-    optimizer: Optimizer,
-    penalty: Penalty | None,
-    dropout: Dropout | None,
-    clip: Clip | None,
-) -> Callable[..., Any]:
+    net: MLP, cache: Cache, grad: Gradient, theta: Array, g: Array, move: Array, recipe: Recipe
+) -> Call:
     """Return what computes the loss of a batch and writes the step, if any, into move."""
+    optimizer = recipe.optimizer
+    penalty, dropout, clip = recipe.penalty or None, recipe.dropout or None, recipe.clip or None
     compute = optimizer.compute
     value, z, a = cache.value, cache.z.list[-1], cache.a.list[-1]
 

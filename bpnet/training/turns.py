@@ -2,68 +2,38 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
-from numpy import subtract
 
-from bpnet.arrays import Array, better_in_turn
+from bpnet.arrays import Array
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
-from bpnet.training.step import Failed, Going, Step, make_advance, make_step, sum_of_squares
-
-if TYPE_CHECKING:
-    from bpnet.rules.optimizers import Optimizer
-    from bpnet.training.regularization import Clip, Dropout, Penalty
+from bpnet.training.step import Failed, Going, Recipe, Step, make_advance, sum_of_squares, take_one
 
 
-def make_best_step(
-    net: MLP,
-    x: Array,
-    optimizer: Optimizer,
-    failed: Failed,
-    *,
-    penalty: Penalty | None = None,
-    dropout: Dropout | None = None,
-    clip: Clip | None = None,
-    going: Going | None = None,
-) -> Step:
-    """Return `make_turns` where a stack trains faster so, else `make_step`; parameters as there."""
-    if going is not None and better_in_turn(net.theta, x.shape[-2]):
-        return make_turns(net, x, optimizer, failed, going, penalty, dropout, clip)
-    return make_step(
-        net, x, optimizer, failed, penalty=penalty, dropout=dropout, clip=clip, going=going
-    )
-
-
-def make_turns(
-    net: MLP,
-    x: Array,
-    optimizer: Optimizer,
-    failed: Failed,
-    going: Going,
-    penalty: Penalty | None,
-    dropout: Dropout | None,
-    clip: Clip | None,
-) -> Step:
-    """Return a step that takes the networks of a stack one after another, on the same buffers.
-
-    Parameters as in `make_step`.
-    """
-    nets = list(net)
+def make_turns(net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going) -> Step:
+    """Return a step that takes the networks of a stack in turn; parameters as in `make_step`."""
+    nets, optimizer = list(net), recipe.optimizer
     cache = Cache.empty(nets[0].signature, nets[0].theta, x if x.ndim == 2 else x[0])
     grad = Gradient.empty(nets[0].theta, cache)
     move = np.empty_like(nets[0].theta)
     squares = sum_of_squares(move)
-    rules, advances = [], []
+
+    def fail(k: int, what: str) -> None:
+        this = np.arange(len(nets)) == k
+        failed(cache, grad, what, this)
+        going.end(this)
+
+    rules, advances, takes = [], [], []
     for k, one in enumerate(nets):
-        rule, own = optimizer.of_network(k), penalty and penalty.of_network(k)
-        rules.append(rule)
-        theta, g = one.theta, grad.theta
-        advances.append(make_advance(one, cache, grad, theta, g, move, rule, own, dropout, clip))
-    thetas = [one.theta for one in nets]
+        own = recipe.of_network(k)
+        advance = make_advance(one, cache, grad, one.theta, grad.theta, move, own)
+        rules.append(own.optimizer)
+        advances.append(advance)
+        takes.append(take_one(advance, one.theta, move, squares, partial(fail, k)))
     rate, own_x = None, None
 
     def take(y: Array, share: Array | None) -> Any:
@@ -73,22 +43,14 @@ def make_turns(
             for k, rule in enumerate(rules):
                 rule.rate = rate[k] if rate.ndim else rate
         losses = np.empty(len(nets))
-        for k, theta in enumerate(thetas):
-            rules[k].t = optimizer.t
+        for k, rule in enumerate(rules):
+            rule.t = optimizer.t
             if own_x is not None:
                 cache.read(own_x[k])
             y_k = y if y.ndim == 2 else y[k]
             share_k = share if share is None or share.ndim == 1 else share[k]
-            moving = going.all or going.mask[k]
-            loss = losses[k] = advances[k](y_k, share_k, moving)
-            if not moving:
-                continue
-            if isfinite(loss + squares()) or (isfinite(loss) and np.isfinite(move).all()):
-                subtract(theta, move, theta)
-            else:
-                this = np.arange(len(nets)) == k
-                failed(cache, grad, "step" if isfinite(loss) else "loss", this)
-                going.end(this)
+            moves = going.all or going.mask[k]
+            losses[k] = takes[k](y_k, share_k) if moves else advances[k](y_k, share_k, False)
         optimizer.t += 1
         return losses
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bpnet import MLP
+from bpnet import MLP, SGD, fit
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(20, 3))
@@ -20,3 +20,9 @@ def drifting():
     net = MLP.init((1, 1), activation="identity", rng=0)
     net.theta = [0.0, 4.0]
     return net
+
+
+def drift(net=None, **options):
+    """Train a drifting net, or the one given, validated against FAR; return the history."""
+    how = {"epochs": 50, "optimizer": SGD(0.1), "validation": (ZERO, FAR)} | options
+    return fit(net or drifting(), ZERO, ZERO, **how)

@@ -9,7 +9,7 @@ import pytest
 
 from bpnet import SGD, Adam, ExponentialDecay, evaluate, fit
 from tests.helpers.complaint import complains
-from tests.helpers.regression import FAR, ZERO, X, Y, drifting, make
+from tests.helpers.regression import FAR, ZERO, X, Y, drift, drifting, make
 
 # Callbacks
 
@@ -262,10 +262,7 @@ def test_ctrl_c_keeps_the_best_weights():
             signal.raise_signal(signal.SIGINT)
 
     net = drifting()
-    history = fit(
-        net, ZERO, ZERO, epochs=50, optimizer=SGD(0.1), validation=(ZERO, FAR),
-        early_stopping=30, callbacks=[late],
-    )  # fmt: skip
+    history = drift(net, early_stopping=30, callbacks=[late])
     assert (len(history), history.stopped) == (8, "interrupted")
     assert evaluate(net, ZERO, FAR)["loss"] == min(history.validation_loss)
 

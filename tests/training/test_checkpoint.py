@@ -138,17 +138,6 @@ def test_killed_at_any_step_and_resumed_gives_the_same_bits(tmp_path, name, dtyp
         assert_same(whole, history, rule, resumed, *result)
 
 
-def test_training_with_checkpoints_is_training_without(tmp_path):
-    for name, options in TRAININGS.items():
-        net, other = make(), make()
-        assert_same(
-            net,
-            *train(net, options()),
-            other,
-            *train(other, options(), checkpoint=tmp_path / name),
-        )
-
-
 @pytest.mark.parametrize("step", [3, 11, 15])  # of 5 in an epoch
 def test_interrupted_by_ctrl_c_and_resumed(tmp_path, step):
     options = TRAININGS["dropout, penalties, clipping"]

@@ -9,7 +9,9 @@ import pytest
 
 from bpnet import MLP, SGD, Adagrad, Adam, AdamW, RMSprop, Schedule, TrainingDiverged, fit
 from bpnet.network.gradient import Gradient
-from tests.helpers.complaint import complains
+from bpnet.training import loop
+from bpnet.training.step import make_step
+from tests.helpers.complaint import complains, refuses
 
 NETS = {
     "sigmoid, half squared error": {"activation": "sigmoid"},
@@ -155,10 +157,8 @@ def test_keep_state_of_another_net_or_after_divergence_is_refused():
     rule = Adam()
     fit(net, x, y, epochs=1, optimizer=rule)
     other = MLP.init((4, 3), rng=0)
-    before = other.theta.copy()
-    with complains(ValueError, "the optimizer's m is float64 of shape (83,)…start it afresh"):
+    with refuses(other, ValueError, "the optimizer's m is float64 of shape (83,)…start it afresh"):
         fit(other, x, y, epochs=1, optimizer=rule, keep_state=True)
-    assert np.array_equal(other.theta, before)
     rule.state["m"][4] = math.nan
     with complains(ValueError, "the optimizer's m is not finite…start it afresh"):
         fit(net, x, y, epochs=1, optimizer=rule, keep_state=True)
@@ -176,14 +176,14 @@ def test_loss_of_an_epoch_is_the_mean_over_samples_before_each_step():
 @pytest.mark.parametrize(
     "rule", [SGD(0.1, 0.9), Adagrad(), RMSprop(momentum=0.1), Adam(), AdamW()], ids=repr
 )
-def test_dtype_is_kept_throughout(dtype, rule):
+def test_dtype_is_kept_throughout(dtype, rule, monkeypatch):
     net, x, y = problem(dtype=dtype)
-    seen = set()
+    steps, seen = [], set()
+    monkeypatch.setattr(loop, "make_step", lambda *a: steps.append(make_step(*a)) or steps[-1])
 
     def look(training):
-        (step,) = {id(step): step for step in training.work.values()}.values()
-        arrays = [a for cell in step.take.__closure__ for a in held(cell.cell_contents)]
-        seen.update(a.dtype for a in arrays)
+        (step,) = steps
+        seen.update(a.dtype for a in held(step.take))
 
     def held(value):
         if isinstance(value, np.ndarray):

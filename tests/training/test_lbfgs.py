@@ -7,7 +7,7 @@ import pytest
 
 from bpnet import LBFGS, MLP, Parameters, TrainingDiverged, evaluate, fit
 from bpnet.training.regularization import weight_coordinates
-from tests.helpers.complaint import complains
+from tests.helpers.complaint import complains, refuses
 
 pytest.importorskip("scipy", reason="L-BFGS is SciPy's")
 
@@ -47,7 +47,7 @@ def test_least_squares(l2, weighted):
 
 
 def test_logistic_regression():
-    labels = (X[:, 0] + 0.3 * RNG.normal(size=40) > 0.2).astype(float)[:, None]
+    labels = (X[:, 0] + 0.3 * np.sin(np.arange(40)) > 0.2).astype(float)[:, None]
     net = MLP.init((3, 1), loss="binary_cross_entropy", rng=0)
     fit(net, X, labels, epochs=500, optimizer=LBFGS(memory=20, tolerance=1e-10), l2=0.1)
     g = net.backward(net.forward(X), labels).theta + 0.1 * net.theta * weight_coordinates(net)
@@ -138,11 +138,8 @@ def test_divergence_keeps_the_weights():
 def test_what_does_not_go_with_it_is_refused(options, message, tmp_path):
     if "checkpoint" in options:
         options = {"checkpoint": tmp_path / options["checkpoint"]}
-    net = linear()
-    before = net.theta.copy()
-    with complains(ValueError, message):
+    with refuses(linear(), ValueError, message) as net:
         fit(net, X, Y, epochs=1, optimizer=LBFGS(), **options)
-    assert np.array_equal(net.theta, before)
 
 
 def test_iterables_and_stacks_are_refused():

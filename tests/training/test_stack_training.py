@@ -23,36 +23,10 @@ from bpnet import (
     evaluate,
     fit,
 )
-from bpnet.mlp import backward_pass, forward_pass
-from bpnet.network.cache import Cache
-from bpnet.network.gradient import Gradient
-from tests.helpers.complaint import complains
+from tests.helpers.complaint import complains, refuses
+from tests.helpers.stack_problem import X_HELD, Y_HELD, M, X, Y, make, noise
 
-SIZES = (3, 4, 2)
-M = 13  # so that the last batch of 4 is short
-RNG = np.random.default_rng(5)
-X = RNG.normal(size=(M, 3))
-Y = np.sin(2 * X[:, :2] + X[:, 1:] * X[:, 2:])
-X_HELD, Y_HELD = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 2))
 EACH = ("learning_rate", "l1", "l2")  # what may be one number or an array, one for each network
-NETWORKS = {"matmul": 4, "networks fastest": 100, "in turns": 4}
-
-
-def make(networks=4, rng=0, **options):
-    options = {"activation": ("tanh", "identity")} | options
-    return MLP.init(SIZES, rng=rng, networks=networks, **options)
-
-
-@pytest.fixture(params=NETWORKS)
-def net(request, monkeypatch):
-    """A stack for each of the three ways to train one."""
-    if request.param == "in turns":
-        monkeypatch.setattr(arrays, "HEAVIEST", 0)
-    made = make(NETWORKS[request.param])
-    fastest = arrays.best_layout(made.theta, SIZES, 4) is not made.theta
-    assert fastest == (request.param == "networks fastest")
-    assert arrays.better_in_turn(made.theta, 4) == (request.param == "in turns")
-    return made
 
 
 def of(value, k):
@@ -157,8 +131,8 @@ def test_every_batch_size(net, size, shuffle):
 
 
 def test_data_for_all_or_for_each(net):
-    own_x = X + 0.3 * RNG.normal(size=(len(net), M, 3))
-    own_y = Y + 0.3 * RNG.normal(size=(len(net), M, 2))
+    own_x = X + 0.3 * noise(len(net), M, 3)
+    own_y = Y + 0.3 * noise(len(net), M, 2)
     for x, y in [(own_x, Y), (X, own_y), (own_x, own_y)]:
         check_one_by_one(net, x=x, y=y)
         check_one_by_one(net, x=x, y=y, batch_size=None)
@@ -167,8 +141,8 @@ def test_data_for_all_or_for_each(net):
 def test_weights_validation_and_metrics(net):
     history, _ = check_one_by_one(
         net,
-        sample_weight=RNG.random(M) + 0.2,
-        validation=(X_HELD, Y_HELD, RNG.random(7)),
+        sample_weight=np.linspace(0.2, 1.2, M),
+        validation=(X_HELD, Y_HELD, np.linspace(0.1, 1, 9)),
         metrics=["mean_squared_error", "r2"],
     )
     assert np.shape(history.validation_loss) == np.shape(history.metrics["r2"]) == (4, len(net))
@@ -181,7 +155,7 @@ def test_weights_validation_and_metrics(net):
 
 def test_classes():
     net = MLP.init((3, 5, 3), activation="relu", loss="cross_entropy", networks=5, rng=1)
-    y = np.eye(3)[RNG.integers(3, size=M)]
+    y = np.eye(3)[np.arange(M) * 5 % 3]
     history, _ = check_one_by_one(net, Adam, y=y, metrics="accuracy", class_weight="balanced")
     assert np.shape(history.metrics["accuracy"]) == (4, 5)
 
@@ -197,8 +171,8 @@ def test_float32_stays(net):
 
 
 def test_batches_of_an_iterable(net):
-    own = X[:5] + RNG.normal(size=(len(net), 5, 3))
-    batches = [(X[:6], Y[:6]), (own, Y[:5]), (X[6:], Y[6:], RNG.random(7))]
+    own = X[:5] + noise(len(net), 5, 3)
+    batches = [(X[:6], Y[:6]), (own, Y[:5]), (X[6:], Y[6:], np.linspace(0.1, 1, 7))]
     alone = [one.copy() for one in net]
     history = fit(net, batches, epochs=3, optimizer=SGD(0.05))
     for k in (0, 2, len(net) - 1):
@@ -242,28 +216,87 @@ def test_the_mean_of_dropout_is_the_pass_without():
     np.testing.assert_allclose(bias, expected, atol=0.03)
 
 
-# ---- a single network is as before
+# ---- an order for each network
 
 
-def test_one_network_takes_the_same_steps_as_by_hand():
-    """Bit for bit: the products, the order of samples and the update of a network alone."""
-    net, hand = make(None), make(None)
-    history = fit(net, X, Y, epochs=3, batch_size=4, optimizer=SGD(0.05), rng=3)
-    rng, losses = np.random.default_rng(3), []
-    for _ in range(3):
-        order, total = rng.permutation(M), 0.0
-        for rows in np.split(order, range(4, M, 4)):
-            cache = Cache.empty(hand.signature, hand.theta, X[rows])
-            grad = Gradient.empty(hand.theta, cache)
-            forward_pass(hand, cache)
-            backward_pass(hand, cache, Y[rows], grad)
-            total += len(rows) * cache.loss(Y[rows])
-            hand.theta -= 0.05 * grad.theta
-        losses.append(total / M)
-    np.testing.assert_array_equal(net.theta, hand.theta)
-    assert history.loss == losses
-    assert all(type(loss) is float for loss in history.loss)
-    assert history.diverged == []
+def orders(seed, epochs, networks):
+    rng = np.random.default_rng(seed)
+    return [[rng.permutation(M) for _ in range(networks)] for _ in range(epochs)]
+
+
+@pytest.mark.parametrize("own_data", [False, True])
+def test_each_network_may_have_its_own_order(net, own_data):
+    x = X + 0.3 * noise(len(net), M, 3) if own_data else X
+    y = Y + 0.3 * noise(len(net), M, 2) if own_data else Y
+    weight = np.linspace(1.3, 0.3, M)
+    weight *= M / weight.sum()
+    alone = [one.copy() for one in net]
+    how = {"batch_size": 4, "optimizer": SGD(0.05)}
+    history = fit(net, x, y, epochs=3, shuffle="each", rng=8, sample_weight=weight, **how)
+    for epoch, order in enumerate(orders(8, 3, len(net))):
+        for k, one in enumerate(alone):
+            x_k, y_k, w_k = ((x[k], y[k]) if own_data else (x, y)), None, weight[order[k]]
+            x_k, y_k = (array[order[k]] for array in x_k)
+            own = fit(one, x_k, y_k, epochs=1, shuffle=False, sample_weight=w_k, **how)
+            assert history.loss[epoch][k] == pytest.approx(own.loss[0], rel=1e-11)
+    for k, one in enumerate(alone):
+        np.testing.assert_allclose(net.theta[k], one.theta, rtol=1e-11, atol=1e-13)
+    assert len(np.unique(orders(8, 1, len(net))[0], axis=0)) == len(net)
+
+
+def test_the_orders_are_of_the_rows_to_train_on():
+    net, seen = make(3), []
+
+    class Spy(SGD):
+        def compute(self, theta, g, move):
+            seen.append(g.copy())
+            super().compute(theta, g, move)
+
+    x, y = np.arange(M, dtype=float)[:, None] * [1, 0, 0], np.zeros((M, 2))
+    net = MLP.init((3, 2), activation="identity", networks=3, rng=0)
+    net.theta[...] = 0
+    net.b[2][...] = 1  # with rate 0 or so, the gradient of W tells the mean of x[:, 0]
+    fit(net, x, y, epochs=1, batch_size=1, optimizer=Spy(1e-12), shuffle="each", validation=0.25)
+    rows = np.round(np.array(seen)[:, :, 0]).astype(int)
+    assert rows.shape == (10, 3)
+    assert all(len(set(column)) == 10 for column in rows.T)
+    assert len({tuple(sorted(column)) for column in rows.T}) == 1
+    assert len({tuple(column) for column in rows.T}) == 3
+
+
+def test_each_of_one_network_is_its_order():
+    for networks in (None, 1):
+        first, second = make(networks), make(networks)
+        fit(first, X, Y, epochs=3, batch_size=4, rng=2, shuffle=True)
+        fit(second, X, Y, epochs=3, batch_size=4, rng=2, shuffle="each")
+        np.testing.assert_array_equal(first.theta, second.theta)
+
+
+def test_each_reads_files_row_by_row(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, X)
+    mapped = np.load(path, mmap_mode="r+")
+    first, second = make(3), make(3)
+    fit(first, mapped, Y, epochs=2, batch_size=4, rng=2, shuffle="each")
+    fit(second, X, Y, epochs=2, batch_size=4, rng=2, shuffle="each")
+    np.testing.assert_array_equal(first.theta, second.theta)
+    mapped[7, 1] = np.nan
+    with complains(ValueError, "row 7 of the data: x must be finite, but x[0, 1] is nan"):
+        fit(first, mapped, Y, epochs=2, batch_size=4, rng=2, shuffle="each")
+
+
+def test_an_order_for_each_is_for_arrays_that_leave_room_for_it(monkeypatch):
+    with complains(
+        ValueError, 'shuffle="each" is for arrays; an iterable gives its batches in its order'
+    ):
+        fit(make(), [(X, Y)], epochs=1, shuffle="each")
+    monkeypatch.setattr(arrays, "memory_of_machine", lambda: 6000.0)
+    with complains(
+        MemoryError,
+        "the orders of 200 samples for 4 networks need 6.4 kB, but this machine has 6 kB: …",
+    ):
+        x, y = np.ones((200, 3)), np.ones((200, 2))
+        fit(make(4), x, y, epochs=1, shuffle="each", batch_size=1)
 
 
 # ---- sweeps, callbacks, bad input
@@ -322,7 +355,7 @@ def test_the_state_of_an_optimizer_may_be_kept(net):
 
 def test_progress_shows_the_range(capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
-    history = fit(make(), X, Y, epochs=2, optimizer=SGD([0.01, 0.02, 0.03, 0.01]), progress=True)
+    history = fit(make(4), X, Y, epochs=2, optimizer=SGD([0.01, 0.02, 0.03, 0.01]), progress=True)
     last = history.loss[-1]
     shown = f"epoch 2/2  loss {last.min():.4g}..{last.max():.4g}  learning_rate 0.01..0.03"
     assert shown in capsys.readouterr().err
@@ -362,11 +395,8 @@ REFUSED = {
 
 @pytest.mark.parametrize(("wrong", "kind", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_does_not_fit_a_stack_is_refused_before_the_first_step(wrong, kind, message):
-    net = make()
-    start = net.theta.copy()
-    with complains(kind, message):
+    with refuses(make(4), kind, message) as net:
         fit(net, **({"x": X, "y": Y, "epochs": 1} | wrong))
-    np.testing.assert_array_equal(net.theta, start)
 
 
 def test_a_rate_of_each_network_must_be_positive():
@@ -375,7 +405,7 @@ def test_a_rate_of_each_network_must_be_positive():
 
 
 def test_a_training_that_cannot_fit_fails_before_it_begins(monkeypatch):
-    net, single = make(), make(None)
+    net, single = make(4), make(None)
     monkeypatch.setattr(arrays, "memory_of_machine", lambda: 6528 / arrays.MEMORY)
     fit(net, X, Y, epochs=100, batch_size=4, optimizer=SGD(0.01))  # 4 (4 · 26 + 100) numbers
     with complains(
