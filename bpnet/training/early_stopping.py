@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpnet.checks import as_float, as_int
+from bpnet.rules.schedules import count_waiting
 
 if TYPE_CHECKING:
     from bpnet.arrays import Array
@@ -52,10 +53,10 @@ class EarlyStopping:
     def observe(self, loss: Any, epoch: int, theta: Array) -> Array:
         """Take the loss of an epoch, for a stack one each; return which have finished."""
         waiting = self.waited <= self.patience  # what has finished stays so
-        better = np.asarray((loss < self.best - self.min_delta) & waiting)
-        self.best = np.where(better, loss, self.best)
+        better, self.best, self.waited = count_waiting(
+            loss, self.best, self.waited, self.min_delta, waiting
+        )
         self.best_epoch = np.where(better, epoch, self.best_epoch)
-        self.waited = np.where(better, 0, self.waited + 1)
         if self.restore_best:
             if self.best_theta is None:
                 self.best_theta = theta.copy(order="K")
