@@ -29,40 +29,82 @@ from numpy import (  # by name, as in activations_inplace.py
 
 from bpnet.arrays import Array
 from bpnet.checks import all_finite, as_float
-from bpnet.rules.schedules import Constant, Schedule, as_schedule
+from bpnet.rules.schedules import EqualByFields, Schedule, as_rate, as_schedule
 
 
-class Optimizer:
+class Optimizer(EqualByFields):
     """An update rule with its state.
 
-    A rule names the vectors it keeps in ``vectors``, and writes the step in `compute`. `fit` calls
-    `start`, then `set_rate_at` and `compute`; `step` is for a loop of your own.
+    A rule of one's own names the vectors and the constants that it needs, and writes the step in
+    `compute`. `fit` calls `start`, then `set_rate_at` and `compute`; `step` is for a loop of your
+    own.
 
     Attributes
     ----------
     learning_rate : float or Schedule
         May be set anew, also while training: it holds from the next epoch on.
+    schedule : Schedule
+        The same as a schedule: a number is a constant one. Setting it sets `learning_rate`.
+    last_rate : float or array of float64, shape (networks,)
+        η of the steps that follow: a number, or one for each network of a stack.
+    rate : array, shape () or (networks, 1)
+        The same in θ's dtype, shaped for `compute`.
     t : int
         Steps taken.
     state : dict of str to array
         The vectors kept from step to step, by name; empty before `start`.
+    typed : dict of str to array
+        The constants by name, in θ's dtype, which on a small net is faster than a float.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from bpnet import Optimizer
+    >>> @dataclass(eq=False)  # v ← μ v + g,  move = η sign(v)
+    ... class Signs(Optimizer):
+    ...     learning_rate: float
+    ...     mu: float = 0.5
+    ...     vectors = ("v",)
+    ...     constants = ("mu",)
+    ...
+    ...     def compute(self, theta, g, move):
+    ...         v = self.state["v"]
+    ...         np.multiply(v, self.typed["mu"], v)
+    ...         np.add(v, g, v)
+    ...         np.multiply(np.sign(v), self.rate, move)
+    >>> theta = np.array([1.0, 2.0])
+    >>> Signs(0.25).step(theta, np.array([0.1, -3.0]))
+    >>> theta.tolist()
+    [0.75, 2.25]
     """
 
-    vectors: ClassVar[tuple[str, ...]] = ()
+    constants: ClassVar[tuple[str, ...]] = ()
     learning_rate: Any
+    _shape: tuple[int, ...]  # of θ, once there is one
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The names of the vectors kept; most rules have the same always, and a plain tuple."""
+        return ()
 
     def __post_init__(self) -> None:
-        self._adopt_rate()
         self.state: dict[str, Array] = {}
         self.t = 0
+        as_schedule(self.learning_rate)
         self._check()
 
     def _check(self) -> None:
         """Raise for hyperparameters out of range."""
 
-    def _adopt_rate(self) -> None:
-        self.schedule: Schedule = as_schedule(self.learning_rate)
-        self._adopted = self.learning_rate
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate as a schedule."""
+        return as_schedule(self.learning_rate)
+
+    @schedule.setter
+    def schedule(self, schedule: Schedule) -> None:
+        self.learning_rate = schedule
 
     def start(self, theta: Array, weights: Array | None = None) -> None:
         """Begin afresh: forget every step taken, make room for vectors like θ.
@@ -116,66 +158,76 @@ class Optimizer:
         self._prepare(theta, weights)
 
     def _prepare(self, theta: Array, weights: Array | None) -> None:
-        self._move = np.empty_like(theta)
-        self._weights = weights
+        """Make what a step on arrays like θ needs beside the state."""
         self._shape, self._dtype = theta.shape, theta.dtype
         self._largest = float(np.finfo(theta.dtype).max)
+        self._scratch: dict[tuple[Any, ...], Array] = {}
+        self.typed = {name: self._in_dtype(name, getattr(self, name)) for name in self.constants}
+        if isinstance(self.learning_rate, float):
+            self._in_dtype("learning_rate", self.learning_rate)
         self.last_rate: Any = None
-        numbers = {name: value for name, value in vars(self).items() if isinstance(value, float)}
-        with np.errstate(over="ignore"):
-            self._constants = {name: np.array(v, theta.dtype) for name, v in numbers.items()}
-        for name, constant in self._constants.items():
-            if not np.isfinite(constant) or (constant == 0) != (numbers[name] == 0):
-                raise ValueError(f"{name}={numbers[name]:g} is out of range for {theta.dtype}")
         self.set_rate_at(0.0)
 
-    def set_rate_at(self, t: float) -> None:
-        """Set η for the steps that follow to what the schedule has after t epochs."""
-        if self.learning_rate is not self._adopted:
-            self._adopt_rate()
-        schedule = self.schedule
-        rate = schedule.rate if type(schedule) is Constant else schedule(t)  # quicker than a call
-        if rate is not self.last_rate:
-            self.last_rate = rate
-            self.set_rate(rate)
+    def _in_dtype(self, name: str, number: float) -> Array:
+        """Return a number as an array of θ's dtype; raise ValueError where that cannot hold it."""
+        with np.errstate(over="ignore"):
+            array = np.array(number, self._dtype)
+        if not np.isfinite(array) or (array == 0) != (number == 0):
+            raise ValueError(f"{name}={number:g} is out of range for {self._dtype}")
+        return array
 
-    def set_rate(self, rate: Any) -> None:
-        """Set η for the steps that follow: a number, or one for each network of a stack.
+    def set_rate_at(self, t: float) -> None:
+        """Set η for the steps that follow to what the learning rate is after t epochs.
 
         Raises
         ------
         ValueError
-            If it is negative, too large or NaN, or not one for each network.
+            If it is negative, too large or NaN, or not one number for each network of a stack.
         """
+        given = self.learning_rate
+        rate = given(t) if isinstance(given, Schedule) else given
+        if rate is self.last_rate:
+            return
+        if rate is given:
+            self.learning_rate = rate = as_rate(given)
+        self._set_rate(rate)
+
+    def _set_rate(self, rate: Any) -> None:
         if isinstance(rate, float):  # as almost always: a comparison in Python is quicker
             known = 0 <= rate <= self._largest
         else:
-            rate = np.asarray(rate, np.float64)
-            known = bool(((rate >= 0) & (rate <= self._largest)).all())
+            numbers = np.asarray(rate, np.float64)
+            known = bool(((numbers >= 0) & (numbers <= self._largest)).all())
         if not known:
             raise ValueError(
                 f"a learning rate must be in [0, {self._largest:.3g}], but the schedule gave {rate}"
             )
-        rate = np.array(rate, self._dtype)
-        if rate.ndim and rate.shape != self._shape[:-1]:
+        typed = np.array(rate, self._dtype)
+        if typed.ndim and typed.shape != self._shape[:-1]:
             raise ValueError(
-                f"learning_rate holds {len(rate)} numbers, but one is needed for each network "
+                f"learning_rate holds {len(typed)} numbers, but one is needed for each network "
                 f"of a stack, and theta has shape {self._shape}"
             )
-        self.rate = rate[:, None] if rate.ndim else rate
+        self.last_rate, self.rate = rate, typed[:, None] if typed.ndim else typed
 
     def of_network(self, k: int) -> Self:
         """Return the rule for network k of a stack, whose vectors are views of this one's."""
         one = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, np.ndarray) and value.shape == self._shape:
-                setattr(one, name, value[k])
-        one.state = {name: vector[k] for name, vector in self.state.items()}
         one._shape = self._shape[1:]
+        one.state = {name: vector[k] for name, vector in self.state.items()}
+        one.rate = self.rate[k, 0] if self.rate.ndim else self.rate
         return one
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
-        """Write what to subtract from θ in step ``t`` into move; count t up before."""
+        """Write what to subtract from θ in step ``t`` into move; count t up before.
+
+        Parameters
+        ----------
+        theta, g : array
+            θ and ∂E/∂θ, only read.
+        move : array
+            Of the same shape; its earlier contents mean nothing.
+        """
         raise NotImplementedError
 
     def step(self, theta: Array, g: Array) -> None:
@@ -188,7 +240,7 @@ class Optimizer:
         ValueError
             If θ and g differ in shape, or θ from that of the steps before.
         """
-        if not hasattr(self, "_move"):
+        if not hasattr(self, "_shape"):
             self.resume(theta)
         if theta.shape != np.shape(g):
             raise ValueError(f"theta has shape {theta.shape}, but g has shape {np.shape(g)}")
@@ -197,9 +249,16 @@ class Optimizer:
                 f"theta is {theta.dtype} of shape {theta.shape}, but was {self._dtype} of shape "
                 f"{self._shape} in the steps before: call start(theta) to begin afresh"
             )
+        move = self.scratch("move", theta)
         self.t += 1
-        self.compute(theta, g, self._move)
-        subtract(theta, self._move, theta)
+        self.compute(theta, g, move)
+        subtract(theta, move, theta)
+
+    def scratch(self, name: str, like: Array) -> Array:
+        """Return an array to write into, made once for each shape; a copy of the rule shares it."""
+        if (name, like.shape) not in self._scratch:
+            self._scratch[name, like.shape] = np.empty_like(like)
+        return self._scratch[name, like.shape]
 
 
 def check_floats(theta: Any) -> None:
@@ -209,7 +268,7 @@ def check_floats(theta: Any) -> None:
         raise TypeError(f"theta must be an array of floats, which changes in place, not {kind}")
 
 
-@dataclass
+@dataclass(eq=False)
 class SGD(Optimizer):
     """Gradient descent, with momentum if asked.
 
@@ -229,19 +288,24 @@ class SGD(Optimizer):
     learning_rate: Any
     momentum: float = 0.0
     nesterov: bool = False
+    constants = ("momentum",)
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """v; none is kept without momentum."""
+        return ("v",) if self.momentum else ()
 
     def _check(self) -> None:
         self.momentum = as_float(self.momentum, "momentum", least=0, below=1)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum: give momentum=0.9 or so")
-        self.vectors = ("v",) if self.momentum else ()  # type: ignore[misc]  # none is kept without
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         if not self.momentum:
             multiply(g, self.rate, move)
             return
-        v, mu = self.state["v"], self._constants["momentum"]
+        v, mu = self.state["v"], self.typed["momentum"]
         multiply(v, mu, v)
         add(v, g, v)
         if self.nesterov:
@@ -252,7 +316,7 @@ class SGD(Optimizer):
             multiply(v, self.rate, move)
 
 
-@dataclass
+@dataclass(eq=False)
 class Adagrad(Optimizer):
     """Steps divided by the root of all squared gradients so far.
 
@@ -271,6 +335,7 @@ class Adagrad(Optimizer):
     learning_rate: Any = 0.01
     epsilon: float = 1e-10
     vectors = ("s",)
+    constants = ("epsilon",)
 
     def _check(self) -> None:
         self.epsilon = as_float(self.epsilon, "epsilon", above=0)
@@ -280,10 +345,11 @@ class Adagrad(Optimizer):
         s = self.state["s"]
         square(g, move)
         add(s, move, s)
-        divide_by_root(g, s, self._constants["epsilon"], self.rate, move)
+        divide_by_root(g, s, self.typed["epsilon"], move)
+        multiply(move, self.rate, move)
 
 
-@dataclass
+@dataclass(eq=False)
 class RMSprop(Optimizer):
     """Steps divided by the root of a running mean of squared gradients.
 
@@ -307,40 +373,44 @@ class RMSprop(Optimizer):
     rho: float = 0.99
     epsilon: float = 1e-8
     momentum: float = 0.0
+    constants = ("rho", "one_less_rho", "epsilon", "momentum")
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The running mean s; the velocity v too, with momentum."""
+        return ("s", "v") if self.momentum else ("s",)
 
     def _check(self) -> None:
         self.rho = as_float(self.rho, "rho", least=0, below=1)
         self.epsilon = as_float(self.epsilon, "epsilon", above=0)
         self.momentum = as_float(self.momentum, "momentum", least=0, below=1)
         self.one_less_rho = 1 - self.rho
-        self.vectors = ("s", "v") if self.momentum else ("s",)  # type: ignore[misc]  # as in SGD
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
-        s, constants = self.state["s"], self._constants
-        multiply(s, constants["rho"], s)
+        s, typed = self.state["s"], self.typed
+        multiply(s, typed["rho"], s)
         square(g, move)
-        multiply(move, constants["one_less_rho"], move)
+        multiply(move, typed["one_less_rho"], move)
         add(s, move, s)
-        if not self.momentum:
-            divide_by_root(g, s, constants["epsilon"], self.rate, move)
-            return
-        v = self.state["v"]
-        divide_by_root(g, s, constants["epsilon"], np.ones_like(self.rate), move)
-        multiply(v, constants["momentum"], v)
-        add(v, move, v)
-        multiply(v, self.rate, move)
+        divide_by_root(g, s, typed["epsilon"], move)
+        if self.momentum:
+            v = self.state["v"]
+            multiply(v, typed["momentum"], v)
+            add(v, move, v)
+            multiply(v, self.rate, move)
+        else:
+            multiply(move, self.rate, move)
 
 
-def divide_by_root(g: Array, s: Array, epsilon: Array, rate: Array, move: Array) -> None:
-    """Write η g / (√s + ε) into move."""
+def divide_by_root(g: Array, s: Array, epsilon: Array, move: Array) -> None:
+    """Write g / (√s + ε) into move."""
     sqrt(s, move)
     add(move, epsilon, move)
     divide(g, move, move)
-    multiply(move, rate, move)
 
 
-@dataclass
+@dataclass(eq=False)
 class Adam(Optimizer):
     """Steps along a running mean of gradients, divided by the root of that of their squares.
 
@@ -368,6 +438,7 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
     vectors = ("m", "v")
+    constants: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "epsilon")
 
     def _check(self) -> None:
         self.beta1 = as_float(self.beta1, "beta1", least=0, below=1)
@@ -376,19 +447,20 @@ class Adam(Optimizer):
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
-        m, v, constants = self.state["m"], self.state["v"], self._constants
-        multiply(m, constants["beta1"], m)
+        m, v, typed = self.state["m"], self.state["v"], self.typed
+        multiply(m, typed["beta1"], m)
         add(m, g, m)
-        multiply(v, constants["beta2"], v)
+        multiply(v, typed["beta2"], v)
         square(g, move)
         add(v, move, v)
         r = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
-        constants["epsilon"][...] = self.epsilon / r
-        c = self.rate * ((1 - self.beta1) / ((1 - self.beta1**self.t) * r))
-        divide_by_root(m, v, constants["epsilon"], c, move)
+        epsilon = typed["epsilon"]
+        epsilon[...] = self.epsilon / r  # ε', in place since that is faster than a new array
+        divide_by_root(m, v, epsilon, move)
+        multiply(move, self.rate * ((1 - self.beta1) / ((1 - self.beta1**self.t) * r)), move)
 
 
-@dataclass
+@dataclass(eq=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay: move = Adam's + η λ θ.
 
@@ -405,19 +477,21 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
+    constants = (*Adam.constants, "weight_decay")
+
     def _check(self) -> None:
         super()._check()
         self.weight_decay = as_float(self.weight_decay, "weight_decay", least=0)
 
     def _prepare(self, theta: Array, weights: Array | None) -> None:
         super()._prepare(theta, weights)
-        self._decay = np.empty_like(theta)
-        every = 1 if self._weights is None else self._weights
-        self._lambda = np.array(self.weight_decay * every, theta.dtype)
+        if weights is not None:
+            self.typed["weight_decay"] = self.typed["weight_decay"] * weights
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         super().compute(theta, g, move)
-        multiply(theta, self._lambda, self._decay)
-        multiply(self._decay, self.rate, self._decay)
-        add(move, self._decay, move)
+        decay = self.scratch("decay", theta)
+        multiply(theta, self.typed["weight_decay"], decay)
+        multiply(decay, self.rate, decay)
+        add(move, decay, move)

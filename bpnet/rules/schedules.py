@@ -8,8 +8,8 @@ optimiser in place of a number: ``SGD(CosineDecay(0.1, epochs=30))``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,10 +17,26 @@ from bpnet.arrays import Array
 from bpnet.checks import as_float, as_int
 
 
-class Schedule:
+class EqualByFields:
+    """A dataclass that may hold arrays: equal where its type and its fields are."""
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(self) is not type(other) or not is_dataclass(self):
+            return NotImplemented
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return all(np.array_equal(mine, yours) for mine, yours in pairs)
+
+    def __hash__(self) -> int:
+        return hash(type(self))  # not of the fields, which may change
+
+
+class Schedule(EqualByFields):
     """A learning rate that depends on t; write ``__call__`` for one of your own."""
 
     every_step = True  # False where η changes only between epochs, which saves the calls
+    remembers: ClassVar[tuple[str, ...]] = ()  # the names of what the losses have left in it
 
     def reset(self) -> None:
         """Forget the losses of an earlier training."""
@@ -39,12 +55,13 @@ class Schedule:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must keep, as plain numbers; most schedules need nothing."""
-        return {}
+        """What a checkpoint must keep; most schedules need nothing."""
+        return {name: getattr(self, name) for name in self.remembers}
 
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        for name in {*self.remembers, *state}:
+            setattr(self, name, state[name])
 
 
 def as_rate(value: Any, name: str = "learning_rate") -> Any:
@@ -60,7 +77,7 @@ def as_rate(value: Any, name: str = "learning_rate") -> Any:
     return as_float(value, name, above=0)
 
 
-@dataclass
+@dataclass(eq=False)
 class Constant(Schedule):
     """η(t) = rate."""
 
@@ -75,7 +92,7 @@ class Constant(Schedule):
         return self.rate
 
 
-@dataclass
+@dataclass(eq=False)
 class StepDecay(Schedule):
     """η(t) = rate · factor^⌊t / every⌋.
 
@@ -103,7 +120,7 @@ class StepDecay(Schedule):
         return self.rate * self.factor ** (t // self.every)
 
 
-@dataclass
+@dataclass(eq=False)
 class ExponentialDecay(Schedule):
     """η(t) = rate · factor^t.
 
@@ -126,7 +143,7 @@ class ExponentialDecay(Schedule):
         return self.rate * self.factor**t
 
 
-@dataclass
+@dataclass(eq=False)
 class InverseScaling(Schedule):
     """η(t) = rate / (1 + t)^power.
 
@@ -149,7 +166,7 @@ class InverseScaling(Schedule):
         return self.rate / (1 + t) ** self.power
 
 
-@dataclass
+@dataclass(eq=False)
 class CosineDecay(Schedule):
     """η(t) = final + (rate - final) (1 + cos(π t / epochs)) / 2; final from then on.
 
@@ -181,7 +198,7 @@ class CosineDecay(Schedule):
         return self.final + (self.rate - self.final) * (1 + cos) / 2
 
 
-@dataclass
+@dataclass(eq=False)
 class Warmup(Schedule):
     """Rise linearly to the rate that a schedule starts with, then follow it.
 
@@ -269,7 +286,7 @@ class Patience:
         return better, self.waited > self.patience
 
 
-@dataclass
+@dataclass(eq=False)
 class ReduceOnPlateau(Patience, Schedule):
     """Multiply η by a factor when the loss has not improved for some epochs.
 
@@ -296,6 +313,7 @@ class ReduceOnPlateau(Patience, Schedule):
     waited: Any = field(default=0, init=False, repr=False)
     drops: Any = field(default=0, init=False, repr=False)
     every_step = False
+    remembers = ("best", "waited", "drops")
 
     def __post_init__(self) -> None:
         self.rate = as_rate(self.rate)
@@ -320,15 +338,6 @@ class ReduceOnPlateau(Patience, Schedule):
         _, drop = self.wait(loss)
         self.drops = self.drops + drop
         self.waited = np.where(drop, 0, self.waited)
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """Best loss, epochs waited and drops so far."""
-        return {"best": self.best, "waited": self.waited, "drops": self.drops}
-
-    @state.setter
-    def state(self, state: dict[str, Any]) -> None:
-        self.best, self.waited, self.drops = state["best"], state["waited"], state["drops"]
 
 
 def as_schedule(rate: Any) -> Schedule:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bpnet import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from bpnet import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, StepDecay
 from bpnet.rules.optimizers import check_floats
 from tests.helpers.complaint import complains
 
@@ -145,8 +145,7 @@ def test_state_and_step_keep_the_dtype_and_leave_the_gradient_alone(name):
     assert np.array_equal(g, before)
     move = np.empty_like(theta)
     rule.compute(theta, g, move)
-    own = [value for value in vars(rule).values() if isinstance(value, np.ndarray)]
-    arrays = [*rule.state.values(), rule.rate, *rule._constants.values(), *own]
+    arrays = [*rule.state.values(), rule.rate, *rule.typed.values()]
     assert {array.dtype for array in arrays} == {np.dtype("float32")}
     assert all(vector.shape == theta.shape for vector in rule.state.values())
     assert list(rule.state) == list(rule.vectors)
@@ -399,6 +398,7 @@ def test_rule_of_one_s_own():
     class SignDescent(Optimizer):
         def __init__(self, learning_rate):
             self.learning_rate = learning_rate
+            self.best = math.inf  # not declared, so it is the rule's own affair
             self.__post_init__()
 
         def compute(self, theta, g, move):
@@ -409,3 +409,52 @@ def test_rule_of_one_s_own():
     assert theta == pytest.approx(START - 0.1 * np.sign(START))
     with pytest.raises(NotImplementedError):
         Optimizer.compute(SignDescent(0.1), theta, theta, theta)
+    rule = SignDescent(0.1)
+    assert (rule == rule, rule == SignDescent(0.1), len({rule, rule})) == (True, False, 1)
+
+
+def test_constants_that_are_declared_are_typed_and_checked():
+    class Leaky(SGD):
+        leak = 0.25
+        constants = (*SGD.constants, "leak")
+
+        def compute(self, theta, g, move):
+            super().compute(theta, g, move)
+            np.multiply(move, self.typed["leak"], move)
+
+    theta, rule = np.ones(2, "float32"), Leaky(0.5)
+    rule.step(theta, np.ones(2, "float32"))
+    assert theta.tolist() == [0.875, 0.875]
+    assert rule.typed["leak"].dtype == theta.dtype
+    rule.leak = 1e-60
+    with complains(ValueError, "leak=1e-60 is out of range for float32"):
+        rule.start(theta)
+
+
+def test_equal_where_the_fields_are():
+    rates = np.array([0.1, 0.2])
+    assert SGD(rates) == SGD(rates.copy())
+    assert SGD(rates) != SGD(2 * rates)
+    assert SGD(0.1) != SGD(rates)
+    assert SGD(StepDecay(rates)) == SGD(StepDecay(rates.copy()))
+    assert SGD(StepDecay(rates)) != SGD(StepDecay(rates, every=2))
+    assert (SGD(0.1) == SGD(0.1), SGD(0.1) == SGD(0.1, momentum=0.5)) == (True, False)
+    assert Adam(0.1) != AdamW(0.1)
+    assert len({SGD(0.1), SGD(0.1), Adam(0.1)}) == 2
+
+
+def test_rule_of_a_network_has_views_and_that_network_s_rate():
+    theta = np.array([START, START])
+    rule, twin = AdamW([0.1, 0.2], weight_decay=0.5), AdamW(0.2, weight_decay=0.5)
+    weights = np.arange(len(START)) < 4
+    rule.start(theta, weights)
+    twin.start(theta[1], weights)
+    one, move, expected = rule.of_network(1), np.empty_like(START), START.copy()
+    for _ in range(3):
+        one.t += 1
+        one.compute(theta[1], gradient(theta[1]), move)
+        theta[1] -= move
+        twin.step(expected, gradient(expected))
+    assert np.array_equal(theta[1], expected)
+    assert all(np.shares_memory(one.state[name], rule.state[name]) for name in rule.vectors)
+    assert not rule.state["m"][0].any()
