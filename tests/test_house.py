@@ -203,6 +203,16 @@ def test_there_is_no_circle():
     assert not found, "\n".join(found)
 
 
+def test_the_benchmarks_have_no_circle():
+    paths = {path.stem: path for path in (ROOT / "benchmarks").glob("*.py")}
+    edges = {}
+    for name, path in paths.items():
+        found = imports_in(ast.parse(path.read_text(encoding="utf-8")), name)
+        edges[name] = {i.name.split(".")[0]: i.line for i in found if i.name.split(".")[0] in paths}
+    assert len(edges) > 10
+    assert not circles(edges)
+
+
 def test_the_house_does_not_go_through_its_front_door():
     """Names come from their modules: of `bpnet` itself there is the version."""
     asked = {
