@@ -8,6 +8,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -227,6 +228,15 @@ def test_the_house_does_not_go_through_its_front_door():
 def test_optional_packages_stay_where_their_extra_says():
     wrong = misplaced(IMPORTS)
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_is_optional_is_an_extra_and_the_groups_follow():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    needed = {re.match(r"[\w-]+", line)[0] for lines in extras.values() for line in lines}
+    imported = {package for package, homes in OPTIONAL.items() if homes}
+    assert {"scikit-learn" if name == "sklearn" else name for name in imported} <= needed
+    assert project["dependency-groups"]["test"] == extras["test"]
 
 
 def test_nothing_else_is_imported():
