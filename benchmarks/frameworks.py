@@ -7,13 +7,13 @@ from functools import partial
 from itertools import pairwise, repeat
 from typing import TYPE_CHECKING, Any
 
-from peers import BETA1, BETA2, EPSILON, Contender
+from contender import BETA1, BETA2, EPSILON, Trainer, in_turn
 
 if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
     from workloads import Array, Problem, Workload
 
 
-class Torch(Contender):
+class Torch(Trainer):
     """PyTorch eager: a Sequential, and an optimiser of its own with one of its settings."""
 
     def __init__(self, work: Workload, data: Problem, **settings: bool) -> None:
@@ -34,7 +34,6 @@ class Torch(Contender):
         # cross_entropy takes softmax's input, and class numbers rather than one-hot rows
         layers[-1:] = [nn.Sigmoid()] if work.output == "sigmoid" else []
         self.model = nn.Sequential(*layers)
-        self.linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
         self.x = torch.from_numpy(self.data.x)
         if work.output == "softmax":
             self.y = torch.from_numpy(self.data.labels)
@@ -44,13 +43,12 @@ class Torch(Contender):
             self.E = lambda a, y: functional.mse_loss(a, y, reduction="sum") * (0.5 / m)
 
     def reset(self, epsilon: float = EPSILON) -> None:
-        """Set the start weights and a new optimiser."""
         import torch
 
         with torch.no_grad():
-            for layer, W_l, b_l in zip(self.linear, self.data.W, self.data.b, strict=True):
-                layer.weight.copy_(torch.from_numpy(W_l))
-                layer.bias.copy_(torch.from_numpy(b_l))
+            starts = in_turn(self.data.W, self.data.b)
+            for array, start in zip(self.model.parameters(), starts, strict=True):
+                array.copy_(torch.from_numpy(start))
         parameters, rate = self.model.parameters(), self.work.rate
         if self.work.optimizer == "SGD":
             self.optimizer: Any = torch.optim.SGD(parameters, rate, **self.settings)
@@ -69,7 +67,6 @@ class Torch(Contender):
         self.loss = loss.detach()
 
     def steps(self, n: int) -> None:
-        """Take steps on the one batch."""
         self.train(repeat((self.x, self.y), n))
 
     def epochs(self, n: int) -> None:
@@ -89,16 +86,13 @@ class Torch(Contender):
                 self.a = torch.softmax(self.model(self.x), 1)
 
     def weights(self) -> list[Array]:
-        """Return W², b², W³, ..."""
         return [array.detach().numpy() for array in self.model.parameters()]
 
     def outputs(self) -> Array:
-        """Return the probabilities."""
-        a: Array = self.a.numpy()
-        return a
+        return self.a.numpy()
 
 
-class Jax(Contender):
+class Jax(Trainer):
     """JAX: one jitted call a step, which may overwrite the weights that it is given."""
 
     def __init__(self, work: Workload, data: Problem, gather: str = "") -> None:
@@ -119,19 +113,17 @@ class Jax(Contender):
         )
 
     def reset(self, epsilon: float = EPSILON) -> None:
-        """Set the start weights, moments of 0 and the number of steps."""
         import numpy as np
         from jax import numpy as jnp
 
-        pairs = zip(self.data.W, self.data.b, strict=True)
-        theta = [jnp.array(array) for W_l, b_l in pairs for array in (W_l.T, b_l)]
+        W_T = [W_l.T for W_l in self.data.W]
+        theta = [jnp.array(array) for array in in_turn(W_T, self.data.b)]
         moments = [[jnp.array(np.zeros(w.shape, w.dtype)) for w in theta] for _ in range(2)]
         if self.work.optimizer == "SGD":
             moments = []
         self.state = theta, moments, jnp.array(0, np.float32), jnp.array(epsilon, np.float32)
 
     def steps(self, n: int) -> None:
-        """Take steps on the one batch."""
         x, y, step, state = self.x, self.y, self.step, self.state
         for _ in repeat(None, n):
             state, self.loss = step(state, x, y)
@@ -165,13 +157,11 @@ class Jax(Contender):
             self.a = self.forward(self.state[0], self.x).block_until_ready()
 
     def weights(self) -> list[Array]:
-        """Return W², b², W³, ...; its matrices are the transposes."""
         import numpy as np
 
         return [np.asarray(array).T for array in self.state[0]]
 
     def outputs(self) -> Array:
-        """Return the probabilities."""
         import numpy as np
 
         return np.asarray(self.a)

@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import measure
 import workers
+from contender import difference
 from measure import Spread
-from stacked import Row
-from workers import Worker, Workers, difference
+from stacked import Row, contenders
+from workers import Worker, Workers
 
 if TYPE_CHECKING:
     from workloads import Array
@@ -70,16 +72,12 @@ class Library(workers.Library):
 
     def check(self, row: Row) -> dict[str, list[Array]]:
         """Return by contender the weights after one step."""
-        from stacked import contenders
-
         self.contenders.clear()
         made = [(name, make()) for name, make in contenders(self.name, row).items()]
         return {name: contender.result() for name, contender in made if contender.same}
 
     def load(self, row: Row) -> dict[str, int]:
         """Make the contenders of a row; return how many networks a step of each trains."""
-        from stacked import contenders
-
         self.contenders.clear()  # before the next ones take their memory
         self.contenders = {name: make() for name, make in contenders(self.name, row).items()}
         return {name: contender.networks for name, contender in self.contenders.items()}
@@ -198,16 +196,11 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
             rows, ratios = zip(*found, strict=True)
             right.plot(ratios, rows, "o", color=colour, ms=7)
     right.axvline(1, color="0.35", lw=1.2)
-    right.set_yticks(range(len(other)), [result["row"].replace(", ", "\n") for result in other])
-    right.set_ylim(max(len(other), 1) - 0.5, -0.5)
+    measure.name_rows(right, [result["row"].replace(", ", "\n") for result in other])
     right.set_xscale("log")
     right.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}×")
     right.set_xlabel("how many times faster the stack is")
-    for ax in (left, right):
-        ax.grid(color="0.92")
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    measure.save_picture(figure, path)
 
 
 def draw_restarts(starts: int, path: Path) -> None:
@@ -232,8 +225,8 @@ def draw_restarts(starts: int, path: Path) -> None:
         ax.locator_params("x", nbins=4)
         ax.xaxis.set_major_formatter(lambda loss, _: f"{loss:.2g}")
         ax.set(xlabel="loss", yticks=[])
-        ax.spines[["top", "right", "left"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+        ax.spines["left"].set_visible(False)
+    measure.save_picture(figure, path, grid="x")
 
 
 def options() -> Any:
@@ -251,13 +244,10 @@ def options() -> Any:
 def main() -> int:
     """Measure, print, and write what was asked for; return 1 if a library disagrees."""
     asked = options()
-    measure.set_threads(asked.threads)
     if asked.restarts_picture:
         draw_restarts(100 if asked.quick else STARTS, asked.restarts_picture)
         return 0
-    how = workers.how_long(asked)
-    machine = measure.machine()
-    print(measure.machine_line(machine))
+    machine, how = measure.begin(asked), workers.how_long(asked)
     results = []
     with Workers(Library, asked.peers, asked.threads) as processes:
         processes.announce()
@@ -267,26 +257,18 @@ def main() -> int:
             results.append(run_row(row, processes, **how))
     libraries, versions = processes.peers, processes.versions
 
-    sides = [
-        "loop",
-        "one by one",
-        IN_FIT,
-        *libraries,
-        *(["JAX loop"] if "JAX" in libraries else []),
-    ]
+    sides = ["loop", "one by one", IN_FIT, *libraries]
+    sides += ["JAX loop"] if "JAX" in libraries else []
     head = ["networks", "bpnet's stack", *sides]
     print("\nTime of a network's step: the stack's, median [quartiles], float64; and how many")
     print("times as long the others take, whether that reaches the goal\n")
     print(measure.table(head, [row_of(result, sides) for result in results]))
     print("", *remarks(results), sep="\n")
-    if asked.quick:
-        print("Quick: three short rounds each. Not for quoting.")
-    if asked.json:
-        found = {"benchmark": "many", "quick": asked.quick, "dtype": "float64"}
-        found |= {"threads": asked.threads, "machine": machine, "versions": versions, "aim": AIM}
-        measure.write_json(asked.json, found | {"results": results})
-    if asked.picture:
-        draw(results, asked.picture)
+    measure.finish(
+        asked, "three short rounds each", partial(draw, results),
+        benchmark="many", dtype="float64", threads=asked.threads, machine=machine,
+        versions=versions, aim=AIM, results=results,
+    )  # fmt: skip
     return int(any(off > AGREE for result in results for off in result["difference"].values()))
 
 

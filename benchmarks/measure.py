@@ -313,13 +313,57 @@ def new_picture(name: str) -> Path:
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise argparse.ArgumentTypeError(f"{path}: the name must end in .png, .svg or .pdf")
     if find_spec("matplotlib") is None:
-        raise argparse.ArgumentTypeError(
-            "a picture needs matplotlib: pip install 'bpnet-numpy[plots]'"
-        )
+        raise argparse.ArgumentTypeError("a picture needs matplotlib: pip install matplotlib")
     return path
 
 
-def write_json(path: Path, results: Mapping[str, Any]) -> None:
-    """Write results as JSON; a `Spread` becomes an object of its numbers."""
-    text = json.dumps(results, indent=2, ensure_ascii=False, default=asdict)
-    path.write_text(text + "\n", encoding="utf-8")
+def begin(asked: argparse.Namespace) -> dict[str, Any]:
+    """Set the threads that were asked for, print where this runs, and return that.
+
+    From here on NumPy may be imported.
+    """
+    set_threads(asked.threads)
+    described = machine()
+    print(machine_line(described))
+    return described
+
+
+def finish(
+    asked: argparse.Namespace, quick: str, draw: Callable[[Path], None], **found: Any
+) -> None:
+    """Say what a quick run left out, and write the files that were asked for.
+
+    In JSON a `Spread` becomes an object of its numbers.
+    """
+    if asked.quick:
+        print(f"\nQuick: {quick}. Not for quoting.")
+    if asked.json:
+        text = json.dumps(
+            {"quick": asked.quick} | found, indent=2, ensure_ascii=False, default=asdict
+        )
+        asked.json.write_text(text + "\n", encoding="utf-8")
+    if asked.picture:
+        draw(asked.picture)
+
+
+def save_picture(figure: Any, path: Path, *, grid: str = "both") -> None:
+    """Write a figure whose axes have a light grid, and no frame but below and to the left."""
+    for ax in figure.axes:
+        ax.grid(axis=grid, color="0.92")
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def name_rows(ax: Any, names: Sequence[str], above: float = 0.5) -> None:
+    """Write a name at each row of a picture, from the top down, without ticks or a frame."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(max(len(names), 1) - 0.5, -above)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def dots(ax: Any, spreads: Sequence[Spread], rows: Sequence[int], **how: Any) -> None:
+    """Draw medians as dots with their quartiles, one a row."""
+    ends = [[s.median - s.lower for s in spreads], [s.upper - s.median for s in spreads]]
+    ax.errorbar([s.median for s in spreads], rows, xerr=ends, fmt="o", **how)

@@ -18,22 +18,22 @@ import sys
 import tempfile
 import tracemalloc
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import measure
 
 if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
-    from numpy.typing import NDArray
+    from workloads import Array
 
     from bpnet import MLP
     from bpnet.datasets import MNIST
 
-    Array = NDArray[Any]
-
 BOOK_IMAGES = 50_000
 MEMORY_GOAL = 60e6  # bytes over the data and the bare interpreter with NumPy
 DROPOUT = {1: 0.2, 2: 0.5}
+CLASSIFIES = {"activation": "relu", "output": "softmax"}
 
 
 class Row(NamedTuple):
@@ -84,20 +84,18 @@ def book_start() -> Any:
     """Return the book's rule for start weights, which are large: N(0, 1), biases too."""
     from bpnet import Initializer
 
-    return Initializer(
-        "book",
-        W=lambda rng, shape: rng.normal(size=shape),
-        b=lambda rng, shape: rng.normal(size=shape),
-    )
+    def normal(rng: Any, shape: Any) -> Array:
+        return rng.normal(size=shape)
+
+    return Initializer("book", W=normal, b=normal)
 
 
 def start(row: Row, seed: int) -> MLP:
     """Return the untrained net of a row, in float32."""
     from bpnet import MLP
 
-    how: dict[str, Any] = {"activation": "sigmoid", "initializer": book_start()}
-    if not row.book:
-        how = {"activation": "relu", "output": "softmax"}
+    book = {"activation": "sigmoid", "initializer": book_start()}
+    how: dict[str, Any] = book if row.book else CLASSIFIES
     return MLP.init(row.sizes, loss=row.loss, rng=seed, dtype="float32", **how)
 
 
@@ -117,17 +115,9 @@ def train(row: Row, data: MNIST, seed: int) -> tuple[dict[str, Any], Array]:
     images = slice(BOOK_IMAGES if row.book else None)
     x, y = data.x_train[images], data.y_train[images]
     net = start(row, seed)
-    history = fit(
-        net,
-        x,
-        y,
-        epochs=row.epochs,
-        batch_size=row.batch,
-        rng=seed,
-        validation=(data.x_test, data.y_test),
-        metrics="accuracy",
-        **training(row, len(x)),
-    )
+    watched = {"validation": (data.x_test, data.y_test), "metrics": "accuracy"}
+    how = training(row, len(x)) | watched
+    history = fit(net, x, y, epochs=row.epochs, batch_size=row.batch, rng=seed, **how)
     accuracy = history.metrics["accuracy"]
     run = {"seed": seed, "seconds": sum(history.time), "accuracy": accuracy, "images": len(x)}
     return run, net.predict(data.x_test)
@@ -182,15 +172,8 @@ def row_of(result: Mapping[str, Any]) -> list[str]:
     sign = "≥" if result["score"] >= result["reported"] else "<"
     shares = [percent(result[key]) for key in ("mean", "best", "best_epoch", "together")]
     compared = f"{percent(result['score'])} {sign} {percent(result['reported'])}"
-    seeds = str(len(result["runs"]))
-    return [
-        result["row"],
-        seeds,
-        *shares,
-        measure.in_words(result["seconds"]),
-        compared,
-        result["by"],
-    ]
+    nets, seconds = str(len(result["runs"])), measure.in_words(result["seconds"])
+    return [result["row"], nets, *shares, seconds, compared, result["by"]]
 
 
 HEAD = [
@@ -241,14 +224,7 @@ def run_allocations(data: MNIST) -> dict[str, float]:
 
     steps, batch, skipped = 10, 128, 3
     x, y = data.x_train[: steps * batch], data.y_train[: steps * batch]
-    net = MLP.init(
-        (784, 100, 10),
-        activation="relu",
-        output="softmax",
-        loss="cross_entropy",
-        rng=0,
-        dtype="float32",
-    )
+    net = MLP.init((784, 100, 10), rng=0, dtype="float32", loss="cross_entropy", **CLASSIFIES)
     seen: list[tuple[int, int]] = []
 
     def look(training: Any) -> None:
@@ -302,16 +278,11 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
         ax.plot(last, [row] * len(last), "o", ms=5, color="0.7", label=labels[0])
         ax.plot(here, row, "o", ms=8, color="#1f5fa8", label=labels[1])
         ax.plot(there, row, "|", ms=18, mew=2, color="#b5541c", label=labels[2])
-    ax.set_yticks(range(len(results)), [result["row"] for result in results])
-    ax.set_ylim(len(results) - 0.5, -0.5)
+    measure.name_rows(ax, [result["row"] for result in results])
     ax.set_xlim(left=0)
     ax.set_xlabel("errors on the test images, %")
-    ax.grid(axis="x", color="0.92")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(axis="y", length=0)
     ax.legend(frameon=False, loc="upper right", fontsize=8, markerscale=0.7)
-    figure.savefig(path, dpi=150)
+    measure.save_picture(figure, path, grid="x")
 
 
 def options() -> Any:
@@ -353,25 +324,16 @@ def shortened(data: MNIST) -> MNIST:
 def main() -> None:
     """Train, print, and write what was asked for."""
     asked = options()
-    measure.set_threads(asked.threads)
-    if asked.data is not None:
-        run(asked, asked.data)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        write_noise(folder)
-        run(asked, folder)
-
-
-def run(asked: Any, folder: str) -> None:
-    """Do what was asked for with the files of a folder."""
+    machine = measure.begin(asked)
     from bpnet.datasets import load_mnist
 
-    data = load_mnist(folder)
-    machine = measure.machine()
-    print(measure.machine_line(machine), end="\n\n")
-    memory = run_memory(data, folder)
-    steady = run_allocations(data)
-    print(memory_lines(memory, steady))
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.data is None:
+            write_noise(folder)
+        folder = asked.data or folder
+        data = load_mnist(folder)
+        memory, steady = run_memory(data, folder), run_allocations(data)
+    print("", memory_lines(memory, steady), sep="\n")
 
     data = shortened(data) if asked.quick else data
     results = []
@@ -386,14 +348,11 @@ def run(asked: Any, folder: str) -> None:
         "\nNielsen's figure is the best epoch of his best net, so the best epoch here is compared. "
         "The\nothers are scored at the last epoch: the mean of the nets, or all together."
     )
-    if asked.quick:
-        print("Quick: one epoch on a thousand images. Not for quoting.")
-    if asked.json:
-        found = {"benchmark": "mnist", "quick": asked.quick, "dtype": "float32", "machine": machine}
-        found |= {"memory": memory, "allocations": steady, "results": results}
-        measure.write_json(asked.json, found)
-    if asked.picture:
-        draw(results, asked.picture)
+    measure.finish(
+        asked, "one epoch on a thousand images", partial(draw, results),
+        benchmark="mnist", dtype="float32", machine=machine, memory=memory, allocations=steady,
+        results=results,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

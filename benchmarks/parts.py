@@ -11,16 +11,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import measure
+from peers import Bpnet
 from workloads import WORKLOADS, problem
 
 if TYPE_CHECKING:
-    from peers import Bpnet
     from workloads import Workload
 
 STEPS = [work for work, _ in WORKLOADS if work.kind == "step"]
@@ -100,7 +101,6 @@ class Clocks:
 def run_row(work: Workload, *, rounds: int, seconds: float) -> dict[str, Any]:
     """Return the median seconds of a step, with and without clocks, and of each part."""
     import numpy as np
-    from peers import Bpnet
 
     plain, clocked, clocks = Bpnet(work, problem(work)), Bpnet(work, problem(work)), Clocks()
     y, times, parts = plain.data.y, [], []
@@ -148,13 +148,11 @@ def draw(results: list[dict[str, Any]], path: Any) -> None:
         shares = [r["parts"][part] / total for r, total in zip(results, totals, strict=True)]
         ax.barh(range(len(results)), shares, left=left, color=colour, label=part)
         left = [a + b for a, b in zip(left, shares, strict=True)]
-    ax.set_yticks(range(len(results)), [result["workload"] for result in results])
-    ax.invert_yaxis()
+    measure.name_rows(ax, [result["workload"] for result in results])
     ax.set(xlim=(0, 1))
     ax.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=len(PARTS), frameon=False)
-    figure.savefig(path, dpi=150)
+    measure.save_picture(figure, path)
 
 
 def main() -> None:
@@ -162,10 +160,8 @@ def main() -> None:
     parser = measure.arguments(__doc__ or "", threads=measure.usable_cores())
     measure.add_rows(parser, [work.name for work in STEPS])
     asked = parser.parse_args()
-    measure.set_threads(asked.threads)
     rounds, seconds = (2, 0.001) if asked.quick else (15, 0.1)
-    machine = measure.machine()
-    print(measure.machine_line(machine))
+    machine = measure.begin(asked)
     results = []
     for row in asked.rows:
         work = STEPS[row - 1]
@@ -174,13 +170,10 @@ def main() -> None:
     print("\nParts of a step: medians in µs, float32\n")
     head = ["workload", *PARTS, "sum", "no clocks"]
     print(measure.table(head, [row_of(result) for result in results]))
-    if asked.quick:
-        print("\nQuick: two short rounds. Not for quoting.")
-    if asked.json:
-        found = {"benchmark": "parts", "quick": asked.quick, "dtype": "float32"}
-        measure.write_json(asked.json, found | {"machine": machine, "results": results})
-    if asked.picture:
-        draw(results, asked.picture)
+    measure.finish(
+        asked, "two short rounds", partial(draw, results),
+        benchmark="parts", dtype="float32", machine=machine, results=results,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

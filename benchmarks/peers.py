@@ -1,91 +1,36 @@
 """The same training step by each library: what `vs_peers.py` times, a process a library.
 
-A contender has `reset`, which goes back to the start weights and a fresh optimiser, `run(n)`, which
-takes n steps, epochs or predictions and returns when they are done, and `result`, by which the
-libraries are compared. A library is imported when its contenders are made, never before.
+bpnet's, scikit-learn's and the floor are here, PyTorch's and JAX's in `frameworks.py`.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from contender import (
+    BETA1,
+    BETA2,
+    CHECK_EPSILON,
+    EPSILON,
+    Trainer,
+    fit_step,
+    fit_steps,
+    in_turn,
+    weights_of,
+)
+from frameworks import Jax, Torch
 
 if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
     from workloads import Array, Problem, Workload
 
-EPSILON = 1e-8  # Adam's
-CHECK_EPSILON = 1e-3  # with 1e-8 the first step is the gradient's sign, even of its rounding
-BETA1, BETA2 = 0.9, 0.999
 
-
-class Contender:
-    """One library's way; the subclasses fill in the steps.
-
-    Attributes
-    ----------
-    same : bool
-        Whether loss and weights are to equal the others'; where not, `note` says why.
-    note : str
-    """
-
-    same = True
-    note = ""
-
-    def __init__(self, work: Workload, data: Problem) -> None:
-        self.work, self.data = work, data
-        self.loss: Any = None
-        self.prepare()
-        self.reset()
-        self.run = {"step": self.steps, "epoch": self.epochs, "predict": self.predictions}[
-            work.kind
-        ]
-
-    def prepare(self) -> None:
-        """Do what is done once."""
-
-    def reset(self, epsilon: float = EPSILON) -> None:
-        """Go back to the start weights and a fresh optimiser."""
-        raise NotImplementedError
-
-    def steps(self, n: int) -> None:
-        """Take n steps on the one batch; leave the loss of the last."""
-        raise NotImplementedError
-
-    def epochs(self, n: int) -> None:
-        """Go through the data n times, each time in a new order."""
-        raise NotImplementedError
-
-    def predictions(self, n: int) -> None:
-        """Compute the outputs of all rows n times."""
-        raise NotImplementedError
-
-    def weights(self) -> list[Array]:
-        """Return W², b², W³, ... as they are."""
-        raise NotImplementedError
-
-    def outputs(self) -> Array:
-        """Return what the last prediction gave."""
-        raise NotImplementedError
-
-    def result(self) -> list[Array]:
-        """Return loss and weights after the first step, or the outputs."""
-        import numpy as np
-
-        self.reset(CHECK_EPSILON)
-        self.run(1)
-        if self.work.kind == "predict":
-            return [self.outputs()]
-        return [np.array([float(self.loss)], np.float32), *self.weights()]
-
-
-class Bpnet(Contender):
+class Bpnet(Trainer):
     """The step that `fit` takes, `fit` itself, and `predict`."""
 
     def reset(self, epsilon: float = EPSILON) -> None:
-        """Make a net of the start weights, and the step that `fit` would take."""
         from bpnet import MLP, SGD, Adam
 
         work, data = self.work, self.data
@@ -96,66 +41,43 @@ class Bpnet(Contender):
         if work.kind == "step":
             self.take = self.made_step()
 
-    def made_step(self) -> Callable[[Array, None], Any]:
+    def made_step(self) -> Any:
         """Return what `fit` calls for each batch."""
-        from bpnet.training.step import Recipe, make_step
-
-        def failed(cache: Any, grad: Any, what: str, networks: Any) -> NoReturn:
-            raise FloatingPointError(f"the {what} is not finite")
-
-        self.optimizer.start(self.net.theta)
-        recipe = Recipe.plain(self.net, self.optimizer)
-        return make_step(self.net, self.data.x, recipe, failed).take
+        return fit_step(self.net, self.data.x, self.optimizer)
 
     def steps(self, n: int) -> None:
-        """Take steps as `fit` takes them."""
-        import numpy as np
-
-        take, y = self.take, self.data.y
-        with np.errstate(all="ignore"):  # as `fit` does
-            for _ in repeat(None, n):
-                loss = take(y, None)
-        self.loss = loss
+        self.loss = fit_steps(self.take, self.data.y, n)
 
     def epochs(self, n: int) -> None:
-        """Train by `fit`."""
         from bpnet import fit
 
         how = {"epochs": n, "batch_size": self.work.batch, "optimizer": self.optimizer, "rng": 0}
         self.loss = fit(self.net, self.data.x, self.data.y, **how).loss[-1]
 
     def predictions(self, n: int) -> None:
-        """Call `predict`."""
         for _ in repeat(None, n):
             self.a = self.net.predict(self.data.x)
 
     def weights(self) -> list[Array]:
-        """Return W², b², W³, ..."""
-        return [array for l in self.net.W for array in (self.net.W[l], self.net.b[l])]
+        return weights_of(self.net)
 
     def outputs(self) -> Array:
-        """Return a^L."""
         return self.a
 
 
-class Floor(Contender):
+class Floor(Trainer):
     """The step's matrix products alone, by the BLAS of NumPy, into arrays that are kept."""
 
     same = False
 
     def prepare(self) -> None:
-        """Lay out the products of each size that a batch has."""
-        self.products = {n: self.of_rows(n) for n in self.batches()}
-
-    def batches(self) -> set[int]:
-        """Return the sizes that batches have; the last of an epoch may be short."""
+        """Lay out the products of each size that a batch has; an epoch's last may be short."""
         m, batch = len(self.data.x), self.work.batch
-        if self.work.kind != "epoch":
-            return {m}
-        return {min(m, batch), m % batch or batch}
+        sizes = {min(m, batch), m % batch or batch} if self.work.kind == "epoch" else {m}
+        self.products = {n: self.of_rows(n) for n in sizes}
 
     def of_rows(self, m: int) -> list[tuple[Array, Array, Array]]:
-        """Return (A, B, out) of each product A B on so many rows; where A is None, it is x."""
+        """Return (A, B, out) of each product A B on so many rows."""
         import numpy as np
 
         W = self.data.W
@@ -174,7 +96,6 @@ class Floor(Contender):
         """Leave everything as it is: the numbers do not matter."""
 
     def steps(self, n: int) -> None:
-        """Multiply what a step multiplies."""
         products = self.products[len(self.data.x)]
         for _ in repeat(None, n):
             for A, B, out in products:
@@ -183,7 +104,6 @@ class Floor(Contender):
     predictions = steps
 
     def epochs(self, n: int) -> None:
-        """Multiply what an epoch multiplies."""
         m, batch = len(self.data.x), self.work.batch
         for _ in repeat(None, n):
             for start in range(0, m, batch):
@@ -191,7 +111,7 @@ class Floor(Contender):
                     A.dot(B, out)
 
 
-class ScikitLearn(Contender):
+class ScikitLearn(Trainer):
     """`_backprop` and `update_params`, a step of its `fit` without gathering; `fit` itself."""
 
     def prepare(self) -> None:
@@ -259,33 +179,26 @@ class ScikitLearn(Contender):
             self.est.fit(x, y)
 
     def epochs(self, n: int) -> None:
-        """Train by `fit`."""
         self.fit(self.data.x, self.y, n)
         self.loss = self.est.loss_
 
     def predictions(self, n: int) -> None:
-        """Call `predict_proba`."""
         for _ in repeat(None, n):
             self.a = self.est.predict_proba(self.data.x)
 
     def weights(self) -> list[Array]:
-        """Return W², b², W³, ...; its matrices are the transposes."""
-        pairs = zip(self.est.coefs_, self.est.intercepts_, strict=True)
-        return [array for W_l, b_l in pairs for array in (W_l.T, b_l)]
+        return in_turn([W_l.T for W_l in self.est.coefs_], self.est.intercepts_)
 
     def outputs(self) -> Array:
-        """Return the probabilities."""
         return self.a
 
 
-def contenders(library: str, work: Workload, data: Problem) -> dict[str, Contender]:
+def contenders(library: str, work: Workload, data: Problem) -> dict[str, Trainer]:
     """Return a library's contenders by name; of several the best counts."""
     if library == "bpnet":
         return {"bpnet": Bpnet(work, data), "floor": Floor(work, data)}
     if library == "scikit-learn":
         return {"scikit-learn": ScikitLearn(work, data)}
-    from frameworks import Jax, Torch
-
     if library == "JAX":
         ways = ("JAX", "NumPy") if work.kind == "epoch" else ("",)
         return {f"JAX, {by} gathers" if by else "JAX": Jax(work, data, by) for by in ways}

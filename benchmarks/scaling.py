@@ -16,11 +16,13 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import measure
 from measure import Spread
+from peers import contenders
 from workloads import DIGITS, Workload, problem
 
 if TYPE_CHECKING:
@@ -54,8 +56,6 @@ def sweeps(*, quick: bool) -> dict[str, dict[int, Workload]]:
 
 def run_point(work: Workload, **how: Any) -> dict[str, Any]:
     """Time a step and its floor."""
-    from peers import contenders
-
     made = contenders("bpnet", work, problem(work))
     times = measure.race({name: made[name].run for name in ("bpnet", "floor")}, **how)
     return {
@@ -189,30 +189,20 @@ def draw(found: Mapping[str, Any], memory: Sequence[Mapping[str, float]], path: 
     ax.set_title("memory in MB against data in GB, memmap", size=9)
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8)
-    for ax in axes:
-        ax.grid(color="0.92")
-        ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
-
-
-def options() -> Any:
-    """Return what the command line asks for."""
-    parser = measure.arguments(__doc__ or "", threads=measure.usable_cores())
-    parser.add_argument(
-        "--largest", type=float, metavar="GB", help="size of the largest memmap (default 4)"
-    )
-    return parser.parse_args()
+    measure.save_picture(figure, path)
 
 
 def main() -> None:
     """Measure, print, and write what was asked for."""
-    asked = options()
-    measure.set_threads(asked.threads)
+    parser = measure.arguments(__doc__ or "", threads=measure.usable_cores())
+    parser.add_argument(
+        "--largest", type=float, metavar="GB", help="size of the largest memmap (default 4)"
+    )
+    asked = parser.parse_args()
     how = {"rounds": 15, "seconds": 0.01, "budget": 3.0}
     if asked.quick:
         how = {"rounds": 3, "seconds": 0.001, "budget": 1.0}
-    machine = measure.machine()
-    print(measure.machine_line(machine))
+    machine = measure.begin(asked)
     found = {}
     for name, points in sweeps(quick=asked.quick).items():
         found[name] = sweep = run_sweep(points, **how)
@@ -237,14 +227,10 @@ def main() -> None:
         f"\nOwn memory grows by {grown / 1e6:.1f} MB while the data grow by "
         f"{megabytes(memory[-1]['data'] - memory[0]['data'])}."
     )
-    if asked.quick:
-        print("Quick: few points, three short rounds each, small files. Not for quoting.")
-    if asked.json:
-        results = {"benchmark": "scaling", "quick": asked.quick, "dtype": "float32"}
-        results |= {"machine": machine, "time": found, "memory": memory}
-        measure.write_json(asked.json, results)
-    if asked.picture:
-        draw(found, memory, asked.picture)
+    measure.finish(
+        asked, "few points, three short rounds each, small files", partial(draw, found, memory),
+        benchmark="scaling", dtype="float32", machine=machine, time=found, memory=memory,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

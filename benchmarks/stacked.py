@@ -1,25 +1,26 @@
 """Many networks trained at once, by each library: what `many.py` times, a process a library.
 
 Every network is of sigmoids with half the squared error, in float64, and a step is plain gradient
-descent on the same batch for all. W[l] is (networks, n_l, n_{l-1}). As in `peers.py`, a contender
-has `reset`, `run(n)` and `result`; a library is imported when its contenders are made.
+descent on the same batch for all. W[l] is (networks, n_l, n_{l-1}).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from contender import EPSILON, Contender, fit_step, fit_steps, in_turn, weights_of, weights_of_loop
+from frameworks import jax_loss
+from workloads import Workload, start_weights
 
 if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+    from workloads import Array
 
 RATE = 0.5
 BATCHES = 10  # an epoch of `fit`
+SIGMOIDS = Workload("", (), "sigmoid", "sigmoid", "SGD", RATE, 0)
 FEW = 10  # networks that are compared, where each is trained by itself
 
 
@@ -52,96 +53,40 @@ def problem(row: Row) -> Problem:
     import numpy as np
 
     rng, m = np.random.default_rng(0), row.batch
-    W, b = [], []
-    for n_before, n in pairwise(row.sizes):
-        r = math.sqrt(6 / (n_before + n))
-        W.append(rng.uniform(-r, r, (row.networks, n, n_before)))
-        b.append(rng.uniform(-0.1, 0.1, (row.networks, n)))
+    W, b = start_weights(rng, row.sizes, row.networks)
     x, y = rng.random((m, row.sizes[0])), rng.uniform(0.1, 0.9, (m, row.sizes[-1]))
     return Problem(x, y, W, b)
 
 
-class Contender:
-    """One way to train the networks.
+class Way(Contender):
+    """One way to train the networks; ``run(1)`` takes a step of so many `networks`."""
 
-    Attributes
-    ----------
-    networks : int
-        How many networks' steps ``run(1)`` takes: of all, or of the one that a way trains.
-    same : bool
-        Whether its weights after ``run(1)`` are to equal the others'.
-    """
-
-    same = True
-
-    def __init__(self, row: Row, data: Problem) -> None:
-        self.row, self.data, self.networks = row, data, row.networks
-        self.prepare()
-        self.reset()
-
-    def prepare(self) -> None:
-        """Do what is done once."""
-
-    def reset(self) -> None:
-        """Go back to the start weights."""
-        raise NotImplementedError
-
-    def run(self, n: int) -> None:
-        """Take n steps, and return when they are done."""
-        raise NotImplementedError
-
-    def weights(self) -> list[Array]:
-        """Return W², b², W³, ... of the networks, as they are."""
-        raise NotImplementedError
-
-    def result(self) -> list[Array]:
-        """Return the weights after the first step, of all networks or of the first few."""
-        self.reset()
-        self.run(1)
-        return self.weights()
+    def __init__(self, work: Row, data: Problem) -> None:
+        self.networks = work.networks
+        super().__init__(work, data)
 
 
-class Stack(Contender):
+class Stack(Way):
     """bpnet's stack: the step that `fit` takes, in the memory layout that it takes."""
 
-    def reset(self) -> None:
-        """Make the stack and its step."""
+    def reset(self, epsilon: float = EPSILON) -> None:
         from bpnet import MLP
         from bpnet.arrays import best_layout
-        from bpnet.training.step import going_of
 
         net = MLP.from_weights(self.data.W, self.data.b)
-        self.net = net.with_theta(best_layout(net.theta, net.sizes, self.row.batch))
-        self.take = step_of(self.net, self.data, going_of(self.net))
+        self.start(net.with_theta(best_layout(net.theta, net.sizes, self.work.batch)))
+
+    def start(self, net: Any) -> None:
+        """Make the step of a net."""
+        from bpnet import SGD
+
+        self.net, self.take = net, fit_step(net, self.data.x, SGD(RATE))
 
     def run(self, n: int) -> None:
-        """Take steps as `fit` takes them."""
-        import numpy as np
-
-        take, y = self.take, self.data.y
-        with np.errstate(all="ignore"):  # as `fit` does
-            for _ in repeat(None, n):
-                take(y, None)
+        fit_steps(self.take, self.data.y, n)
 
     def weights(self) -> list[Array]:
-        """Return W², b², W³, ..."""
-        return [array for l in self.net.W for array in (self.net.W[l], self.net.b[l])]
-
-
-def step_of(net: Any, data: Problem, going: Any) -> Callable[[Array, None], Any]:
-    """Return what `fit` calls for each batch."""
-    from bpnet import SGD
-    from bpnet.training.loop import best_step
-    from bpnet.training.step import Recipe
-
-    def failed(cache: Any, grad: Any, what: str, networks: Any) -> NoReturn:
-        raise FloatingPointError(f"the {what} is not finite")
-
-    optimizer = SGD(RATE)
-    optimizer.start(net.theta)
-    step = best_step(net, data.x, Recipe.plain(net, optimizer), failed, going)
-    step.read(data.x)
-    return step.take
+        return weights_of(self.net)
 
 
 class OneByOne(Stack):
@@ -151,27 +96,28 @@ class OneByOne(Stack):
         """Let it be one."""
         self.networks, self.which = 1, 0
 
-    def reset(self) -> None:
-        """Make the network and its step."""
+    def of_one(self) -> list[list[Array]]:
+        """Return W and b of the network whose turn it is."""
+        return [[array[self.which] for array in part] for part in (self.data.W, self.data.b)]
+
+    def reset(self, epsilon: float = EPSILON) -> None:
         from bpnet import MLP
 
-        W, b = ([array[self.which] for array in part] for part in (self.data.W, self.data.b))
-        self.net = MLP.from_weights(W, b)
-        self.take = step_of(self.net, self.data, None)
+        self.start(MLP.from_weights(*self.of_one()))
 
     def result(self) -> list[Array]:
         """Return the weights of the first few networks, each after its first step."""
         import numpy as np
 
         found = []
-        for k in range(min(FEW, self.row.networks)):
+        for k in range(min(FEW, self.work.networks)):
             self.which = k
             found.append(super().result())
         self.which = 0
         return [np.stack(arrays) for arrays in zip(*found, strict=True)]
 
 
-class Fit(Contender):
+class Fit(Way):
     """`fit` of the stack: epochs of some batches in a new order, with the history."""
 
     same = False
@@ -180,22 +126,20 @@ class Fit(Contender):
         """Draw the data, and count the steps."""
         import numpy as np
 
-        rng, m = np.random.default_rng(1), BATCHES * self.row.batch
-        self.x = rng.random((m, self.row.sizes[0]))
-        self.y = rng.uniform(0.1, 0.9, (m, self.row.sizes[-1]))
-        self.networks = BATCHES * self.row.networks
+        rng, m = np.random.default_rng(1), BATCHES * self.work.batch
+        self.x = rng.random((m, self.work.sizes[0]))
+        self.y = rng.uniform(0.1, 0.9, (m, self.work.sizes[-1]))
+        self.networks = BATCHES * self.work.networks
 
-    def reset(self) -> None:
-        """Make the stack."""
+    def reset(self, epsilon: float = EPSILON) -> None:
         from bpnet import MLP
 
         self.net = MLP.from_weights(self.data.W, self.data.b)
 
     def run(self, n: int) -> None:
-        """Train for so many epochs."""
         from bpnet import SGD, fit
 
-        how = {"epochs": n, "batch_size": self.row.batch, "optimizer": SGD(RATE)}
+        how = {"epochs": n, "batch_size": self.work.batch, "optimizer": SGD(RATE)}
         fit(self.net, self.x, self.y, **how)
 
 
@@ -207,8 +151,7 @@ class FitOneByOne(Fit):
         super().prepare()
         self.networks = BATCHES
 
-    def reset(self) -> None:
-        """Make the network."""
+    def reset(self, epsilon: float = EPSILON) -> None:
         super().reset()
         self.net = self.net[0].copy()
 
@@ -216,37 +159,24 @@ class FitOneByOne(Fit):
 class Loop(OneByOne):
     """The loop twin, in plain Python floats."""
 
-    def reset(self) -> None:
-        """Make the loop's network."""
+    def reset(self, epsilon: float = EPSILON) -> None:
         from bpnet.reference import Network
 
-        W, b = ([array[self.which].tolist() for array in part] for part in self.data[2:])
-        self.loop = Network(W, b)
+        self.loop = Network(*([array.tolist() for array in part] for part in self.of_one()))
 
     def run(self, n: int) -> None:
         """Take steps on the one sample, or on the batch."""
-        xs, ys, step, batch = self.data.x.tolist(), self.data.y.tolist(), self.loop.step, None
-        if len(xs) == 1:
-            x, y = xs[0], ys[0]
-            for _ in repeat(None, n):
-                step(x, y, RATE)
-            return
-        batch = self.loop.step_batch
+        x, y, step = self.data.x.tolist(), self.data.y.tolist(), self.loop.step_batch
+        if len(x) == 1:
+            x, y, step = x[0], y[0], self.loop.step
         for _ in repeat(None, n):
-            batch(xs, ys, RATE)
+            step(x, y, RATE)
 
     def weights(self) -> list[Array]:
-        """Return W², b², W³, ..."""
-        import numpy as np
-
-        found = []
-        for layer in self.loop.layers:
-            found.append(np.array([neuron.w for neuron in layer.neurons]))
-            found.append(np.array([neuron.b for neuron in layer.neurons]))
-        return found
+        return weights_of_loop(self.loop)
 
 
-class Vmap(Contender):
+class Vmap(Way):
     """PyTorch: vmap over the gradient of one network's loss, which is written out."""
 
     def prepare(self) -> None:
@@ -255,7 +185,7 @@ class Vmap(Contender):
         from torch.func import grad_and_value, vmap
 
         self.x, self.y = torch.from_numpy(self.data.x), torch.from_numpy(self.data.y)
-        self.half_share = 0.5 / self.row.batch
+        self.half_share = 0.5 / self.work.batch
         self.gradient = vmap(grad_and_value(self.loss_of), in_dims=(0, None, None))
 
     def loss_of(self, theta: Any, x: Any, y: Any) -> Any:
@@ -271,16 +201,12 @@ class Vmap(Contender):
             x = torch.sigmoid(x @ W_l.T + b_l)
         return x
 
-    def arrays(self) -> list[Array]:
-        """Return the start weights, W², b², W³, ..."""
-        pairs = zip(self.data.W, self.data.b, strict=True)
-        return [array for pair in pairs for array in pair]
-
-    def reset(self) -> None:
-        """Set the start weights."""
+    def reset(self, epsilon: float = EPSILON) -> None:
         import torch
 
-        self.theta: Any = tuple(torch.from_numpy(array.copy()) for array in self.arrays())
+        self.theta: Any = tuple(
+            torch.from_numpy(array.copy()) for array in in_turn(self.data.W, self.data.b)
+        )
 
     def run(self, n: int) -> None:
         """Take the gradient of all, and subtract it."""
@@ -296,7 +222,6 @@ class Vmap(Contender):
                     w.sub_(g_w, alpha=RATE)
 
     def weights(self) -> list[Array]:
-        """Return W², b², W³, ..."""
         return [array.numpy() for array in self.theta]
 
 
@@ -309,7 +234,7 @@ class VmapOfModule(Vmap):
         from torch import nn
 
         layers: list[Any] = []
-        for n_before, n in pairwise(self.row.sizes):
+        for n_before, n in pairwise(self.work.sizes):
             layers += [nn.Linear(n_before, n, dtype=torch.float64), nn.Sigmoid()]
         self.model = nn.Sequential(*layers)
         self.names = [name for name, _ in self.model.named_parameters()]
@@ -321,17 +246,15 @@ class VmapOfModule(Vmap):
 
         return functional_call(self.model, theta, (x,))
 
-    def reset(self) -> None:
-        """Set the start weights."""
+    def reset(self, epsilon: float = EPSILON) -> None:
         super().reset()
         self.theta = dict(zip(self.names, self.theta, strict=True))
 
     def weights(self) -> list[Array]:
-        """Return W², b², W³, ..."""
         return [array.numpy() for array in self.theta.values()]
 
 
-class JitVmap(Contender):
+class JitVmap(Way):
     """JAX: one jitted call a step, of vmap over one network's step."""
 
     def prepare(self) -> None:
@@ -343,12 +266,12 @@ class JitVmap(Contender):
         every = jax.vmap(jax_step, in_axes=(0, None, None))
         self.step = jax.jit(every, donate_argnums=0)
 
-    def reset(self) -> None:
+    def reset(self, epsilon: float = EPSILON) -> None:
         """Set the start weights; each matrix as its transpose, which JAX's users write."""
         from jax import numpy as jnp
 
-        pairs = zip(self.data.W, self.data.b, strict=True)
-        self.theta = [jnp.array(a) for W_l, b_l in pairs for a in (W_l.swapaxes(1, 2), b_l)]
+        W_T = [W_l.swapaxes(1, 2) for W_l in self.data.W]
+        self.theta = [jnp.array(array) for array in in_turn(W_T, self.data.b)]
 
     def run(self, n: int) -> None:
         """Take steps, and wait for the last."""
@@ -360,7 +283,6 @@ class JitVmap(Contender):
         self.theta = jax.block_until_ready(theta)
 
     def weights(self) -> list[Array]:
-        """Return W², b², W³, ..."""
         import numpy as np
 
         found = [np.asarray(array) for array in self.theta]
@@ -394,19 +316,13 @@ def jax_step(theta: list[Any], x: Any, y: Any) -> tuple[list[Any], Any]:
     """Return one network's weights after a step, and its loss before."""
     import jax
 
-    def loss_of(theta: list[Any]) -> Any:
-        a = x
-        for W_l, b_l in zip(theta[::2], theta[1::2], strict=True):
-            a = jax.nn.sigmoid(a @ W_l + b_l)
-        return ((a - y) ** 2).sum() / (2 * len(x))
-
-    loss, g = jax.value_and_grad(loss_of)(theta)
+    loss, g = jax.value_and_grad(partial(jax_loss, SIGMOIDS))(theta, x, y)
     return [w - RATE * g_w for w, g_w in zip(theta, g, strict=True)], loss
 
 
-def contenders(library: str, row: Row) -> dict[str, Callable[[], Contender]]:
+def contenders(library: str, row: Row) -> dict[str, Callable[[], Way]]:
     """Return by name what makes each way of a library."""
-    ways: dict[str, dict[str, type[Contender]]] = {
+    ways: dict[str, dict[str, type[Way]]] = {
         "bpnet": {
             "bpnet": Stack,
             "one by one": OneByOne,

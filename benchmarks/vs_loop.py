@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import measure
+from contender import difference, weights_of, weights_of_loop
 from measure import Spread
 
 if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
@@ -86,27 +88,11 @@ def loop_step(net: MLP, x: Array, y: Array) -> tuple[Network, Callable[[], None]
     """Return the loop twin of a net, and its step on the batch."""
     from bpnet.reference import Network
 
-    loop = Network([W.tolist() for W in net.W.values()], [b.tolist() for b in net.b.values()])
+    loop = Network(*([array.tolist() for array in part.values()] for part in (net.W, net.b)))
     xs, ys = x.tolist(), y.tolist()
     if len(xs) == 1:
         return loop, lambda: loop.step(xs[0], ys[0], RATE)
     return loop, lambda: loop.step_batch(xs, ys, RATE)
-
-
-def difference(net: MLP, loop: Network) -> float:
-    """Return the largest difference of a parameter, relative to the largest of its array.
-
-    Relative to itself would ask too much: a step takes some of 23,000 weights close to 0.
-    """
-    import numpy as np
-
-    theirs: list[list[Any]] = []
-    for layer in loop.layers:
-        theirs.append([neuron.w for neuron in layer.neurons])
-        theirs.append([neuron.b for neuron in layer.neurons])
-    ours = [array for l in net.W for array in (net.W[l], net.b[l])]
-    pairs = zip(ours, theirs, strict=True)
-    return max(float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in pairs)
 
 
 def run_case(case: Case, **how: Any) -> dict[str, Any]:
@@ -116,7 +102,7 @@ def run_case(case: Case, **how: Any) -> dict[str, Any]:
     by_matrix = matrix_step(net, x, y)
     by_loop()
     by_matrix()
-    error = difference(net, loop)
+    error = difference(weights_of(net), weights_of_loop(loop))
     if not error <= AGREE:
         raise SystemExit(f"{case.name}: after one step the weights differ by {error:.1e}")
     runs = {"loop": measure.repeated(by_loop), "matrix": measure.repeated(by_matrix)}
@@ -189,28 +175,16 @@ def crossover_line(results: Sequence[dict[str, Any]]) -> tuple[float | None, str
 
 def case_row(result: dict[str, Any]) -> list[str]:
     """Return a line of the first table."""
-    goal = result["goal"]
-    return [
-        result["net"],
-        str(result["batch"]),
-        result["loop"].as_time(),
-        result["matrix"].as_time(),
-        str(result["speedup"]),
-        "loop" if result["speedup"].median < 1 else "matrix",
-        "" if goal is None else f"{goal:g}",
-    ]
+    loop, matrix, speedup, goal = (result[key] for key in ("loop", "matrix", "speedup", "goal"))
+    faster, goal = "loop" if speedup.median < 1 else "matrix", "" if goal is None else f"{goal:g}"
+    times = [loop.as_time(), matrix.as_time(), str(speedup)]
+    return [result["net"], str(result["batch"]), *times, faster, goal]
 
 
 def fit_row(result: dict[str, Any]) -> list[str]:
     """Return the line of the second table."""
-    return [
-        result["net"],
-        str(result["batch"]),
-        result["bare"].as_time(),
-        result["fit"].as_time(),
-        str(result["fit_to_bare"]),
-        f"{result['goal']:.2f}",
-    ]
+    times = [result["bare"].as_time(), result["fit"].as_time(), str(result["fit_to_bare"])]
+    return [result["net"], str(result["batch"]), *times, f"{result['goal']:.2f}"]
 
 
 def tick(seconds: float) -> str:
@@ -233,60 +207,46 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
         speedup = f"× {measure.three_digits(result['speedup'].median)}"
         ax.text(math.sqrt(loop * matrix), row - 0.16, speedup, ha="center", va="bottom", size=8)
     for side, colour in colours.items():
-        median = [result[side].median for result in results]
-        spread = [
-            [result[side].median - result[side].lower for result in results],
-            [result[side].upper - result[side].median for result in results],
-        ]
-        ax.errorbar(median, rows, xerr=spread, fmt="o", color=colour, ms=6, zorder=2, label=side)
-    ax.set_yticks(rows, [f"{r['net']}, batch {r['batch']}" for r in results])
-    ax.set_ylim(len(results) - 0.5, -0.7)
+        spreads = [result[side] for result in results]
+        measure.dots(ax, spreads, rows, color=colour, ms=6, zorder=2, label=side)
+    measure.name_rows(ax, [f"{r['net']}, batch {r['batch']}" for r in results], 0.7)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda t, _: tick(t))
     ax.set_xlabel(
         "time of one training step (median, quartiles); × is the loop's over the matrix's"
     )
-    ax.grid(axis="x", color="0.92")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(axis="y", length=0)
     ax.legend(frameon=False, loc="upper right")
-    figure.savefig(path, dpi=150)
+    measure.save_picture(figure, path, grid="x")
 
 
 def main() -> None:
     """Measure, print, and write what was asked for."""
-    options = measure.arguments(__doc__ or "").parse_args()
-    measure.set_threads(options.threads)
+    asked = measure.arguments(__doc__ or "").parse_args()
     how = {"rounds": 31, "seconds": 0.01, "budget": 6.0}
-    if options.quick:
+    if asked.quick:
         how = {"rounds": 3, "seconds": 0.001, "budget": 1.0}
-    cases = CASES[:-1] if options.quick else CASES
-    machine = measure.machine()
-    print(measure.machine_line(machine), end="\n\n")
+    cases = CASES[:-1] if asked.quick else CASES
+    machine = measure.begin(asked)
 
     results = [run_case(case, **how) for case in cases]
     head = ["net", "batch", "loop", "matrix", "loop / matrix", "faster", "goal"]
-    print("One training step (forward, backward, update): median [quartiles], float64\n")
+    print("\nOne training step (forward, backward, update): median [quartiles], float64\n")
     print(measure.table(head, [case_row(result) for result in results]))
     worst = max(result["difference"] for result in results)
     print(f"\nThe weights of both agree after one step: relative difference at most {worst:.0e}.")
     level, sentence = crossover_line(results)
     print(sentence)
-    if options.quick:
-        print("Quick: three short rounds each, the largest batch left out. Not for quoting.")
 
     fit_result = run_fit(**how)
     head = ["net", "batch", "bare step", "fit, a step", "fit / bare", "at most"]
     print("\nThe same step inside fit: batches, order and loss history included\n")
     print(measure.table(head, [fit_row(fit_result)]))
 
-    if options.json:
-        found = {"benchmark": "vs_loop", "quick": options.quick, "dtype": "float64"}
-        found |= {"machine": machine, "results": results, "crossover": level, "fit": fit_result}
-        measure.write_json(options.json, found)
-    if options.picture:
-        draw(results, options.picture)
+    measure.finish(
+        asked, "three short rounds each, the largest batch left out", partial(draw, results),
+        benchmark="vs_loop", dtype="float64", machine=machine, results=results, crossover=level,
+        fit=fit_result,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

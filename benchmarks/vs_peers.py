@@ -21,13 +21,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import measure
 import workers
+from contender import difference
 from measure import Spread
-from workers import Worker, Workers, difference
+from peers import contenders
+from workers import Worker, Workers
 from workloads import WORKLOADS, Goals, Workload, problem
 
 if TYPE_CHECKING:
@@ -52,8 +55,6 @@ class Library(workers.Library):
 
         An epoch of one batch is a step, in whatever order its rows are.
         """
-        from peers import contenders
-
         if work.kind == "epoch":
             work = work._replace(rows=work.batch)
         made = contenders(self.name, work, problem(work))
@@ -65,8 +66,6 @@ class Library(workers.Library):
 
     def load(self, work: Workload, data: str | None) -> list[str]:
         """Make the contenders of a workload; return their names."""
-        from peers import contenders
-
         self.contenders.clear()  # before the next ones take their memory
         self.contenders = contenders(self.name, work, problem(work, data))
         return list(self.contenders)
@@ -190,32 +189,20 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     ax = figure.subplots()
     ax.axvline(1, color="0.35", lw=1.2)
     for library, colour in COLOURS.items():
-        points = [
-            (row, result["peers"][library])
-            for row, result in enumerate(results)
-            if "ratio" in result["peers"].get(library, {})
-        ]
-        if not points:
-            continue
-        rows = [row for row, _ in points]
-        ratios = [peer["ratio"] for _, peer in points]
-        median = [ratio.median for ratio in ratios]
-        spread = [[r.median - r.lower for r in ratios], [r.upper - r.median for r in ratios]]
-        ax.errorbar(median, rows, xerr=spread, fmt="o", color=colour, ms=7, label=library)
-        goals = [peer["goal"] for _, peer in points]
-        ax.plot(goals, rows, "|", color=colour, ms=13, mew=1.6, alpha=0.55)
-    ax.set_yticks(range(len(results)), [result["workload"] for result in results])
-    ax.set_ylim(len(results) - 0.5, -0.6)
+        found = [result["peers"].get(library, {}) for result in results]
+        rows = [row for row, peer in enumerate(found) if "ratio" in peer]
+        if rows:
+            ratios = [found[row]["ratio"] for row in rows]
+            measure.dots(ax, ratios, rows, color=colour, ms=7, label=library)
+            goals = [found[row]["goal"] for row in rows]
+            ax.plot(goals, rows, "|", color=colour, ms=13, mew=1.6, alpha=0.55)
+    measure.name_rows(ax, [result["workload"] for result in results], 0.6)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}×")
     ax.xaxis.set_minor_formatter(lambda ratio, _: f"{ratio:g}×" if ratio in (0.5, 2, 5) else "")
     ax.set_xlabel("how many times faster bpnet is (median, quartiles); | marks the goal")
-    ax.grid(axis="both", color="0.92")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(axis="y", length=0)
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, 1.1), ncols=3)
-    figure.savefig(path, dpi=150)
+    measure.save_picture(figure, path)
 
 
 def shortened(work: Workload) -> Workload:
@@ -235,10 +222,7 @@ def options() -> Any:
 def main() -> int:
     """Measure, print, and write what was asked for; return 1 if a library disagrees."""
     asked = options()
-    measure.set_threads(asked.threads)
-    how = workers.how_long(asked)
-    machine = measure.machine()
-    print(measure.machine_line(machine))
+    machine, how = measure.begin(asked), workers.how_long(asked)
     if asked.data:
         from bpnet.datasets import find
 
@@ -266,14 +250,11 @@ def main() -> int:
     print(f"\nHow many times faster bpnet is, and whether that reaches the goal: {HOW_READ}\n")
     print(measure.table(head, [row_of(result, libraries) for result in results]))
     print("", *remarks(results), sep="\n")
-    if asked.quick:
-        print("Quick: three short rounds each, on few rows. Not for quoting.")
-    if asked.json:
-        found = {"benchmark": "vs_peers", "quick": asked.quick, "dtype": "float32"}
-        found |= {"threads": asked.threads, "machine": machine, "versions": versions}
-        measure.write_json(asked.json, found | {"results": results})
-    if asked.picture:
-        draw(results, asked.picture)
+    measure.finish(
+        asked, "three short rounds each, on few rows", partial(draw, results),
+        benchmark="vs_peers", dtype="float32", threads=asked.threads, machine=machine,
+        versions=versions, results=results,
+    )  # fmt: skip
     return int(not all(peer["agrees"] for r in results for peer in r["peers"].values()))
 
 

@@ -22,8 +22,6 @@ import measure
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from workloads import Array
-
 PAUSE = 0.05  # seconds before a turn: threads of the one before spin so long for more work
 BLOCK = 0.02  # seconds that steps go on from the start weights, before they begin anew
 QUICK = {"rounds": 3, "seconds": 0.001, "budget": 1.0}
@@ -166,10 +164,7 @@ class Workers(list[Worker]):
         """Print who takes part."""
         print(", ".join(f"{name} {version}" for name, version in self.versions.items()))
         if self.missing:
-            print(
-                f"Left out: {', '.join(self.missing)}. "
-                "pip install 'bpnet-numpy[bench]' brings all peers."
-            )
+            print(f"Left out: {', '.join(self.missing)}. pip install '.[bench]' brings all peers.")
 
     def __enter__(self) -> Self:
         return self
@@ -209,18 +204,6 @@ def race(
     turns = {name: (name, worker) for name, worker in contenders.items()}
     one = dict.fromkeys(turns, 1)  # since the answer is of one step
     return measure.turns(turns, one, rounds=rounds, budget=budget, clock=clock), steps
-
-
-def difference(ours: Sequence[Array], theirs: Sequence[Array]) -> float:
-    """Return the largest difference, relative to the largest number of its array."""
-    import numpy as np
-
-    worst = 0.0
-    for a, b in zip(ours, theirs, strict=True):
-        if a.dtype != b.dtype or a.shape != b.shape:
-            raise RuntimeError(f"{a.dtype} {a.shape} was expected, not {b.dtype} {b.shape}")
-        worst = max(worst, float(np.max(np.abs(a - b)) / np.max(np.abs(a))))
-    return worst
 
 
 def arguments(

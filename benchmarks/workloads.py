@@ -6,10 +6,12 @@ Nothing here belongs to a library: the same data and start weights for all.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
+    from numpy.random import Generator
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -50,6 +52,18 @@ class Problem(NamedTuple):
     b: list[Array]
 
 
+def start_weights(
+    rng: Generator, sizes: Sequence[int], *networks: int
+) -> tuple[list[Array], list[Array]]:
+    """Return weights by Glorot's rule and small biases, of one network or of so many."""
+    W, b = [], []
+    for n_before, n in pairwise(sizes):
+        r = math.sqrt(6 / (n_before + n))
+        W.append(rng.uniform(-r, r, (*networks, n, n_before)))
+        b.append(rng.uniform(-0.1, 0.1, (*networks, n)))
+    return W, b
+
+
 def problem(work: Workload, data: str | None = None) -> Problem:
     """Return what every library starts from, the same at each call.
 
@@ -61,11 +75,8 @@ def problem(work: Workload, data: str | None = None) -> Problem:
     rng = np.random.default_rng(0)
     n_in, n_out = work.sizes[0], work.sizes[-1]
     m = work.rows or work.batch
-    W, b = [], []
-    for n_before, n in pairwise(work.sizes):
-        r = math.sqrt(6 / (n_before + n))
-        W.append(rng.uniform(-r, r, (n, n_before)).astype(np.float32))
-        b.append(rng.uniform(-0.1, 0.1, n).astype(np.float32))
+    parts = start_weights(rng, work.sizes)
+    W, b = ([array.astype(np.float32) for array in part] for part in parts)
     if data is not None and work.kind != "step":
         from bpnet.datasets import load_mnist
 

@@ -25,7 +25,7 @@ def cause(error: Exception) -> str:
     """Return what is wrong with a file, to go on after its name."""
     if isinstance(error, InvalidFile):
         return str(error)
-    return f"is no bpnet net, or a damaged one: {error or type(error).__name__}"
+    return f"is no bpnet net, or a damaged one: {str(error) or type(error).__name__}"
 
 
 def described(array: Array) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -87,8 +87,8 @@ def report_nan(array: Array, what: str) -> None:
 
 def warn(text: str) -> None:
     """Give a RuntimeWarning that names the line outside of this package that led to it."""
-    frame, depth = sys._getframe(), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("bpnet.", "scipy.")):
+    frame, depth, inside = inspect.currentframe(), 1, ("bpnet.", "scipy.")
+    while frame and frame.f_back and frame.f_globals.get("__name__", "").startswith(inside):
         frame, depth = frame.f_back, depth + 1
     warnings.warn(text, RuntimeWarning, stacklevel=depth)
 

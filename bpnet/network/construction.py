@@ -187,7 +187,7 @@ def listed(arrays: Sequence[ArrayLike] | Mapping[int, ArrayLike], name: str) -> 
         if layers != list(range(FIRST, FIRST + len(layers))):
             raise ValueError(f"{name} is keyed by {layers}, but the layers are 2, 3, ..., L")
         arrays = [arrays[l] for l in layers]
-    if not isinstance(arrays, (Sequence, np.ndarray)) or isinstance(arrays, (str, bytes)):
+    if isinstance(arrays, (str, bytes)) or not isinstance(arrays, (Sequence, np.ndarray)):
         raise TypeError(f"{name} must be a list of arrays or a dict by layer, not {arrays!r}")
     return [
         as_numbers(array, f"{name}[{l}]", allow_complex=True)

@@ -1,0 +1,86 @@
+"""What is trained on MNIST has the book's settings, and is scored as is said."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.scripts import DRAWS, run_script, script
+
+mnist = script("mnist")
+
+
+def test_mnist_quick(tmp_path):
+    mnist.write_noise(tmp_path)
+    out = tmp_path / "out.json"
+    done = run_script(
+        "mnist.py", "--data", tmp_path, "--quick", "--threads", 1, "--rows", 3, 5, 6,
+        "--seeds", 2, "--json", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text(encoding="utf-8"))
+    book, plain, together = found["results"]
+    assert book["score"] == book["best_epoch"]
+    assert plain["best_epoch"] is None
+    assert plain["score"] == plain["mean"]
+    assert together["score"] == together["together"]
+    for result in found["results"]:
+        assert [run["seed"] for run in result["runs"]] == [0, 1]
+        assert all(len(run["accuracy"]) == 1 and run["seconds"] > 0 for run in result["runs"])
+        assert result["runs"][0]["images"] == 1000
+        assert result["row"] in done.stdout
+    if Path("/proc/self/status").exists():
+        assert found["memory"]["over"] < 60e6
+        assert "(≤ 60)" in done.stdout
+    assert found["allocations"]["kept_a_step"] < 200
+    assert found["allocations"]["above"] < found["allocations"]["batch"]
+
+
+def test_mnist_settings_are_the_books():
+    settings = [(r.sizes, r.epochs, r.batch, r.rate, r.decay, r.reported) for r in mnist.ROWS[:4]]
+    assert settings == [
+        ((784, 30, 10), 30, 10, 3.0, 0.0, 0.9542),
+        ((784, 100, 10), 30, 10, 3.0, 0.0, 0.9659),
+        ((784, 30, 10), 30, 10, 0.5, 5.0, 0.9649),
+        ((784, 100, 10), 60, 10, 0.1, 5.0, 0.9804),
+    ]
+    row = mnist.ROWS[2]
+    net = mnist.start(row, 3)
+    assert net.dtype == np.float32
+    assert [f.name for f in net.activation.values()] == ["sigmoid"] * 2
+    assert net.loss_function.name == "binary_cross_entropy"
+    assert np.std(net.theta) == pytest.approx(1, abs=0.02)
+    assert np.abs(net.b[2]).min() > 0
+    told = mnist.training(row, 50_000)
+    assert told["l2"] == pytest.approx(5 / 50_000)
+    assert told["optimizer"].learning_rate == 0.5
+    assert mnist.training(mnist.ROWS[0], 50_000)["l2"] == 0
+
+
+def test_mnist_scores_pick_no_epoch_but_the_books():
+    runs = [{"accuracy": [0.5, 0.9, 0.8], "seconds": 1.0}]
+    runs += [{"accuracy": [0.6, 0.7, 0.6], "seconds": 3.0}]
+    outputs, labels = np.array([[0.4, 0.6], [0.7, 0.3], [0.9, 0.1]]), np.array([1, 0, 1])
+    book, plain, together = (mnist.scores(mnist.ROWS[k], runs, outputs, labels) for k in (0, 4, 5))
+    assert book["score"] == 0.9
+    assert plain["score"] == plain["mean"] == pytest.approx(0.7)
+    assert plain["best"] == 0.8
+    assert together["score"] == pytest.approx(2 / 3)
+    assert book["seconds"] == 2.0
+
+
+def test_mnist_line(tmp_path):
+    result = {"row": "net", "runs": [1, 2], "mean": 0.98, "best": 0.99, "best_epoch": None}
+    result |= {"together": None, "seconds": 65.0, "score": 0.98, "reported": 0.984, "by": "S"}
+    line = mnist.row_of(result)
+    assert line == ["net", "2", "98.00%", "99.00%", "", "", "65.0 s", "98.00% < 98.40%", "S"]
+    assert len(line) == len(mnist.HEAD)
+
+
+@DRAWS
+def test_picture(tmp_path):
+    run = {"accuracy": [0.8, 0.9], "seconds": 2.0}
+    row = {"row": "net", "runs": [run, run], "score": 0.9, "reported": 0.95}
+    mnist.draw([row, row], tmp_path / "mnist.png")
+    assert (tmp_path / "mnist.png").read_bytes().startswith(b"\x89PNG")
