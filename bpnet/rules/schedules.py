@@ -8,8 +8,8 @@ optimiser in place of a number: ``SGD(CosineDecay(0.1, epochs=30))``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,8 +23,8 @@ class EqualByFields:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        known: Any = fields(cast("Any", self))
-        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in known)
+        names = getattr(self, "__dataclass_fields__", ())
+        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
         return all(np.array_equal(mine, yours) for mine, yours in pairs)
 
     def __hash__(self) -> int:
