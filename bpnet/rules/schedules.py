@@ -21,9 +21,9 @@ class EqualByFields:
     """A dataclass that may hold arrays: equal where its type and its fields are."""
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
+        names = getattr(self, "__dataclass_fields__", None)
+        if type(self) is not type(other) or names is None:
             return NotImplemented
-        names = getattr(self, "__dataclass_fields__", ())
         pairs = ((getattr(self, name), getattr(other, name)) for name in names)
         return all(np.array_equal(mine, yours) for mine, yours in pairs)
 
