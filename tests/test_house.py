@@ -52,9 +52,12 @@ OPTIONAL = {
 }
 # ... but for a class that stands on another library's: nobody imports it unasked.
 AT_IMPORT = {("estimators", "sklearn")}
-# Names with an underscore that are there to be used: a named tuple's, and those that argparse has
-# for what its public functions return.
-NOT_PRIVATE = {"_replace", "_asdict", "_fields", "_make", "_SubParsersAction", "_ActionsContainer"}
+# Names with an underscore that are there to be used: a named tuple's, `sys._getframe`, and those
+# that argparse has for what its public functions return.
+NOT_PRIVATE = {
+    *("_replace", "_asdict", "_fields", "_make", "_getframe"),
+    *("_SubParsersAction", "_ActionsContainer"),
+}
 
 
 class Import(NamedTuple):
