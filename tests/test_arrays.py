@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpnet import MLP, arrays, load
+from bpnet import MLP, arrays
 from bpnet.arrays import best_layout, by_networks, room
 from bpnet.mlp import CHUNK
 from bpnet.rules.activations_inplace import MANY, sigmoid_pair
@@ -235,16 +235,6 @@ def test_copies_hold_on_to_their_own_weights(twin, layout):
         assert np.shares_memory(other.b[l], other.theta)
     other.theta += 1
     np.testing.assert_array_equal(other[2].W[3], net[2].W[3] + 1)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_files_hold_stacks(layout, tmp_path):
-    net = LAYOUTS[layout](make(networks=3))
-    net.save(tmp_path / "many.npz")
-    other = load(tmp_path / "many.npz")
-    assert len(other) == 3
-    np.testing.assert_array_equal(other.theta, net.theta)
-    np.testing.assert_allclose(other.predict(X), net.predict(X), rtol=1e-14)
 
 
 def test_repr_names_the_number():

@@ -182,3 +182,4 @@ def test_a_copy_has_views_of_its_own_theta(twice):
     twin.W[2] -= 1
     assert twin.theta[0] == -1
     assert p.theta[0] == 0
+    assert copy.copy(p).theta is p.theta  # a shallow one shares it
