@@ -108,54 +108,29 @@ class Goals(NamedTuple):
 
 
 DIGITS = ("relu", "softmax")  # of the nets that classify
+# fmt: off
 WORKLOADS = (
-    (
-        Workload("784-30-10 sigmoid, batch 10, SGD", (784, 30, 10), "sigmoid", "sigmoid",
-                 "SGD", 3.0, 10),
-        Goals(3.0, 8.0, 2.0, 2.0),
-    ),
-    (
-        Workload("784-30-10 ReLU, batch 10, Adam", (784, 30, 10), *DIGITS, "Adam", 1e-3, 10),
-        Goals(2.5, 5.0, 1.3, 3.5),
-    ),
-    (
-        Workload("784-100-10, batch 128, SGD", (784, 100, 10), *DIGITS, "SGD", 0.1, 128),
-        Goals(2.0, 1.8, 1.3, 1.35),
-    ),
-    (
-        Workload("784-100-10, batch 128, Adam", (784, 100, 10), *DIGITS, "Adam", 1e-3, 128),
-        Goals(1.8, 1.5, 1.1, 1.7),
-    ),
-    (
-        Workload("784-512-10, batch 128, Adam", (784, 512, 10), *DIGITS, "Adam", 1e-3, 128),
-        Goals(1.6, 1.1, 1.0, 1.5),
-    ),
-    (
-        Workload("784-800-10, batch 128, Adam", (784, 800, 10), *DIGITS, "Adam", 1e-3, 128),
-        Goals(1.5, 1.0, 1.0, 1.4),
-    ),
-    (
-        Workload("20-50-1 regression, batch 1000, SGD", (20, 50, 1), "relu", "identity",
-                 "SGD", 0.01, 1000),
-        Goals(2.0, 2.0, 1.0, 1.6),
-    ),
-    (
-        Workload("64-32-10, batch 32, Adam", (64, 32, 10), *DIGITS, "Adam", 1e-3, 32),
-        Goals(2.5, 7.0, 1.0, None),
-    ),
-    (
-        Workload("256-256-256-256-10, batch 64, Adam", (256, 256, 256, 256, 10), *DIGITS,
-                 "Adam", 1e-3, 64),
-        Goals(1.5, 1.5, 1.0, 1.6),
-    ),
-    (
-        Workload("MNIST epoch, 784-100-10, batch 128, Adam", (784, 100, 10), *DIGITS,
-                 "Adam", 1e-3, 128, "epoch", 60_000),
-        Goals(2.0, 1.8, 1.2, 2.0),
-    ),
-    (
-        Workload("predict 10,000 images, 784-100-10", (784, 100, 10), *DIGITS,
-                 "Adam", 1e-3, 128, "predict", 10_000),
-        Goals(1.5, 1.0, 1.0, 1.2),
-    ),
-)  # fmt: skip
+    (Workload("784-30-10 sigmoid, batch 10, SGD", (784, 30, 10), "sigmoid", "sigmoid",
+              "SGD", 3.0, 10), Goals(3.0, 8.0, 2.0, 2.0)),
+    (Workload("784-30-10 ReLU, batch 10, Adam", (784, 30, 10), *DIGITS,
+              "Adam", 1e-3, 10), Goals(2.5, 5.0, 1.3, 3.5)),
+    (Workload("784-100-10, batch 128, SGD", (784, 100, 10), *DIGITS,
+              "SGD", 0.1, 128), Goals(2.0, 1.8, 1.3, 1.35)),
+    (Workload("784-100-10, batch 128, Adam", (784, 100, 10), *DIGITS,
+              "Adam", 1e-3, 128), Goals(1.8, 1.5, 1.1, 1.7)),
+    (Workload("784-512-10, batch 128, Adam", (784, 512, 10), *DIGITS,
+              "Adam", 1e-3, 128), Goals(1.6, 1.1, 1.0, 1.5)),
+    (Workload("784-800-10, batch 128, Adam", (784, 800, 10), *DIGITS,
+              "Adam", 1e-3, 128), Goals(1.5, 1.0, 1.0, 1.4)),
+    (Workload("20-50-1 regression, batch 1000, SGD", (20, 50, 1), "relu", "identity",
+              "SGD", 0.01, 1000), Goals(2.0, 2.0, 1.0, 1.6)),
+    (Workload("64-32-10, batch 32, Adam", (64, 32, 10), *DIGITS,
+              "Adam", 1e-3, 32), Goals(2.5, 7.0, 1.0, None)),
+    (Workload("256-256-256-256-10, batch 64, Adam", (256, 256, 256, 256, 10), *DIGITS,
+              "Adam", 1e-3, 64), Goals(1.5, 1.5, 1.0, 1.6)),
+    (Workload("MNIST epoch, 784-100-10, batch 128, Adam", (784, 100, 10), *DIGITS,
+              "Adam", 1e-3, 128, "epoch", 60_000), Goals(2.0, 1.8, 1.2, 2.0)),
+    (Workload("predict 10,000 images, 784-100-10", (784, 100, 10), *DIGITS,
+              "Adam", 1e-3, 128, "predict", 10_000), Goals(1.5, 1.0, 1.0, 1.2)),
+)
+# fmt: on

@@ -27,6 +27,9 @@ def make(loss="half_squared_error", dtype="float64", sizes=(3, 4, 2)):
     return MLP.init(sizes, activation="tanh", loss=loss, rng=0, dtype=dtype)
 
 
+MASKED = "x is a masked array, whose mask would be ignored: fill it first"
+
+
 class Sparse:
     def toarray(self):
         return X
@@ -49,11 +52,7 @@ BAD_X = [
     (None, TypeError, "x must hold real numbers, but holds dtype object"),
     ({"a": 1}, TypeError, "x must hold real numbers, but holds dtype object"),
     (X.astype("M8[s]"), TypeError, "x must hold real numbers, but holds dtype datetime64[s]"),
-    (
-        np.ma.masked_array(X, X < 0),
-        TypeError,
-        "x is a masked array, whose mask would be ignored: fill it first",
-    ),
+    (np.ma.masked_array(X, X < 0), TypeError, MASKED),
     (Sparse(), TypeError, "x is a sparse array: pass x.toarray()"),
 ]
 
@@ -277,21 +276,17 @@ def test_weights_in_every_layout_give_the_same_net():
 
 
 def test_masks_are_refused_where_they_do_not_fit():
-    net = make()
-    with complains(ValueError, "mask[3] is for no layer: dropout is for 1..2"):
-        net.forward(X, mask={3: np.ones((4, 2))})
-    with complains(ValueError, "mask[0] is for no layer: dropout is for 1..2"):
-        net.forward(X, mask={0: np.ones((4, 3))})
-    with complains(ValueError, "mask['a'] is for no layer: dropout is for 1..2"):
-        net.forward(X, mask={"a": np.ones((4, 2))})
-    with complains(ValueError, "mask[2] has shape (4,), but a[2] has (4, 4)"):
-        net.forward(X, mask={2: np.ones(4)})
-    with complains(ValueError, "mask[2] must be finite, but mask[2][0, 0] is nan"):
-        net.forward(X, mask={2: np.full((4, 4), np.nan)})
-    with complains(TypeError, "mask[2] must hold real numbers, but holds text"):
-        net.forward(X, mask={2: np.full((4, 4), "a")})
-    with complains(TypeError, "mask must be a dict by layer such as {2: array}, not …"):
-        net.forward(X, mask=np.ones((4, 4)))
+    for mask, kind, message in [
+        ({3: np.ones((4, 2))}, ValueError, "mask[3] is for no layer: dropout is for 1..2"),
+        ({0: np.ones((4, 3))}, ValueError, "mask[0] is for no layer: dropout is for 1..2"),
+        ({"a": np.ones((4, 2))}, ValueError, "mask['a'] is for no layer: dropout is for 1..2"),
+        ({2: np.ones(4)}, ValueError, "mask[2] has shape (4,), but a[2] has (4, 4)"),
+        ({2: np.full((4, 4), np.nan)}, ValueError, "mask[2] must be finite, but mask[2][0, 0]…"),
+        ({2: np.full((4, 4), "a")}, TypeError, "mask[2] must hold real numbers, but holds text"),
+        (np.ones((4, 4)), TypeError, "mask must be a dict by layer such as {2: array}, not …"),
+    ]:
+        with complains(kind, message):
+            make().forward(X, mask=mask)
 
 
 def test_a_refused_call_leaves_a_reused_cache_as_it_was():
@@ -310,13 +305,8 @@ def test_a_refused_call_leaves_a_reused_cache_as_it_was():
 
 def test_a_cache_of_another_net_is_refused():
     net, x = make(), X
-    others = [
-        make(dtype="float32"),
-        make(sizes=(3, 5, 2)),
-        make(loss="huber"),
-        MLP.init((3, 4, 2), activation="elu", rng=0),
-    ]
-    for other in others:
+    others = [make(dtype="float32"), make(sizes=(3, 5, 2)), make(loss="huber")]
+    for other in (*others, MLP.init((3, 4, 2), activation="elu", rng=0)):
         with complains(ValueError, "this cache is of a forward pass of another net"):
             net.backward(other.forward(x), Y)
         with complains(ValueError, "this cache is of a forward pass of another net"):

@@ -60,14 +60,10 @@ def test_pixels_labels_and_one_hot_rows(tmp_path, zipped, dtype):
     assert repr(data) == f"MNIST(7 training images, 4 test images, {dtype})"
 
 
-def test_float32_is_the_default(tmp_path):
-    write_set(tmp_path)
-    assert load_mnist(str(tmp_path)).x_train.dtype == np.float32
-
-
 def test_more_items_than_are_read_at_a_time(tmp_path):
     pixels, digits, *_ = write_set(tmp_path, train=2500)
-    data = load_mnist(tmp_path)
+    data = load_mnist(str(tmp_path))
+    assert data.x_train.dtype == np.float32
     assert np.array_equal(np.rint(data.x_train * 255), pixels.reshape(-1, 784))
     assert np.array_equal(data.labels_train, digits)
 
@@ -129,6 +125,7 @@ def test_other_dtypes_are_refused(tmp_path, dtype):
 
 IMAGES = idx(2051, np.ones((7, 28, 28)))
 LABELS = idx(2049, np.arange(7))
+GIANT = struct.pack(">4I", 2051, 2**32 - 1, 28, 28)
 DAMAGE = {
     "swapped images": (0, LABELS, r"should hold images .*2051.* but holds labels .*2049"),
     "swapped labels": (1, IMAGES, r"should hold labels .*2049.* but holds images .*2051"),
@@ -140,7 +137,7 @@ DAMAGE = {
     "truncated labels": (1, LABELS[:-2], "announces 7 labels, which are 15 bytes"),
     "trailing": (0, IMAGES + b"\0", "goes on after its 7 images"),
     "trailing labels": (1, LABELS + b"\0", "goes on after its 7 labels"),
-    "giant claim": (0, struct.pack(">4I", 2051, 2**32 - 1, 28, 28), "announces 4294967295 images"),
+    "giant claim": (0, GIANT, "announces 4294967295 images"),
     "other pixels": (0, idx(2051, np.ones((7, 14, 20))), "14 x 20 pixels, but MNIST's are 28 x 28"),
     "no images": (0, idx(2051, np.ones((0, 28, 28))), "holds no images"),
     "a label of 10": (1, idx(2049, [1, 9, 10, 3, 4, 5, 6]), "holds the label 10 at place 2"),
@@ -150,11 +147,7 @@ DAMAGE = {
     "gzip and rubbish": (1, gzip.compress(LABELS) + b"rubbish", "damaged gzip file"),
     "gzip of a truncated file": (0, gzip.compress(IMAGES[:-1]), "ends after 5487 of its 5488"),
     "gzip of a file too long": (0, gzip.compress(IMAGES + b"\0"), "goes on after its 7 images"),
-    "gzip with a giant claim": (
-        0,
-        gzip.compress(struct.pack(">4I", 2051, 2**32 - 1, 28, 28)),
-        "announces 4294967295 images",
-    ),
+    "gzip with a giant claim": (0, gzip.compress(GIANT), "announces 4294967295 images"),
 }
 
 

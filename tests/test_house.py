@@ -197,14 +197,14 @@ def test_every_module_has_a_floor():
     assert rooms <= set(FLOOR), f"give {rooms - set(FLOOR)} a floor, here and in architecture.md"
 
 
-def test_nothing_imports_upwards():
-    wrong = upward(graph_of())
+@pytest.mark.parametrize(
+    ("found", "given"),
+    [(upward, graph_of()), (circles, graph_of()), (misplaced, IMPORTS), (reached, TREES)],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+def test_the_house_stands(found, given):
+    wrong = found(given)
     assert not wrong, "\n".join(wrong)
-
-
-def test_there_is_no_circle():
-    found = circles(graph_of())
-    assert not found, "\n".join(found)
 
 
 def test_the_benchmarks_have_no_circle():
@@ -226,11 +226,6 @@ def test_the_house_does_not_go_through_its_front_door():
         if house_module(name) == "bpnet" and name not in ("bpnet", "bpnet.__version__")
     }
     assert not asked
-
-
-def test_optional_packages_stay_where_their_extra_says():
-    wrong = misplaced(IMPORTS)
-    assert not wrong, "\n".join(wrong)
 
 
 def test_what_is_optional_is_an_extra_and_the_groups_follow():
@@ -260,11 +255,6 @@ def test_the_core_is_imported_without_an_optional_package():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_no_room_reaches_for_anothers_private_names():
-    wrong = reached(TREES)
-    assert not wrong, "\n".join(wrong)
 
 
 def test_the_page_on_architecture_names_each_room():

@@ -6,15 +6,12 @@ That their outputs are true is for that script to say, which runs them: CI calls
 import copy
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import bpnet
+from tests.helpers.scripts import run_script
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -110,15 +107,7 @@ def test_warnings_are_complained_of_not_compared(execute):
 
 
 def run_execute(*arguments):
-    package = Path(bpnet.__file__).resolve().parents[1]
-    return subprocess.run(
-        [sys.executable, FOLDER / "execute.py", *arguments],
-        env=os.environ | {"PYTHONPATH": str(package), "PYTHONUTF8": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=120,
-    )
+    return run_script(FOLDER / "execute.py", *arguments, warnings="default")
 
 
 @needs_a_kernel

@@ -185,13 +185,8 @@ def test_nothing_overflows_or_becomes_nan_at_any_z(output, loss, dtype):
         with np.errstate(under="ignore"):
             reach = np.abs(MLP.init((2, 2), activation=hidden, rng=0).activation[2].f(x)).max()
         W3 = np.array([[1, -0.5], [0.25, 1]]) * min(1, 1e4 / reach)
-        net = MLP.from_weights(
-            [np.eye(2), W3],
-            np.zeros((2, 2)),
-            activation=(hidden, output),
-            loss=loss,
-            dtype=dtype,
-        )
+        rules = {"activation": (hidden, output), "loss": loss}
+        net = MLP.from_weights([np.eye(2), W3], np.zeros((2, 2)), **rules, dtype=dtype)
         for edge in EDGES.get(loss, ([0, 0], [-3, 1e4])):
             y = np.tile(np.array(edge, float), (len(x), 1))
             with np.errstate(all="raise"):

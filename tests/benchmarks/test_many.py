@@ -3,7 +3,6 @@
 Libraries that are compared with are asked in processes of their own, as the benchmark does.
 """
 
-import json
 import math
 from importlib.util import find_spec
 
@@ -11,12 +10,10 @@ import numpy as np
 import pytest
 
 import bpnet
-from tests.helpers.scripts import DRAWS, process_of, run_script, script
+from tests.helpers.scripts import DRAWS, is_png, process_of, quick_run, run_script, script
 
 SIDES_OF = {"PyTorch": ("PyTorch",), "JAX": ("JAX", "JAX loop")}
-
-
-measure, stacked, many = script("measure"), script("stacked"), script("many")
+stacked, many = script("stacked"), script("many")
 SMALL = stacked.Row((3, 4, 2), 5, 6)
 TINY = stacked.Row((2, 3, 2), 70, 1, 2.0)  # which bpnet lays out with the networks fastest
 
@@ -133,21 +130,16 @@ class Stub:
 def stubs(off=0.0):
     weights, other = [np.full((100, 2), 2.0)], [np.full((100, 2), 2.0 + off)]
     few = [np.full((10, 2), 2.0)]
-    return [
-        Stub(
-            "bpnet",
-            {"bpnet": 1e-5, "one by one": 8e-6, "loop": 4e-6}
-            | {"fit": 2e-4, "fit one by one": 1e-4},
-            {"bpnet": 100, "one by one": 1, "loop": 1, "fit": 1000, "fit one by one": 10},
-            {"bpnet": weights, "one by one": few, "loop": few},
-        ),
-        Stub(
-            "PyTorch",
-            {"vmap": 6e-5, "vmap of functional_call": 3e-5},
-            {"vmap": 100, "vmap of functional_call": 100},
-            {"vmap": other, "vmap of functional_call": weights},
-        ),
-    ]
+    seconds = {"bpnet": 1e-5, "one by one": 8e-6, "loop": 4e-6, "fit": 2e-4, "fit one by one": 1e-4}
+    networks = {"bpnet": 100, "one by one": 1, "loop": 1, "fit": 1000, "fit one by one": 10}
+    ours = Stub("bpnet", seconds, networks, {"bpnet": weights, "one by one": few, "loop": few})
+    theirs = Stub(
+        "PyTorch",
+        {"vmap": 6e-5, "vmap of functional_call": 3e-5},
+        {"vmap": 100, "vmap of functional_call": 100},
+        {"vmap": other, "vmap of functional_call": weights},
+    )
+    return [ours, theirs]
 
 
 def test_times_are_of_one_network_and_the_faster_way_counts(monkeypatch):
@@ -155,24 +147,15 @@ def test_times_are_of_one_network_and_the_faster_way_counts(monkeypatch):
     row = many.ROWS[3]
     result = many.run_row(row, stubs(), rounds=3, seconds=1.0, budget=9.0)
     medians = {side: spread.median for side, spread in result["per_network_and_step"].items()}
-    assert medians == pytest.approx(
-        {"bpnet": 1e-7, "one by one": 8e-6, "loop": 4e-6, "PyTorch": 3e-7}
-    )
+    times = {"bpnet": 1e-7, "one by one": 8e-6, "loop": 4e-6, "PyTorch": 3e-7}
+    assert medians == pytest.approx(times)
     ratios = {side: ratio.median for side, ratio in result["ratio"].items()}
-    assert ratios == pytest.approx(
-        {"one by one": 80.0, "loop": 40.0, "PyTorch": 3.0, "in fit": 50.0}
-    )
+    assert ratios == pytest.approx({"one by one": 80, "loop": 40, "PyTorch": 3, "in fit": 50})
     assert result["way"]["PyTorch"] == "vmap of functional_call"
     sides = ["loop", "one by one", "in fit", "PyTorch", "JAX"]
-    assert many.row_of(result, sides) == [
-        "1,000 of 2-2-2, batch 1",
-        "100 [100 .. 100] ns",
-        "40.0 < 60",
-        "80.0 ≥ 1",
-        "50.0 ≥ 1",
-        "3.00 ≥ 1",
-        "disagrees",
-    ]
+    name, time, *compared = many.row_of(result, sides)
+    assert (name, time) == ("1,000 of 2-2-2, batch 1", "100 [100 .. 100] ns")
+    assert compared == ["40.0 < 60", "80.0 ≥ 1", "50.0 ≥ 1", "3.00 ≥ 1", "disagrees"]
     assert many.remarks([result]) == [
         "The weights of all agree after one step: relative difference 0e+00 or less.",
         "PyTorch's faster way: vmap of functional_call (1 rows).",
@@ -206,13 +189,10 @@ def test_a_round_starts_from_the_start_weights(ours):
 
 
 def test_quick_run(tmp_path):
-    results, picture = tmp_path / "many.json", tmp_path / "many.svg"
+    picture = tmp_path / "many.svg"
     drawing = ["--picture", picture] if find_spec("matplotlib") else []
-    done = run_script(
-        "many.py", "--quick", "--threads", 1, "--rows", 2, 6, "--json", results, *drawing
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(results.read_text(encoding="utf-8"))
+    rows = ("--threads", 1, "--rows", 2, 6)
+    found, shown = quick_run(tmp_path / "many.json", "many.py", *rows, *drawing)
     assert found["benchmark"] == "many"
     assert (found["quick"], found["dtype"], found["aim"]) == (True, "float64", 120)
     here = {name for name, module in many.PEERS.items() if find_spec(module)}
@@ -226,15 +206,15 @@ def test_quick_run(tmp_path):
         assert set(row["ratio"]) == {"loop", "one by one", "in fit", *theirs}
         assert all(off <= many.AGREE for off in row["difference"].values())
     for words in ("10 of 2-2-2, batch 1", "float64", "one by one", "Not for quoting"):
-        assert words in done.stdout
+        assert words in shown
     assert not drawing or "<svg" in picture.read_text(encoding="utf-8")
 
 
 def test_without_peers(tmp_path):
-    done = run_script("many.py", "--quick", "--threads", 1, "--rows", 1, "--peers")
-    assert done.returncode == 0, done.stderr
-    assert "1 of 2-2-2, batch 1" in done.stdout
-    assert "PyTorch" not in done.stdout
+    alone = ("--threads", 1, "--rows", 1, "--peers")
+    _, shown = quick_run(tmp_path / "many.json", "many.py", *alone)
+    assert "1 of 2-2-2, batch 1" in shown
+    assert "PyTorch" not in shown
 
 
 @DRAWS
@@ -244,13 +224,12 @@ def test_picture_of_restarts(tmp_path):
     assert (done.returncode, done.stdout) == (0, "")
     assert "<svg" in path.read_text(encoding="utf-8")
     many.draw_restarts(20, tmp_path / "restarts.png")
-    assert (tmp_path / "restarts.png").read_bytes().startswith(b"\x89PNG")
+    assert is_png(tmp_path / "restarts.png")
 
 
 def test_help_and_bad_options(tmp_path):
-    done = run_script("many.py", "--help")
-    assert done.returncode == 0
+    shown = run_script("many.py", "--help").stdout
     for words in ("--rows", "--peers", "--restarts-picture", "8  8 of 784-100-10, batch 128"):
-        assert words in done.stdout
+        assert words in shown
     for wrong in (["--rows", 9], ["--peers", "Theano"], ["--json", tmp_path / "no" / "file"]):
         assert run_script("many.py", *wrong).returncode == 2

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.helpers.scripts import script
+from tests.helpers.scripts import run_script, script
 
 measure = script("measure")
 
@@ -72,12 +72,8 @@ def test_in_words(seconds, words):
 
 def test_table_aligns_its_columns():
     drawn = measure.table(["net", "time"], [["2-2-2", "5 µs"], ["784-30-10", "12 ms"]])
-    assert drawn.splitlines() == [
-        "net         time",
-        "---------  -----",
-        "2-2-2       5 µs",
-        "784-30-10  12 ms",
-    ]
+    lines = "net         time", "---------  -----", "2-2-2       5 µs", "784-30-10  12 ms"
+    assert drawn == "\n".join(lines)
 
 
 def test_files_are_checked_when_named(tmp_path):
@@ -99,6 +95,14 @@ def test_threads_are_a_positive_integer(text):
     assert measure.at_least_one("3") == 3
     with pytest.raises(argparse.ArgumentTypeError, match="whole number"):
         measure.at_least_one(text)
+
+
+@pytest.mark.parametrize("name", ["vs_peers", "vs_loop", "many", "parts", "scaling", "mnist"])
+def test_help(name):
+    done = run_script(f"{name}.py", "--help")
+    assert done.returncode == 0, done.stderr
+    for option in ("--quick", "--threads", "--json", "--picture"):
+        assert option in done.stdout
 
 
 def test_turns_ask_the_clock_they_are_given():

@@ -1,25 +1,19 @@
 """What is trained on MNIST has the book's settings, and is scored as is said."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.helpers.scripts import DRAWS, run_script, script
+from tests.helpers.scripts import DRAWS, is_png, quick_run, script
 
 mnist = script("mnist")
 
 
 def test_mnist_quick(tmp_path):
     mnist.write_noise(tmp_path)
-    out = tmp_path / "out.json"
-    done = run_script(
-        "mnist.py", "--data", tmp_path, "--quick", "--threads", 1, "--rows", 3, 5, 6,
-        "--seeds", 2, "--json", out,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found = json.loads(out.read_text(encoding="utf-8"))
+    how = ("--data", tmp_path, "--threads", 1, "--rows", 3, 5, 6, "--seeds", 2)
+    found, shown = quick_run(tmp_path / "out.json", "mnist.py", *how)
     book, plain, together = found["results"]
     assert book["score"] == book["best_epoch"]
     assert plain["best_epoch"] is None
@@ -29,10 +23,10 @@ def test_mnist_quick(tmp_path):
         assert [run["seed"] for run in result["runs"]] == [0, 1]
         assert all(len(run["accuracy"]) == 1 and run["seconds"] > 0 for run in result["runs"])
         assert result["runs"][0]["images"] == 1000
-        assert result["row"] in done.stdout
+        assert result["row"] in shown
     if Path("/proc/self/status").exists():
         assert found["memory"]["over"] < 60e6
-        assert "(≤ 60)" in done.stdout
+        assert "(≤ 60)" in shown
     assert found["allocations"]["kept_a_step"] < 200
     assert found["allocations"]["above"] < found["allocations"]["batch"]
 
@@ -70,7 +64,7 @@ def test_mnist_scores_pick_no_epoch_but_the_books():
     assert book["seconds"] == 2.0
 
 
-def test_mnist_line(tmp_path):
+def test_mnist_line():
     result = {"row": "net", "runs": [1, 2], "mean": 0.98, "best": 0.99, "best_epoch": None}
     result |= {"together": None, "seconds": 65.0, "score": 0.98, "reported": 0.984, "by": "S"}
     line = mnist.row_of(result)
@@ -83,4 +77,4 @@ def test_picture(tmp_path):
     run = {"accuracy": [0.8, 0.9], "seconds": 2.0}
     row = {"row": "net", "runs": [run, run], "score": 0.9, "reported": 0.95}
     mnist.draw([row, row], tmp_path / "mnist.png")
-    assert (tmp_path / "mnist.png").read_bytes().startswith(b"\x89PNG")
+    assert is_png(tmp_path / "mnist.png")

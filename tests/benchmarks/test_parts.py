@@ -1,11 +1,9 @@
 """The clocks inside a step see each part of it, and change nothing."""
 
-import json
-
 import numpy as np
 import pytest
 
-from tests.helpers.scripts import run_script, script
+from tests.helpers.scripts import quick_run, script
 
 workloads, peers, parts = script("workloads"), script("peers"), script("parts")
 
@@ -28,12 +26,11 @@ def test_clocks_inside_a_step_change_nothing_and_see_all_parts(row):
 
 
 def test_parts_of_a_step(tmp_path):
-    out = tmp_path / "parts.json"
-    done = run_script("parts.py", "--quick", "--rows", 1, 8, "--threads", 1, "--json", out)
-    assert done.returncode == 0, done.stderr
-    results = json.loads(out.read_text(encoding="utf-8"))["results"]
+    rows = ("--rows", 1, 8, "--threads", 1)
+    found, shown = quick_run(tmp_path / "parts.json", "parts.py", *rows)
+    results = found["results"]
     assert [result["workload"][:5] for result in results] == ["784-3", "64-32"]
     for result in results:
         assert min(result["parts"].values()) > 0
         assert sum(result["parts"].values()) > result["parts"]["products"]
-    assert "Not for quoting" in done.stdout
+    assert "Not for quoting" in shown

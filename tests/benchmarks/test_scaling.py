@@ -1,12 +1,11 @@
 """Slopes are what they say, sweeps grow in one thing, and memory stays beside the data."""
 
-import json
 import math
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.scripts import DRAWS, run_script, script
+from tests.helpers.scripts import DRAWS, is_png, quick_run, script
 
 measure, scaling = script("measure"), script("scaling")
 
@@ -25,10 +24,8 @@ def test_sweeps_grow_in_one_thing():
 
 
 def test_scaling_quick(tmp_path):
-    out = tmp_path / "out.json"
-    done = run_script("scaling.py", "--quick", "--threads", 1, "--largest", 0.04, "--json", out)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(out.read_text(encoding="utf-8"))
+    small = ("--threads", 1, "--largest", 0.04)
+    found, _ = quick_run(tmp_path / "out.json", "scaling.py", *small)
     assert len(found["time"]) == 3
     for sweep in found["time"].values():
         assert len(sweep["points"]) == 3
@@ -49,4 +46,4 @@ def test_picture(tmp_path):
     sweep = {"points": points, "slopes": {"bpnet": 1.0, "floor": 1.5}}
     memory = [{"data": 1e9 * k, "own": 3e7, "total": 1e9 * k} for k in (1, 2)]
     scaling.draw({"n: width": sweep, "m: batch": sweep}, memory, tmp_path / "scaling.png")
-    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+    assert is_png(tmp_path / "scaling.png")

@@ -3,14 +3,14 @@
 They are asked in processes of their own, as the benchmark does.
 """
 
-import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import bpnet
-from tests.helpers.scripts import DRAWS, process_of, run_script, script
+from tests.helpers.scripts import DRAWS, is_png, process_of, quick_run, script
 
 measure, workloads, workers = script("measure"), script("workloads"), script("workers")
 contender, peers, vs_peers = script("contender"), script("peers"), script("vs_peers")
@@ -98,19 +98,12 @@ def test_a_failing_process_is_named_with_its_report(ours):
     assert ours.ask("version") == bpnet.__version__  # and it goes on
 
 
-def double(data):
-    """Return the start weights in float64, which the libraries do not see."""
-    return [array.astype(np.float64) for array in data]
-
-
 @pytest.mark.parametrize("work", [SQUARED, CLASSES, REGRESSION])
 def test_the_compared_step_is_a_step_on_the_mean_loss(work):
     """bpnet's side, by its own gradient in float64."""
     data = workloads.problem(work)
-    activation = [work.hidden] * 2 + [work.output]
-    net = bpnet.MLP.from_weights(
-        double(data.W), double(data.b), activation=activation, loss=work.loss
-    )
+    rules = {"activation": [work.hidden] * 2 + [work.output], "loss": work.loss}
+    net = bpnet.MLP.from_weights(data.W, data.b, **rules, dtype=np.float64)
     cache = net.forward(data.x)
     grad = net.backward(cache, data.y).theta
     step = work.rate * grad
@@ -125,11 +118,8 @@ def test_the_compared_step_is_a_step_on_the_mean_loss(work):
 
 def test_an_epoch_of_one_batch_is_a_step():
     epoch = CLASSES._replace(kind="epoch", rows=CLASSES.batch)
-    data = workloads.problem(CLASSES)
-    results = [
-        peers.contenders("bpnet", work, data)["bpnet"].result()[1:] for work in (CLASSES, epoch)
-    ]
-    assert vs_peers.difference(*results) < 1e-6
+    made = (peers.Bpnet(work, workloads.problem(CLASSES)) for work in (CLASSES, epoch))
+    assert vs_peers.difference(*(one.result()[1:] for one in made)) < 1e-6
 
 
 def test_a_round_starts_from_the_start_weights():
@@ -171,9 +161,7 @@ def test_problems_are_the_same_for_all_libraries():
             assert all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
         arrays = [data.x, data.y, *data.W, *data.b]
         assert all(array.dtype == np.float32 for array in arrays)
-        assert [W_l.shape[::-1] for W_l in data.W] == list(
-            zip(work.sizes, work.sizes[1:], strict=False)
-        )
+        assert [W_l.shape[::-1] for W_l in data.W] == list(pairwise(work.sizes))
         assert data.x.shape == (few.rows or few.batch, work.sizes[0])
         if work.output != "identity":  # scikit-learn must see every class in a batch
             assert set(data.labels[: work.batch]) == set(range(10))
@@ -206,11 +194,8 @@ def test_a_library_that_computes_something_else_is_told_apart():
     wrong = Stub("PyTorch", {"default": ([loss, W], True, ""), "fused": ([loss, W + 1], True, "")})
     other = Stub("scikit-learn", {"scikit-learn": ([loss, W + 1], False, "another output")})
     found = vs_peers.check(SQUARED, [bpnet_says, right, wrong, other])
-    assert [found[name]["agrees"] for name in ("JAX", "PyTorch", "scikit-learn")] == [
-        True,
-        False,
-        True,
-    ]
+    agrees = {name: peer["agrees"] for name, peer in found.items()}
+    assert agrees == {"JAX": True, "PyTorch": False, "scikit-learn": True}
     assert found["PyTorch"]["difference"] == pytest.approx(1 / 3)
     assert found["scikit-learn"]["difference"] is None
     assert vs_peers.against(found["PyTorch"]) == "disagrees"
@@ -228,9 +213,8 @@ def test_results_of_another_dtype_are_no_agreement():
 
 def peer_result(ratio, goal, note=""):
     spread = measure.Spread(ratio, 0.9 * ratio, 1.1 * ratio, 5)
-    return {"agrees": True, "note": note, "difference": 1e-7, "ratio": spread, "goal": goal} | {
-        "way": "PyTorch fused"
-    }
+    agrees = {"agrees": True, "note": note, "difference": 1e-7, "way": "PyTorch fused"}
+    return agrees | {"ratio": spread, "goal": goal}
 
 
 def row_result(**given):
@@ -253,17 +237,13 @@ def test_a_line_says_what_is_reached_and_what_is_not():
 def test_picture(tmp_path):
     left, right = {"PyTorch": peer_result(0.5, 2)}, {"JAX": peer_result(9.0, 2)}
     vs_peers.draw([row_result(peers=left), row_result(peers=right)], tmp_path / "peers.png")
-    assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
+    assert is_png(tmp_path / "peers.png")
 
 
 def test_vs_peers_alone(tmp_path):
     """Without any peer, what is left is bpnet beside the floor."""
-    out = tmp_path / "out.json"
-    done = run_script(
-        "vs_peers.py", "--quick", "--rows", 8, 11, "--threads", 1, "--peers", "--json", out
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(out.read_text(encoding="utf-8"))
+    alone = ("--rows", 8, 11, "--threads", 1, "--peers")
+    found, shown = quick_run(tmp_path / "out.json", "vs_peers.py", *alone)
     assert [result["row"] for result in found["results"]] == [8, 11]
     assert found["threads"] == 1
     assert found["machine"]["blas_threads"] == "1"
@@ -271,12 +251,4 @@ def test_vs_peers_alone(tmp_path):
         assert 0 < result["bpnet"]["lower"] <= result["bpnet"]["upper"] < math.inf
         assert result["floor_multiple"]["rounds"] == 3
     for words in ("64-32-10, batch 32, Adam", "/ floor", "Not for quoting"):
-        assert words in done.stdout
-
-
-@pytest.mark.parametrize("name", ["vs_peers.py", "parts.py", "scaling.py", "mnist.py"])
-def test_help(name):
-    done = run_script(name, "--help")
-    assert done.returncode == 0, done.stderr
-    for option in ("--quick", "--threads", "--json", "--picture"):
-        assert option in done.stdout
+        assert words in shown

@@ -10,18 +10,13 @@ from bpnet.cli import restarts
 from bpnet.cli.main import main
 from bpnet.cli.restarts import PRINTED, histogram, losses_by_mark, report, standing, table
 from bpnet.training.history import History
+from tests.helpers.command import printed, refusal
 
 X, Y = np.array([[0.05, 0.10]]), np.array([[0.01, 0.99]])
 
 
 def make(networks, sizes=(2, 2, 2)):
     return MLP.init(sizes, initializer="uniform", rng=0, networks=networks)
-
-
-def run(capsys, *argv):
-    status = main([*map(str, argv)])
-    out, err = capsys.readouterr()
-    return status, out, err
 
 
 # ---- the losses
@@ -65,19 +60,18 @@ def test_the_articles_losses_fall_among_the_starts():
     """0.005217 and 0.000241 lie in the lower tail, as a lucky start's would."""
     net = make(300)
     found = losses_by_mark(net, X, Y, [100, 1000], 0.5)
-    for mark, printed in [(100, 0.005217), (1000, 0.000241)]:
-        assert PRINTED[mark] == printed
-        losses = found[mark][0]
+    assert PRINTED == {100: 0.005217, 1000: 0.000241, 10000: 0.000003}
+    for mark, (losses, _) in found.items():
         assert losses.shape == (300,)
-        assert losses.min() < printed < losses.max()
-        assert 0.05 < np.mean(losses < printed) < 0.25
-    assert PRINTED[10000] == 0.000003
+        assert losses.min() < PRINTED[mark] < losses.max()
+        assert 0.05 < np.mean(losses < PRINTED[mark]) < 0.25
 
 
 def test_ctrl_c_ends_the_command(monkeypatch, capsys):
     monkeypatch.setattr(restarts, "fit", lambda *args, **options: History(stopped="interrupted"))
-    status, out, err = run(capsys, "--restarts", 3, "--epochs", 2)
-    assert (status, err) == (130, "bpnet: interrupted\n")
+    assert main(["--restarts", "3", "--epochs", "2"]) == 130
+    out, err = capsys.readouterr()
+    assert err == "bpnet: interrupted\n"
     assert "epochs " not in out
 
 
@@ -140,8 +134,8 @@ def without_seconds(out):
 
 
 def test_the_command_prints_the_whole_account(capsys):
-    status, out, err = run(capsys, "--restarts", 200, "--epochs", 10, 100)
-    assert (status, err) == (0, "")
+    argv = ("--restarts", 200, "--epochs", 10, 100)
+    out = printed(capsys, *argv)
     lines = out.splitlines()
     assert lines[:5] == [
         "net            2-2-2, sigmoid, half squared error",
@@ -156,24 +150,20 @@ def test_the_command_prints_the_whole_account(capsys):
     assert (len(counts), sum(counts)) == (12, 200)
     assert out.count("<- the article's") == 1
     assert out.isascii()
-    _, again, _ = run(capsys, "--restarts", 200, "--epochs", 10, 100)
-    assert without_seconds(again) == without_seconds(out)
-    _, other, _ = run(capsys, "--restarts", 200, "--epochs", 10, 100, "--seed", 1)
-    assert without_seconds(other)[6:] != without_seconds(out)[6:]
+    assert without_seconds(printed(capsys, *argv)) == without_seconds(out)
+    assert without_seconds(printed(capsys, *argv, "--seed", 1))[6:] != without_seconds(out)[6:]
 
 
 def test_the_quartiles_are_those_of_the_starts(capsys):
-    _, out, _ = run(capsys, "--restarts", 40, "--epochs", 30)
+    out = printed(capsys, "--restarts", 40, "--epochs", 30)
     losses = losses_by_mark(make(40), X, Y, [30], 0.5)[30][0]
     shown = out.splitlines()[7].split()[1:6]
     assert shown == [f"{q:.3g}" for q in np.quantile(losses, [0, 0.25, 0.5, 0.75, 1])]
 
 
 def test_other_nets_and_one_start(capsys):
-    status, out, _ = run(
-        capsys, "--restarts", 1, "--epochs", 5, "--sizes", "3,4,1", "--initializer", "xavier_normal"
-    )
-    assert status == 0
+    argv = ("--restarts", 1, "--epochs", 5, "--sizes", "3,4,1", "--initializer", "xavier_normal")
+    out = printed(capsys, *argv)
     assert "starts         1, weights and biases by 'xavier_normal', seed 0" in out
     assert "(input and target are drawn, seed 0)" in out
     assert "every loss is " in out
@@ -182,29 +172,21 @@ def test_other_nets_and_one_start(capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--restarts", "0"], "--restarts must be an integer >= 1, not 0"),
-        (["--restarts", "-3"], "--restarts must be an integer >= 1, not -3"),
-        (["--restarts", "few"], "argument --restarts: invalid int value: 'few'"),
-        (["--restarts", "9", "--seed", "-1"], "--seed must be an integer >= 0, not -1"),
-        (["--restarts", "9", "--initializer", "big"], "unknown initializer 'big'"),
-        (
-            ["--restarts", "9", "--published"],
-            "--published is one start, --restarts asks for many: leave one out",
-        ),
+        ([0], "--restarts must be an integer >= 1, not 0"),
+        ([-3], "--restarts must be an integer >= 1, not -3"),
+        (["few"], "argument --restarts: invalid int value: 'few'"),
+        ([9, "--seed", -1], "--seed must be an integer >= 0, not -1"),
+        ([9, "--initializer", "big"], "unknown initializer 'big'"),
+        ([9, "--published"], "--published is one start, --restarts asks for many: leave one out"),
     ],
 )
 def test_bad_arguments_are_one_line(capsys, argv, message):
-    status, out, err = run(capsys, *argv)
-    assert (status, out) == (2, "")
-    assert err.startswith(f"bpnet: error: {message}")
-    assert err.count("\n") == 1
+    assert refusal(capsys, "--restarts", *argv).startswith(f"bpnet: error: {message}")
 
 
 def test_more_starts_than_fit_are_refused_in_words(capsys, monkeypatch):
     monkeypatch.setattr(arrays, "memory_of_machine", lambda: 8e9)
-    status, out, err = run(capsys, "--restarts", 10**9)
-    assert (status, out) == (2, "")
-    assert err == (
+    assert refusal(capsys, "--restarts", 10**9) == (
         "bpnet: error: 1,000,000,000 networks of 12 parameters need 192 GB with their gradients, "
         "but this machine has 8 GB: take fewer at a time\n"
     )

@@ -1,6 +1,7 @@
-"""The benchmark scripts as tests take them: imported, run, and asked in processes of their own."""
+"""Scripts as tests take them: imported, run, and asked in processes of their own."""
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -23,11 +24,11 @@ def script(name):
     return importlib.import_module(name)
 
 
-def run_script(name, *arguments):
-    """Run a script in a process of its own, where NumPy is not imported yet."""
+def run_script(name, *arguments, warnings="error"):
+    """Run a script, or one elsewhere by its path, in a process where NumPy is not imported yet."""
     package = Path(bpnet.__file__).resolve().parents[1]
     return subprocess.run(
-        [sys.executable, "-W", "error", BENCHMARKS / name, *map(str, arguments)],
+        [sys.executable, "-W", warnings, BENCHMARKS / name, *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": str(package), "PYTHONUTF8": "1"},
         capture_output=True,
         encoding="utf-8",
@@ -36,11 +37,21 @@ def run_script(name, *arguments):
     )
 
 
+def quick_run(out, name, *arguments):
+    """Run a script as quickly as it can; return the results that it wrote, and what it printed."""
+    done = run_script(name, "--quick", "--json", out, *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text(encoding="utf-8")), done.stdout
+
+
+def is_png(path):
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
 @contextmanager
 def process_of(kind, name):
     """Give the process of a library, `kind` being a benchmark's Library; skip if it is missing."""
-    module = kind.modules.get(name)
-    if module is not None and find_spec(module) is None:
+    if find_spec(kind.modules.get(name, "bpnet")) is None:
         pytest.skip(f"{name} is not installed: the extra 'bench' brings it")
     worker = script("workers").Worker(kind, name, 1)
     yield worker

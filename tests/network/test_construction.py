@@ -36,11 +36,11 @@ def test_an_activation_for_all_layers_or_one_for_each():
     assert names(MLP.init((2, 3, 1), activation="relu", output=own, rng=0)) == ["relu", "own"]
     both = MLP.init((2, 3, 1), activation=["relu", "tanh"], output="tanh", rng=0)
     assert names(both) == ["relu", "tanh"]
+    assert names(MLP.init((2, 3), activation="softmax", rng=0)) == ["softmax"]
 
 
-@pytest.mark.parametrize(
-    ("activation", "loss", "output"),
-    [
+def test_the_output_follows_the_loss_where_the_activation_cannot():
+    for activation, loss, output in [
         ("relu", "cross_entropy", "softmax"),
         ("sigmoid", "cross_entropy", "softmax"),
         ("relu", "binary_cross_entropy", "sigmoid"),
@@ -48,58 +48,45 @@ def test_an_activation_for_all_layers_or_one_for_each():
         ("softplus", "poisson", "softplus"),
         ("relu", "half_squared_error", "relu"),
         ("sigmoid", "binary_cross_entropy", "sigmoid"),
-    ],
+    ]:
+        net = MLP.init((2, 3, 2), activation=activation, loss=loss, rng=0)
+        assert names(net) == [activation, output]
+
+
+OWN = Loss("own", lambda a, y: a, lambda a, y: a, output_range=(0, 1))
+HIDDEN_SOFTMAX = (
+    "softmax is for the output layer, but was given for the hidden layer {}: "
+    "name it as output='softmax'"
 )
-def test_the_output_follows_the_loss_where_the_activation_cannot(activation, loss, output):
-    net = MLP.init((2, 3, 2), activation=activation, loss=loss, rng=0)
-    assert names(net) == [activation, output]
 
 
-def test_no_output_is_chosen_against_what_was_said():
-    with complains(ValueError, "the loss 'cross_entropy' needs rows of probabilities, …"):
-        MLP.init((2, 3, 2), activation="relu", output="relu", loss="cross_entropy", rng=0)
-    with complains(ValueError, "the loss 'cross_entropy' needs rows of probabilities, …"):
-        MLP.init((2, 3, 2), activation=["relu", "relu"], loss="cross_entropy", rng=0)
-    own = Loss("own", lambda a, y: a, lambda a, y: a, output_range=(0, 1))
-    with complains(ValueError, "the loss 'own' needs outputs between 0 and 1, …"):
-        MLP.init((2, 3, 2), activation="relu", loss=own, rng=0)
-
-
-def test_softmax_is_for_the_output():
-    message = (
-        "softmax is for the output layer, but was given for the hidden layer {}: "
-        "name it as output='softmax'"
-    )
-    with complains(ValueError, message.format(2)):
-        MLP.init((2, 3, 2), activation="softmax", rng=0)
-    with complains(ValueError, message.format(3)):
-        MLP.init((2, 3, 4, 2), activation=["tanh", "softmax", "identity"], rng=0)
-    assert names(MLP.init((2, 3), activation="softmax", rng=0)) == ["softmax"]
-
-
-def test_wrong_rules_are_refused():
-    message = (
-        "activation names 3 layers, but this net has 2 with weights: "
-        "one for each of the layers 2..3, or one for all"
-    )
-    with complains(ValueError, message):
-        MLP.init((2, 3, 1), activation=["tanh"] * 3, rng=0)
-    message = (
-        "activation names the output layer's as 'tanh', but output says 'identity': "
-        "give one of the two"
-    )
-    with complains(ValueError, message):
-        MLP.init((2, 3, 1), activation=["relu", "tanh"], output="identity", rng=0)
-    with complains(ValueError, "unknown activation 'tahn': …"):
-        MLP.init((2, 3, 1), activation=["relu", "tahn"], rng=0)
-    with complains(ValueError, "unknown activation 'sofmax': …"):
-        MLP.init((2, 3, 1), output="sofmax", rng=0)
-    with complains(ValueError, "unknown loss 'mse': …"):
-        MLP.init((2, 3, 1), loss="mse", rng=0)
-    with complains(TypeError, "an activation is a name or an Activation object, not 3"):
-        MLP.init((2, 3, 1), activation=3, rng=0)
-    with complains(TypeError, "an activation is a name or an Activation object, not None"):
-        MLP.init((2, 3, 1), activation=["relu", None], rng=0)
+@pytest.mark.parametrize(
+    ("kind", "message", "rules"),
+    [
+        (ValueError, "the loss 'cross_entropy' needs rows of probabilities, …",
+         {"activation": "relu", "output": "relu", "loss": "cross_entropy"}),
+        (ValueError, "the loss 'cross_entropy' needs rows of probabilities, …",
+         {"activation": ["relu", "relu"], "loss": "cross_entropy"}),
+        (ValueError, "the loss 'own' needs outputs between 0 and 1, …",
+         {"activation": "relu", "loss": OWN}),
+        (ValueError, HIDDEN_SOFTMAX.format(2), {"activation": "softmax"}),
+        (ValueError, HIDDEN_SOFTMAX.format(3),
+         {"sizes": (2, 3, 4, 2), "activation": ["tanh", "softmax", "identity"]}),
+        (ValueError, "activation names 3 layers, but this net has 2 with weights: "
+         "one for each of the layers 2..3, or one for all", {"activation": ["tanh"] * 3}),
+        (ValueError, "activation names the output layer's as 'tanh', but output says 'identity': "
+         "give one of the two", {"activation": ["relu", "tanh"], "output": "identity"}),
+        (ValueError, "unknown activation 'tahn': …", {"activation": ["relu", "tahn"]}),
+        (ValueError, "unknown activation 'sofmax': …", {"output": "sofmax"}),
+        (ValueError, "unknown loss 'mse': …", {"loss": "mse"}),
+        (TypeError, "an activation is a name or an Activation object, not 3", {"activation": 3}),
+        (TypeError, "an activation is a name or an Activation object, not None",
+         {"activation": ["relu", None]}),
+    ],
+)  # fmt: skip
+def test_rules_that_cannot_go_together_are_refused(kind, message, rules):
+    with complains(kind, message):
+        MLP.init(**({"sizes": (2, 3, 2), "rng": 0} | rules))
 
 
 @pytest.mark.parametrize(
@@ -185,25 +172,14 @@ def test_the_dtype_is_that_of_the_weights():
     [
         ([W2, W3], [B2], "W has 2 layers, but b has 1: each layer needs both"),
         ([], [], "W is empty: give W², ..., W^L, one matrix for each layer with weights"),
-        (
-            [W2, [1.0, 2.0]],
-            [B2, B3],
-            "W[3] has shape (2,), but must be a matrix "
-            "(neurons of this layer, neurons of the layer before)…",
-        ),
+        ([W2, [1.0, 2.0]], [B2, B3], "W[3] has shape (2,), but must be a matrix "
+         "(neurons of this layer, neurons of the layer before)…"),
         ([np.ones((2, 0))], [B2], "W[2] has shape (2, 0), but must be a matrix …"),
-        (
-            [W2, W3],
-            [B2, B2],
-            "b[3] has shape (2,), but W[3] of shape (4, 2) has 4 neurons: "
-            "b[3] must have shape (4,)",
-        ),
+        ([W2, W3], [B2, B2], "b[3] has shape (2,), but W[3] of shape (4, 2) has 4 neurons: "
+         "b[3] must have shape (4,)"),
         ([W2], [[B2]], "b[2] has shape (1, 2), but W[2] of shape (2, 3) has 2 neurons: …"),
-        (
-            [W3, W2],
-            [B3, B2],
-            "W[3] has shape (2, 3), but the layer before has 4 neurons: W[3] needs as many columns",
-        ),
+        ([W3, W2], [B3, B2],
+         "W[3] has shape (2, 3), but the layer before has 4 neurons: W[3] needs as many columns"),
         ({2: W2, 4: W3}, [B2, B3], "W is keyed by [2, 4], but the layers are 2, 3, ..., L"),
         ({1: W2}, {1: B2}, "W is keyed by [1], but the layers are 2, 3, ..., L"),
         ([W2], {3: B2}, "b is keyed by [3], but the layers are 2, 3, ..., L"),
@@ -211,7 +187,7 @@ def test_the_dtype_is_that_of_the_weights():
         ([W2], [[1, -np.inf]], "b[2] must be finite, but b[2][1] is -inf"),
         ([[[1, 2], [3]]], [B2], "W[2] is no array: its rows differ in length or depth (…)"),
     ],
-)
+)  # fmt: skip
 def test_weights_that_do_not_fit_are_refused(W, b, message):
     with complains(ValueError, message):
         MLP.from_weights(W, b)
@@ -252,9 +228,10 @@ def test_theta_is_single_or_double_real_or_complex():
     for wrong in ("float16", int, "int64", None, "double precision", object):
         with complains(ValueError, f"dtype must be one of {known}, not {wrong!r}"):
             as_dtype(wrong)
-    with complains(ValueError, f"dtype must be one of {known}, not 'float16'"):
-        MLP.init((2, 1), rng=0, dtype="float16")
-    with complains(ValueError, f"dtype must be one of {known}, not 'int8'"):
-        MLP.init((2, 1), rng=0).astype("int8")
-    with complains(ValueError, f"dtype must be one of {known}, not 'int8'"):
-        MLP.from_weights([W2], [B2], dtype="int8")
+    for call in (
+        lambda dtype: MLP.init((2, 1), rng=0, dtype=dtype),
+        MLP.init((2, 1), rng=0).astype,
+        lambda dtype: MLP.from_weights([W2], [B2], dtype=dtype),
+    ):
+        with complains(ValueError, f"dtype must be one of {known}, not 'int8'"):
+            call("int8")

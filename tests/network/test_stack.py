@@ -50,69 +50,48 @@ def test_best_passes_over_networks_without_a_finite_loss():
 # ---- bad input
 
 
-@pytest.mark.parametrize("networks", [0, -1])
-def test_there_must_be_a_network(networks):
-    with complains(ValueError, f"networks must be an integer >= 1, not {networks}"):
+@pytest.mark.parametrize(
+    ("networks", "kind", "bound"),
+    [(0, ValueError, " >= 1"), (-1, ValueError, " >= 1")]
+    + [(wrong, TypeError, "") for wrong in (1.5, "3", True, [2])],
+)
+def test_there_must_be_whole_networks(networks, kind, bound):
+    with complains(kind, f"networks must be an integer{bound}, not {networks!r}"):
         make(networks=networks)
 
 
-@pytest.mark.parametrize("networks", [1.5, "3", True, [2]])
-def test_networks_is_an_integer(networks):
-    with complains(TypeError, f"networks must be an integer, not {networks!r}"):
-        make(networks=networks)
+ALIKE = "a stack is of networks alike, but nets[{}] has "
+NO_STACK = "this is one network, not a stack: it has no length and no net[k]"
 
 
-STACKS_REFUSED = {
-    "none": ([], ValueError, "a stack needs a network at least"),
-    "no list": (None, TypeError, "a stack is made of a list of networks, not of None"),
-    "one": (make(), TypeError, "this is one network, not a stack: it has no length and no net[k]"),
-    "numbers": ([make(), 3], TypeError, "a stack is made of networks, but nets[1] is 3"),
-    "a stack": (
-        [make(), make(networks=2)],
-        ValueError,
-        "nets[1] is a stack itself: pass its networks, [*net]",
-    ),
-    "sizes": (
-        [make(), MLP.init((3, 5, 2), rng=0)],
-        ValueError,
-        "a stack is of networks alike, but nets[1] has sizes (3, 5, 2), and nets[0] has (3, 4, 2)",
-    ),
-    "dtype": (
-        [make(), make(), make(dtype="float32")],
-        ValueError,
-        "a stack is of networks alike, but nets[2] has dtype float32, and nets[0] has float64",
-    ),
-    "loss": (
-        [make(), make(loss="huber")],
-        ValueError,
-        "a stack is of networks alike, but nets[1] has the loss 'huber', and nets[0] has "
-        "'half_squared_error'",
-    ),
-    "activation": (
-        [make(), make(activation="sigmoid")],
-        ValueError,
-        "a stack is of networks alike, but nets[1] has other activations",
-    ),
-}
-
-
-@pytest.mark.parametrize(("nets", "kind", "message"), STACKS_REFUSED.values(), ids=STACKS_REFUSED)
+@pytest.mark.parametrize(
+    ("nets", "kind", "message"),
+    [
+        ([], ValueError, "a stack needs a network at least"),
+        (None, TypeError, "a stack is made of a list of networks, not of None"),
+        (make(), TypeError, NO_STACK),
+        ([make(), 3], TypeError, "a stack is made of networks, but nets[1] is 3"),
+        ([make(), make(networks=2)], ValueError,
+         "nets[1] is a stack itself: pass its networks, [*net]"),
+        ([make(), MLP.init((3, 5, 2), rng=0)], ValueError,
+         f"{ALIKE.format(1)}sizes (3, 5, 2), and nets[0] has (3, 4, 2)"),
+        ([make(), make(), make(dtype="float32")], ValueError,
+         f"{ALIKE.format(2)}dtype float32, and nets[0] has float64"),
+        ([make(), make(loss="huber")], ValueError,
+         f"{ALIKE.format(1)}the loss 'huber', and nets[0] has 'half_squared_error'"),
+        ([make(), make(activation="sigmoid")], ValueError, f"{ALIKE.format(1)}other activations"),
+    ],
+)  # fmt: skip
 def test_only_networks_alike_are_stacked(nets, kind, message):
     with complains(kind, message):
         MLP.stack(nets)
 
 
 def test_stacked_weights_must_be_of_equally_many_networks():
-    ones = np.ones
-    with complains(
-        ValueError,
-        "W[3] has shape (4, 2, 4), but W[2] is of 5 stacked networks: every layer needs as many",
-    ):
+    ones, need = np.ones, "stacked networks: every layer needs as many"
+    with complains(ValueError, f"W[3] has shape (4, 2, 4), but W[2] is of 5 {need}"):
         MLP.from_weights([ones((5, 4, 3)), ones((4, 2, 4))], [ones((5, 4)), ones((4, 2))])
-    with complains(
-        ValueError,
-        "W[3] has shape (2, 2, 4), but W[2] is of no stacked networks: every layer needs as many",
-    ):
+    with complains(ValueError, f"W[3] has shape (2, 2, 4), but W[2] is of no {need}"):
         MLP.from_weights([ones((4, 3)), ones((2, 2, 4))], [ones(4), ones((2, 2))])
     with complains(ValueError, "b[3] has shape (2,), but…: b[3] must have shape (5, 2)"):
         MLP.from_weights([ones((5, 4, 3)), ones((5, 2, 4))], [ones((5, 4)), ones(2)])
@@ -137,7 +116,7 @@ def test_networks_are_numbered(k):
     [len, list, lambda net: net[0], lambda net: net.ensemble(X), lambda net: net.best(X, Y)],
 )
 def test_one_network_is_no_stack(use):
-    with complains(TypeError, "this is one network, not a stack: it has no length and no net[k]"):
+    with complains(TypeError, NO_STACK):
         use(make())
 
 
@@ -165,18 +144,13 @@ def test_a_weight_that_is_not_finite_is_named_with_its_network():
 
 def test_a_stack_that_cannot_fit_fails_before_it_is_allocated(monkeypatch):
     monkeypatch.setattr(arrays, "memory_of_machine", lambda: 16e9)
-    with complains(
-        MemoryError,
-        "10,000,000 networks of 79,510 parameters need 12.7 TB with their gradients, but this "
-        "machine has 16 GB: take fewer at a time",
-    ):
+    too_many = "{} with their gradients, but this machine has 16 GB: take fewer at a time"
+    need = too_many.format("10,000,000 networks of 79,510 parameters need 12.7 TB")
+    with complains(MemoryError, need):
         MLP.init((784, 100, 10), networks=10_000_000, rng=0)
     net = MLP.init((1, 1), networks=2000, rng=0)
-    with complains(
-        MemoryError,
-        "2,000 networks on 1,000,000 samples need 64 GB with their gradients, but this machine "
-        "has 16 GB: take fewer at a time",
-    ):
+    need = too_many.format("2,000 networks on 1,000,000 samples need 64 GB")
+    with complains(MemoryError, need):
         net.forward(np.zeros((1_000_000, 1)))
     assert net.predict(np.zeros((3000, 1))).shape == (2000, 3000, 1)  # chunk by chunk
 
@@ -203,15 +177,6 @@ def test_memory_of_the_machine_is_known_or_without_limit(monkeypatch):
     assert arrays.memory_of_machine() == math.inf
 
 
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [
-        (999, "999 bytes"),
-        (1000, "1 kB"),
-        (3.24e9, "3.24 GB"),
-        (2.5e16, "25 PB"),
-        (7e21, "7e+03 EB"),
-    ],
-)
-def test_sizes_in_words(size, words):
-    assert in_words(size) == words
+def test_sizes_in_words():
+    words = list(map(in_words, (999, 1000, 3.24e9, 2.5e16, 7e21)))
+    assert words == ["999 bytes", "1 kB", "3.24 GB", "25 PB", "7e+03 EB"]

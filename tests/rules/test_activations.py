@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 
 from bpnet import ACTIVATIONS, Activation, reference
-from bpnet.rules.activations import (
-    get_activation,
-    largest_exponent,
-    log_softmax,
-    sigmoid,
-    softmax,
-    softplus,
-)
+from bpnet.rules.activations import get_activation, largest_exponent, log_softmax, softmax
 from tests.helpers.complaint import complains
 
 NAMES = list(reference.ACTIVATIONS)
@@ -81,50 +74,17 @@ def test_f_and_df_are_the_textbook_formula_at_any_z(name, dtype):
     assert a.dtype == df.dtype == dtype
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_sigmoid_and_softplus_keep_their_digits_far_left_of_0(dtype):
-    z = np.array([-20, -50, -80], dtype)
-    expected = np.exp(z.astype("float64"))  # both are e^z - O(e^2z)
-    np.testing.assert_allclose(sigmoid(z), expected, rtol=3e-9 if dtype == "float64" else 1e-6)
-    np.testing.assert_allclose(softplus(z), expected, rtol=3e-9 if dtype == "float64" else 1e-6)
-    assert sigmoid(np.array([-700.0]))[0] == pytest.approx(math.exp(-700), rel=1e-14)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [*NAMES, "softmax"])
-def test_no_finite_z_gives_nan_or_infinity(name, dtype):
-    most = np.finfo(dtype).max
-    z = np.array([[most, -most, 0, 1], [1e30, -1e30, 1e-30, -1e-30]], dtype)
-    f = ACTIVATIONS[name]
-    with np.errstate(over="ignore", under="ignore", invalid="raise", divide="raise"):
-        a = f.f(z)
-        assert np.isfinite(a).all()
-        assert np.isfinite(f.df(z, a)).all()
-        assert np.isfinite(f.backward(np.ones_like(z), z, a)).all()
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_df_is_the_complex_step_and_the_central_difference(name):
-    f, h = ACTIVATIONS[name], 1e-5
-    df = f.df(SMOOTH, f.f(SMOOTH))
-    np.testing.assert_allclose(f.f(SMOOTH + 1e-30j).imag / 1e-30, df, rtol=1e-14, atol=1e-15)
-    np.testing.assert_allclose(
-        (f.f(SMOOTH + h) - f.f(SMOOTH - h)) / (2 * h), df, rtol=1e-9, atol=1e-9
-    )
-    assert f.analytic
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_df_takes_complex_z(name):
+def test_f_and_df_take_complex_z(name):
     """df is analytic too, so that a complex θ passes through `backward`."""
     f, h = ACTIVATIONS[name], 1e-30
-    z = SMOOTH + 1j * h
-    second = f.df(z, f.f(z)).imag / h
 
     def df(v):
         return f.df(v, f.f(v))
 
-    np.testing.assert_allclose(second, (df(SMOOTH + 1e-5) - df(SMOOTH - 1e-5)) / 2e-5, atol=1e-8)
+    np.testing.assert_allclose(f.f(SMOOTH + 1j * h).imag / h, df(SMOOTH), rtol=1e-14, atol=1e-15)
+    slope = (df(SMOOTH + 1e-5) - df(SMOOTH - 1e-5)) / 2e-5
+    np.testing.assert_allclose(df(SMOOTH + 1j * h).imag / h, slope, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -203,14 +163,8 @@ def test_backward_is_g_times_df(name):
 
 def test_what_the_table_says_of_each():
     inf = math.inf
-    ranges = {
-        "sigmoid": (0, 1),
-        "tanh": (-1, 1),
-        "elu": (-1, inf),
-        "softplus": (0, inf),
-        "exp": (0, inf),
-        "softmax": (0, 1),
-    }
+    ranges = {"sigmoid": (0, 1), "tanh": (-1, 1), "elu": (-1, inf), "softmax": (0, 1)}
+    ranges |= {"softplus": (0, inf), "exp": (0, inf)}
     he = {"relu", "leaky_relu", "elu", "softplus", "silu", "gelu"}
     for name, f in ACTIVATIONS.items():
         assert f.range == ranges.get(name, (-inf, inf))

@@ -6,38 +6,22 @@ import numpy as np
 import pytest
 
 from bpnet import ACTIVATIONS, INITIALIZERS, MLP, Initializer
-from bpnet.rules.initializers import generator, get_initializer, scaled, zeros
+from bpnet.rules.initializers import generator, get_initializer, zeros
 from tests.helpers.complaint import complains
 
 SHAPE = (160, 240)  # (n_out, n_in): unequal, so that one is not taken for the other
-VARIANCE = {
-    "xavier": 2 / (160 + 240),
-    "glorot": 2 / (160 + 240),
-    "he": 2 / 240,
-    "lecun": 1 / 240,
-}
+VARIANCE = {"xavier": 2 / (160 + 240), "glorot": 2 / (160 + 240), "he": 2 / 240, "lecun": 1 / 240}
 
 
 def draw(name, seed=1):
     return INITIALIZERS[name].W(np.random.default_rng(seed), SHAPE)
 
 
-def test_a_rule_of_ones_own_variance():
-    """The table's rules are made by `scaled`, which may make others."""
-    flat, bell = scaled("own", lambda n_in, n_out: 3 / (n_in + 2 * n_out))
-    assert (flat.name, bell.name) == ("own_uniform", "own_normal")
-    var, rng = 3 / (240 + 2 * 160), np.random.default_rng(1)
-    expected = rng.uniform(-1, 1, SHAPE) * math.sqrt(3 * var)
-    np.testing.assert_allclose(flat.W(np.random.default_rng(1), SHAPE), expected, atol=1e-16)
-    expected = np.random.default_rng(1).normal(0, 1, SHAPE) * math.sqrt(var)
-    np.testing.assert_allclose(bell.W(np.random.default_rng(1), SHAPE), expected, atol=1e-16)
-    assert flat.b is bell.b is zeros
-    # of a stack's shape (networks, n_out, n_in) the last two count
-    stacked = flat.W(np.random.default_rng(1), (3, *SHAPE))
-    assert stacked.shape == (3, *SHAPE)
-    assert 0.99 * math.sqrt(3 * var) < np.abs(stacked).max() < math.sqrt(3 * var)
-    stacked = bell.W(np.random.default_rng(1), (3, *SHAPE))
-    assert stacked.var() == pytest.approx(var, rel=0.02)
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_of_a_stacks_shape_the_last_two_axes_count(kind):
+    W = INITIALIZERS[f"he_{kind}"].W(np.random.default_rng(1), (3, *SHAPE))
+    assert W.shape == (3, *SHAPE)
+    assert W.var() == pytest.approx(VARIANCE["he"], rel=0.02)
 
 
 def test_the_table_lists_what_the_design_lists():
@@ -85,9 +69,9 @@ def test_biases_start_at_0():
 
 
 def test_the_seed_decides_and_nothing_else():
-    for name in INITIALIZERS:
+    for rule in INITIALIZERS:
         first, again, other = (
-            MLP.init((3, 4, 2), initializer=name, rng=seed).theta for seed in (7, 7, 8)
+            MLP.init((3, 4, 2), initializer=rule, rng=k).theta for k in (7, 7, 8)
         )
         np.testing.assert_array_equal(first, again)
         assert np.any(first != other)
@@ -120,10 +104,8 @@ def test_every_dtype_starts_from_the_same_numbers():
 @pytest.mark.parametrize("name", [*ACTIVATIONS])
 def test_the_default_suits_the_activation(name):
     he = name in ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu")
-    net = MLP.init((40, 60), activation=name, rng=3)
-    expected = INITIALIZERS["he_uniform" if he else "xavier_uniform"].W(
-        np.random.default_rng(3), (60, 40)
-    )
+    net, rule = MLP.init((40, 60), activation=name, rng=3), "he_uniform" if he else "xavier_uniform"
+    expected = INITIALIZERS[rule].W(np.random.default_rng(3), (60, 40))
     np.testing.assert_array_equal(net.W[2], expected)
 
 

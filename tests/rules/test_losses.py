@@ -69,10 +69,7 @@ def test_E_is_the_textbook_formula_element_by_element(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_dE_is_the_derivative_of_E(name):
     loss, (a, y) = LOSSES[name], samples(name)
-    dE = loss.dE(a, y)
-    h = 1e-6
-    np.testing.assert_allclose((loss.E(a + h, y) - loss.E(a - h, y)) / (2 * h), dE, rtol=1e-7)
-    np.testing.assert_allclose(loss.E(a + 1e-30j, y).imag / 1e-30, dE, rtol=1e-13)
+    np.testing.assert_allclose(loss.E(a + 1e-30j, y).imag / 1e-30, loss.dE(a, y), rtol=1e-13)
     assert loss.analytic
 
 
@@ -163,12 +160,6 @@ def test_sign_is_by_sign_in_the_dtype_given():
     assert sign(d.astype(complex)).dtype == complex
 
 
-def test_huber_of_the_table_has_the_limit_1():
-    assert huber().name == "huber"
-    assert huber().dE(np.array([1.5]), np.array([0.0])) == 1
-    assert LOSSES["huber"].dE(np.array([1.5]), np.array([0.0])) == 1
-
-
 @pytest.mark.parametrize("limit", [0.5, 1, 2.5])
 def test_huber_is_a_square_near_0_and_a_line_beyond_the_limit(limit):
     loss = huber(limit)
@@ -183,10 +174,7 @@ def test_huber_is_a_square_near_0_and_a_line_beyond_the_limit(limit):
 
 
 def test_huber_wants_a_positive_limit():
-    for limit in (0, -1):
-        with complains(ValueError, f"limit must be > 0, not {limit}"):
-            huber(limit)
-    for limit in (math.nan, math.inf):
+    for limit in (0, -1, math.nan, math.inf):
         with complains(ValueError, f"limit must be > 0, not {limit}"):
             huber(limit)
     with complains(TypeError, "limit must be a number, not 'wide'"):
@@ -300,6 +288,9 @@ def test_a_pair_that_cannot_go_together_is_answered_with_one_that_can():
         check_pair(own, ACTIVATIONS["elu"])
 
 
+ROWS = "rows of y that sum to 1 (one-hot or probabilities)"
+
+
 @pytest.mark.parametrize(
     ("loss", "y", "message"),
     [
@@ -308,16 +299,8 @@ def test_a_pair_that_cannot_go_together_is_answered_with_one_that_can():
         ("binary_cross_entropy", [0, 1, 2.0], "targets between 0 and 1, but y holds 2"),
         ("binary_cross_entropy", [-1e-9, 1, 0], "targets between 0 and 1, but y holds -1e-09"),
         ("poisson", [0, 3.0, -1], "targets between 0 and inf, but y holds -1"),
-        (
-            "cross_entropy",
-            [0.5, 0.25, 0],
-            "rows of y that sum to 1 (one-hot or probabilities), but a row sums to 0.75",
-        ),
-        (
-            "cross_entropy",
-            [0.5, 0.5, 2e-5],
-            "rows of y that sum to 1 (one-hot or probabilities), but a row sums to 1.00002",
-        ),
+        ("cross_entropy", [0.5, 0.25, 0], f"{ROWS}, but a row sums to 0.75"),
+        ("cross_entropy", [0.5, 0.5, 2e-5], f"{ROWS}, but a row sums to 1.00002"),
     ],
 )
 def test_targets_outside_the_domain_are_refused(loss, y, message):

@@ -25,7 +25,7 @@ def targets(loss, shape, rng):
     return y / y.sum(axis=-1, keepdims=True) if loss.distribution else y
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
 @pytest.mark.parametrize(("loss", "output"), list(pairs()))
 @given(
     seed=st.integers(0, 2**32),

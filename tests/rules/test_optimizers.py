@@ -55,46 +55,29 @@ def torch_adamw(theta, g, t, state, lr, betas=(0.9, 0.999), eps=1e-8, weight_dec
     return torch_adam(theta - lr * weight_decay * theta, g, t, state, lr, betas, eps)
 
 
-# ours, the restatement, the name in torch.optim, and what both are called with
+# ours, which is called as in torch.optim, the restatement, and what both of these are called with
+# fmt: off
 RULES = {
-    "SGD": (SGD(0.03), torch_sgd, "SGD", {"lr": 0.03}),
-    "momentum": (SGD(0.01, momentum=0.8), torch_sgd, "SGD", {"lr": 0.01, "momentum": 0.8}),
-    "Nesterov": (
-        SGD(0.01, momentum=0.9, nesterov=True),
-        torch_sgd,
-        "SGD",
-        {"lr": 0.01, "momentum": 0.9, "nesterov": True},
-    ),
-    "Adagrad": (Adagrad(), torch_adagrad, "Adagrad", {"lr": 0.01}),
-    "Adagrad, ε": (Adagrad(0.4, 0.03), torch_adagrad, "Adagrad", {"lr": 0.4, "eps": 0.03}),
-    "RMSprop": (RMSprop(), torch_rmsprop, "RMSprop", {"lr": 0.01}),
-    "RMSprop, momentum": (
-        RMSprop(0.02, rho=0.9, epsilon=0.02, momentum=0.7),
-        torch_rmsprop,
-        "RMSprop",
-        {"lr": 0.02, "alpha": 0.9, "eps": 0.02, "momentum": 0.7},
-    ),
-    "Adam": (Adam(), torch_adam, "Adam", {"lr": 0.001}),
-    "Adam, other": (
-        Adam(0.1, beta1=0.7, beta2=0.9, epsilon=0.05),
-        torch_adam,
-        "Adam",
-        {"lr": 0.1, "betas": (0.7, 0.9), "eps": 0.05},
-    ),
-    "Adam, no memory": (
-        Adam(0.1, beta1=0.0, beta2=0.0),
-        torch_adam,
-        "Adam",
-        {"lr": 0.1, "betas": (0.0, 0.0)},
-    ),
-    "AdamW": (AdamW(), torch_adamw, "AdamW", {"lr": 0.001}),
-    "AdamW, other": (
-        AdamW(0.05, beta1=0.8, beta2=0.95, epsilon=0.01, weight_decay=0.3),
-        torch_adamw,
-        "AdamW",
-        {"lr": 0.05, "betas": (0.8, 0.95), "eps": 0.01, "weight_decay": 0.3},
-    ),
+    "SGD": (SGD(0.03), torch_sgd, {"lr": 0.03}),
+    "momentum": (SGD(0.01, momentum=0.8), torch_sgd, {"lr": 0.01, "momentum": 0.8}),
+    "Nesterov": (SGD(0.01, momentum=0.9, nesterov=True), torch_sgd,
+                 {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
+    "Adagrad": (Adagrad(), torch_adagrad, {"lr": 0.01}),
+    "Adagrad, ε": (Adagrad(0.4, 0.03), torch_adagrad, {"lr": 0.4, "eps": 0.03}),
+    "RMSprop": (RMSprop(), torch_rmsprop, {"lr": 0.01}),
+    "RMSprop, momentum": (RMSprop(0.02, rho=0.9, epsilon=0.02, momentum=0.7), torch_rmsprop,
+                          {"lr": 0.02, "alpha": 0.9, "eps": 0.02, "momentum": 0.7}),
+    "Adam": (Adam(), torch_adam, {"lr": 0.001}),
+    "Adam, other": (Adam(0.1, beta1=0.7, beta2=0.9, epsilon=0.05), torch_adam,
+                    {"lr": 0.1, "betas": (0.7, 0.9), "eps": 0.05}),
+    "Adam, no memory": (Adam(0.1, beta1=0.0, beta2=0.0), torch_adam,
+                        {"lr": 0.1, "betas": (0.0, 0.0)}),
+    "AdamW": (AdamW(), torch_adamw, {"lr": 0.001}),
+    "AdamW, other": (AdamW(0.05, beta1=0.8, beta2=0.95, epsilon=0.01, weight_decay=0.3),
+                     torch_adamw,
+                     {"lr": 0.05, "betas": (0.8, 0.95), "eps": 0.01, "weight_decay": 0.3}),
 }
+# fmt: on
 every_rule = pytest.mark.parametrize("name", RULES)
 
 
@@ -109,7 +92,7 @@ def ours(rule, theta, steps=STEPS):
 
 @every_rule
 def test_rule_is_pytorch_s_restated(name):
-    rule, restated, _, settings = RULES[name]
+    rule, restated, settings = RULES[name]
     path, theta, state = ours(rule, START.copy()), START.copy(), {}
     for t in range(1, STEPS + 1):
         theta = restated(theta, gradient(theta), t, state, **settings)
@@ -122,10 +105,10 @@ def test_rule_is_pytorch_s_restated(name):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 def test_rule_is_pytorch_s(name, dtype, tolerance):
     torch = pytest.importorskip("torch", reason="compares with torch.optim")
-    rule, _, peer, settings = RULES[name]
+    rule, _, settings = RULES[name]
     start = START.astype(dtype)
     parameter = torch.nn.Parameter(torch.tensor(start))
-    optimizer = getattr(torch.optim, peer)([parameter], **settings)
+    optimizer = getattr(torch.optim, type(rule).__name__)([parameter], **settings)
     for theta in ours(rule, start.copy()):
         here = parameter.detach().numpy()
         parameter.grad = torch.tensor(gradient(here))
@@ -157,17 +140,6 @@ def test_vectors_kept():
     assert [Adagrad().vectors, Adam().vectors, AdamW().vectors] == [("s",), ("m", "v"), ("m", "v")]
 
 
-def test_defaults():
-    assert (SGD(1).momentum, SGD(1).nesterov) == (0, False)
-    assert (Adagrad().learning_rate, Adagrad().epsilon) == (0.01, 1e-10)
-    rms = RMSprop()
-    assert (rms.learning_rate, rms.rho, rms.epsilon, rms.momentum) == (0.01, 0.99, 1e-8, 0.0)
-    adam = AdamW()
-    assert (adam.learning_rate, adam.beta1, adam.beta2) == (0.001, 0.9, 0.999)
-    assert (adam.epsilon, adam.weight_decay) == (1e-8, 0.01)
-    assert (LBFGS().memory, LBFGS().tolerance) == (10, 1e-8)
-
-
 @pytest.mark.parametrize(
     ("rule", "path"),
     [
@@ -188,14 +160,6 @@ def test_under_a_constant_gradient_by_hand(rule, path):
 
 
 def test_adamw_decays_the_coordinates_that_are_weights():
-    theta = np.array([3.0, -4.0, 5.0])
-    rule = AdamW(0.1, weight_decay=0.5)
-    rule.start(theta, np.array([True, False, True]))
-    rule.step(theta, np.zeros(3))
-    assert theta == pytest.approx([3 * 0.95, -4.0, 5 * 0.95], rel=1e-15)
-
-
-def test_resume_is_told_the_weights_too():
     weights = np.array([True, False, True])
     rule, theta = AdamW(0.1, weight_decay=0.5), np.array([3.0, -4.0, 5.0])
     for factor in (0.95, 0.95**2):  # the first resume starts
@@ -219,36 +183,23 @@ def test_start_forgets_and_resume_goes_on(name):
 
 
 def test_step_begins_by_itself():
-    theta, other = START.copy(), START.copy()
-    rule = Adam(0.1)
+    theta, rule = START.copy(), Adam(0.1)
     assert rule.state == {}
     rule.step(theta, gradient(theta))
-    twin = Adam(0.1)
-    twin.start(other)
-    twin.step(other, gradient(other))
-    assert np.array_equal(theta, other)
+    assert np.array_equal(theta, ours(Adam(0.1), START.copy(), steps=1)[0])
 
 
 def test_state_survives_with_resume_only_where_it_fits():
     rule = Adam()
     rule.step(START.copy(), START)
-    with complains(
-        ValueError,
-        "the optimizer's m is float64 of shape (7,), but theta is float64 of shape (3,): "
-        "start it afresh",
-    ):
+    m = "the optimizer's m is float64 of shape (7,)"
+    with complains(ValueError, f"{m}, but theta is float64 of shape (3,): start it afresh"):
         rule.resume(np.zeros(3))
-    with complains(
-        ValueError,
-        "the optimizer's m is float64 of shape (7,), but theta is float32 of shape (7,): "
-        "start it afresh",
-    ):
+    with complains(ValueError, f"{m}, but theta is float32 of shape (7,): start it afresh"):
         rule.resume(np.zeros(7, "float32"))
     rule.state["v"][2] = np.inf
-    with complains(
-        ValueError,
-        "the optimizer's v is not finite since training diverged: start it afresh",
-    ):
+    diverged = "the optimizer's v is not finite since training diverged: start it afresh"
+    with complains(ValueError, diverged):
         rule.resume(START)
     rule.start(np.zeros(3))
     assert rule.t == 0
@@ -285,14 +236,10 @@ def test_stack_may_have_a_rate_a_network():
     rule = SGD(np.array([0.5, 0.25]))
     rule.step(theta, np.ones((2, 3)))
     assert np.array_equal(theta, [[-0.5] * 3, [-0.25] * 3])
-    with complains(
-        ValueError,
-        "learning_rate holds 2 numbers, but one is needed for each network of a stack, and theta "
-        "has shape (3,)",
-    ):
-        SGD([0.5, 0.25]).start(np.zeros(3))
-    with complains(ValueError, "learning_rate holds 2 numbers…theta has shape (3, 4)"):
-        SGD([0.5, 0.25]).start(np.zeros((3, 4)))
+    two = "learning_rate holds 2 numbers, but one is needed for each network of a stack, and "
+    for shape in ((3,), (3, 4)):
+        with complains(ValueError, f"{two}theta has shape {shape}"):
+            SGD([0.5, 0.25]).start(np.zeros(shape))
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name != "SGD"])
@@ -322,17 +269,10 @@ def test_step_refuses_what_does_not_fit():
     rule = SGD(0.1)
     with complains(ValueError, "theta has shape (2,), but g has shape (3,)"):
         rule.step(np.zeros(2), np.zeros(3))
-    with complains(
-        ValueError,
-        "theta is float64 of shape (3,), but was float64 of shape (2,) in the steps before: "
-        "call start(theta) to begin afresh",
-    ):
+    was = "was float64 of shape (2,) in the steps before: call start(theta) to begin afresh"
+    with complains(ValueError, f"theta is float64 of shape (3,), but {was}"):
         rule.step(np.zeros(3), np.zeros(3))
-    with complains(
-        ValueError,
-        "theta is float32 of shape (2,), but was float64 of shape (2,) in the steps before: "
-        "call start(theta) to begin afresh",
-    ):
+    with complains(ValueError, f"theta is float32 of shape (2,), but {was}"):
         rule.step(np.zeros(2, "float32"), np.zeros(2))
 
 
@@ -387,10 +327,8 @@ def test_rate_that_is_no_number(rate):
 
 
 def test_edges_of_the_ranges_are_in_them():
-    SGD(0.1, momentum=0)
-    RMSprop(rho=0, momentum=0)
-    Adam(beta1=0, beta2=0)
-    AdamW(weight_decay=0)
+    assert RMSprop(rho=0, momentum=0).rho == AdamW(weight_decay=0).weight_decay == 0
+    assert (LBFGS().memory, LBFGS().tolerance) == (10, 1e-8)
     assert (LBFGS(memory=1, tolerance=0).memory, LBFGS(tolerance=0).tolerance) == (1, 0)
 
 
