@@ -288,6 +288,7 @@ class MLP(Stackable):
             cache = Cache.empty(self.signature, self.theta, rows)
         cache.hold(mask)
         cache.copy_in(rows)
+        cache.made_of = arrays.digest(self.theta)
         with checks.quiet():
             forward_pass(self, cache)
         checks.report_nan(cache.a.list[-1], "the output")
@@ -300,6 +301,7 @@ class MLP(Stackable):
         *,
         sample_weight: ArrayLike | None = None,
         grad: Gradient | None = None,
+        stale: bool = False,
     ) -> Gradient:
         """Return δ^l, ∂E/∂W^l and ∂E/∂b^l of every layer.
 
@@ -313,11 +315,14 @@ class MLP(Stackable):
             E is then Σ w_i E_i / Σ w_i; the default is the mean, every w_i = 1.
         grad : Gradient, optional
             Of an earlier call, to overwrite and return if it fits.
+        stale : bool
+            Allow a cache of other weights than the net has now.
 
         Raises
         ------
         TypeError, ValueError
-            If y does not fit the net, the batch or the loss, or the cache is of another net.
+            If y does not fit the net, the batch or the loss, or the cache is of another net or
+            of weights that have changed since.
 
         Warns
         -----
@@ -325,6 +330,12 @@ class MLP(Stackable):
             As `forward`.
         """
         self._check_cache(cache)
+        if not stale and cache.made_of not in (None, arrays.digest(self.theta)):
+            raise ValueError(
+                "this cache is of a forward pass with other weights: of another net, or of before "
+                "theta changed. Its gradient would be of neither: call forward again, or allow it "
+                "by stale=True"
+            )
         rows = self._targets(y, cache.a.list[1])
         if grad is None or not grad.fits(cache):
             grad = Gradient.empty(self.theta, cache)
@@ -335,16 +346,23 @@ class MLP(Stackable):
         return grad
 
     def loss(
-        self, a: ArrayLike | Cache, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+        self,
+        cache: Cache | None = None,
+        y: ArrayLike | None = None,
+        *,
+        a: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Any:
         """Return E: the loss summed over outputs, averaged over samples.
 
         Parameters
         ----------
-        a : array_like, shape (m, n_L) or (n_L,), or a Cache
-            The network's output. With the cache, E is taken from z^L where the loss and the
-            output belong together, which stays exact where a rounds to 0 or 1.
+        cache : Cache
+            What `forward` returned. E is taken from z^L where that is exact and a^L, rounded to
+            0 or 1, is not.
         y : array_like, shape (m, n_L) or (n_L,)
+        a : array_like, shape (m, n_L) or (n_L,)
+            In place of the cache, an output alone.
         sample_weight : array_like, shape (m,), optional
             As in `backward`.
 
@@ -353,13 +371,18 @@ class MLP(Stackable):
         TypeError, ValueError
             If a or y does not fit the net, the other or the loss, or the cache is of another net.
         """
+        if y is None or (cache is None) == (a is None) or not isinstance(cache, Cache | None):
+            raise TypeError(
+                "the loss is of an output: net.loss(net.forward(x), y), or net.loss(a=out, y=y)"
+            )
         with np.errstate(over="ignore", under="ignore"):
-            if isinstance(a, Cache):
-                self._check_cache(a)
-                rows = self._targets(y, a.a.list[-1])
-                z, out = a.z.list[-1], a.a.list[-1]
+            if cache is not None:
+                self._check_cache(cache)
+                z, out = cache.z.list[-1], cache.a.list[-1]
+                rows = self._targets(y, out)
                 share = self.loss_function.of_pass(z, out, rows, self.activation[self.L])
             else:
+                assert a is not None  # it is one of the two
                 out = self.parameters.rows(a, "a")
                 share = self.loss_function.of_output(out, self._targets(y, out))
             E = reduce(share, checks.as_shares(sample_weight, out.shape[-2], self.dtype))

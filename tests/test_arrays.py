@@ -139,7 +139,7 @@ def test_a_stacked_pass_is_its_networks_one_by_one(layout, data, pair, seed):
     grad = net.backward(cache, y, sample_weight=weight)
     out = net.predict(x)
     assert (E.shape, out.shape) == ((networks,), (networks, m, sizes[-1]))
-    assert_like(net.loss(out, y, sample_weight=weight), E, 1e-10)  # from a it rounds otherwise
+    assert_like(net.loss(a=out, y=y, sample_weight=weight), E, 1e-10)  # from a it rounds otherwise
     for k, one in enumerate(nets):
         x_k, y_k = xs[k if own_x else 0], ys[k if own_y else 0]
         own = one.forward(x_k)

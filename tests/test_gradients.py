@@ -55,7 +55,7 @@ def test_central_differences_on_every_parameter(output, loss, data):
     net, x, y = example = data.draw(strategy.filter(lambda example: is_smooth(*example)))
     theta = gradient(*example)
     numeric = [central_difference(example, k) for k in range(theta.size)]
-    noise = 1e-10 * (1 + abs(net.loss(net.predict(x), y)))  # the rounding of E, over h
+    noise = 1e-10 * (1 + abs(net.loss(a=net.predict(x), y=y)))  # the rounding of E, over h
     assert np.abs(theta - numeric).max() <= 1e-7 * np.abs(theta).max() + noise
 
 

@@ -322,18 +322,69 @@ def test_the_loss_is_one_float_summed_over_outputs_averaged_over_samples():
     expected = sum((a[i, j] - Y[i, j]) ** 2 / 2 for i in range(5) for j in range(2)) / 5
     weight = np.array([3, 0, 1, 0, 2])
     heavy = sum(w * (a[i] - Y[i]) @ (a[i] - Y[i]) / 2 for i, w in enumerate(weight)) / 6
-    for output in (a, cache, a.tolist()):
-        assert type(net.loss(output, Y)) is float
-        assert net.loss(output, Y) == pytest.approx(expected, rel=1e-14)
-        assert net.loss(output, Y, sample_weight=weight) == pytest.approx(heavy, rel=1e-14)
-    assert type(make(dtype="float32").loss(a, Y)) is float
-    assert net.loss(a[0], Y[0]) == net.loss(a[:1], Y[:1])
+    for output in ({"a": a}, {"cache": cache}, {"a": a.tolist()}):
+        assert type(net.loss(**output, y=Y)) is float
+        assert net.loss(**output, y=Y) == pytest.approx(expected, rel=1e-14)
+        assert net.loss(**output, y=Y, sample_weight=weight) == pytest.approx(heavy, rel=1e-14)
+    assert type(make(dtype="float32").loss(a=a, y=Y)) is float
+    assert net.loss(a=a[0], y=Y[0]) == net.loss(a=a[:1], y=Y[:1])
 
 
 def test_a_loss_beyond_the_largest_number_is_infinite_without_a_word():
     net = make()
     with np.errstate(all="raise"):
-        assert net.loss([[1e200, 0]], [[0, 1]]) == np.inf
+        assert net.loss(a=[[1e200, 0]], y=[[0, 1]]) == np.inf
+
+
+def test_the_loss_of_an_array_is_refused_with_the_two_right_ways():
+    net = MLP.init((2, 2, 2), rng=0)
+    x, y = [0.05, 0.1], [0.01, 0.99]  # x would do for a
+    for call in (
+        lambda: net.loss(x, y),
+        lambda: net.loss(np.array([x]), y),
+        lambda: net.loss(net.forward(x), y, a=x),
+        lambda: net.loss(y=y),
+        lambda: net.loss(net.forward(x)),
+    ):
+        with pytest.raises(TypeError, match=r"net\.loss\(net\.forward\(x\), y\), or .*a=out, y=y"):
+            call()
+
+
+@pytest.mark.parametrize("networks", [None, 3])
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (30, 1200, 3)])
+def test_a_cache_of_other_weights_is_refused_unless_allowed(sizes, networks):
+    net, other = (MLP.init(sizes, rng=seed, networks=networks) for seed in (0, 1))
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(4, sizes[0])), rng.random((4, sizes[-1]))
+    cache = net.forward(x)
+    with pytest.raises(ValueError, match="with other weights: of another net, or of before theta"):
+        other.backward(cache, y)
+    copied = pickle.loads(pickle.dumps(cache))
+    for k in (0, net.theta.size // 2, net.theta.size - 1):
+        kept = net.theta.flat[k]
+        net.theta.flat[k] = np.nextafter(kept, 2)
+        for stale in (cache, copied):
+            with pytest.raises(ValueError, match="call forward again, or allow it by stale=True"):
+                net.backward(stale, y)
+        net.backward(cache, y, stale=True)
+        net.theta.flat[k] = kept
+        net.backward(cache, y)
+    net.W[2][..., [0, 1], :] = net.W[2][..., [1, 0], :]  # the same numbers in another order
+    with pytest.raises(ValueError, match="other weights"):
+        net.backward(cache, y)
+    with pytest.raises(ValueError, match="other weights"):
+        net.backward(net.forward(x, cache=cache), y) and other.backward(cache, y)
+
+
+def test_a_cache_that_read_an_array_is_given_a_buffer_of_its_own():
+    net, rng = make(), np.random.default_rng(0)
+    cache = net.forward(X)
+    mine, before = rng.normal(size=X.shape), None
+    before = mine.copy()
+    cache.read(mine)
+    net.forward(X, cache=cache)
+    np.testing.assert_array_equal(mine, before)
+    np.testing.assert_array_equal(cache.a[1], X)
 
 
 def test_with_the_cache_the_loss_is_exact_where_the_output_has_rounded():
@@ -342,7 +393,7 @@ def test_with_the_cache_the_loss_is_exact_where_the_output_has_rounded():
     assert cache.a[2] == 1
     assert net.loss(cache, [0]) == pytest.approx(50, rel=1e-15)
     assert net.loss(cache, [1]) == pytest.approx(np.exp(-50), rel=1e-15)
-    assert net.loss(cache.a[2], [0]) > 50
+    assert net.loss(a=cache.a[2], y=[0]) > 50
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])

@@ -45,7 +45,7 @@ class Matrices:
         return {
             "z": [z[2], z[3]],
             "a": [a[2], a[3]],
-            "E": net.loss(a[3], y),
+            "E": net.loss(a=a[3], y=y),
             "delta": [delta[2], delta[3]],
             "dW": [self.grad.W[2], self.grad.W[3]],
             "db": [self.grad.b[2], self.grad.b[3]],
@@ -174,7 +174,7 @@ def test_mazur_the_circulating_figures_come_from_updated_weights():
         net.W[3] -= RATE * grad.W[3]
         net.W[2] -= RATE * net.backward(cache, Y).W[2]
         if step == 1:
-            assert_printed(net.loss(net.predict(X), Y), ".291027924")
+            assert_printed(net.loss(a=net.predict(X), y=Y), ".291027924")
     assert_printed(net.predict(X), ".015912196 .984065734")
 
 

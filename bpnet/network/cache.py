@@ -59,6 +59,7 @@ class Cache:
         self.L = L = len(a)
         self.layers = range(FIRST, L + 1)
         self.hidden_layers = range(L - 1, FIRST - 1, -1)
+        self.made_of: int | None = None  # the digest of the θ of `MLP.forward`, if it was that
         self._own_x: Array | None = None  # what `copy_in` fills
         self._pairs = by_layer(FIRST, map(layer_kernels, signature.activations, z))
         self.f = by_layer(FIRST, [f for f, _ in self._pairs[FIRST:]])
@@ -86,7 +87,8 @@ class Cache:
 
     def __reduce__(self) -> tuple[Any, ...]:
         mask = {l: mask for l, mask in enumerate(self.mask) if mask is not None}
-        return type(self), (self.signature, self.a.list[1:], self.z.list[FIRST:], mask)
+        made = self.signature, self.a.list[1:], self.z.list[FIRST:], mask
+        return type(self), made, {"made_of": self.made_of}
 
     def fits(self, signature: Signature, x: Array) -> bool:
         """Whether the buffers serve this net and this batch."""

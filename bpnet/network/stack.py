@@ -26,8 +26,8 @@ class Stackable(ABC):
         """Return a^L."""
 
     @abstractmethod
-    def loss(self, a: Any, y: ArrayLike) -> Any:
-        """Return E."""
+    def loss(self, *, a: Any, y: ArrayLike) -> Any:
+        """Return E of an output."""
 
     @abstractmethod
     def with_theta(self, theta: Array) -> Self:
@@ -78,7 +78,7 @@ class Stackable(ABC):
             If no network has a finite loss, or as `loss`.
         """
         len(self)
-        return self[lowest(self.loss(self.predict(x), y))]
+        return self[lowest(self.loss(a=self.predict(x), y=y))]
 
     def __len__(self) -> int:
         if self.theta.ndim == 1:

@@ -65,6 +65,9 @@ def delta_kernel(
 
     if loss.joins(output):
         return joined
+    pair = loss.pair(output)
+    if pair is not None:
+        return lambda z, a, y, delta: copyto(delta, pair.delta(z, y))
 
     def by_rule(a: Array, y: Array, delta: Array) -> None:
         copyto(delta, loss.derivative(a, y))

@@ -9,7 +9,11 @@ the sum over outputs and the mean over samples, so that a loss and its derivativ
 reduced differently.
 
 Where an output and a loss belong together (the canonical link of statistics), f' cancels and
-δ^L = (a - y) / m. There `E_z` gives the same loss from z, exact where a rounds to 0 or 1.
+δ^L = (a - y) / m. There `E_z` gives the same loss from z, exact where a rounds to 0 or 1. Other
+pairs with a logarithm have an exact form of their own in `pairs.py`. All that is left is taken from
+a, and as exact as a is: δ is right but for a few units in the last place of a, y and 1, times the
+largest f'. So δ vanishes where a sigmoid has rounded to 1 (z > 17 in float32, 37 in float64) or a
+tanh to ±1 (9 and 19).
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import as_float
+from bpnet.rules import pairs
 from bpnet.rules.activations import (
     ACTIVATIONS,
     Activation,
@@ -34,6 +39,7 @@ from bpnet.rules.activations import (
 )
 from bpnet.rules.constants import largest_exponent
 from bpnet.rules.losses_inplace import FORMS, InPlace, huber_form
+from bpnet.rules.pairs import Pair
 
 ROW_SUM_TOLERANCE = 1e-5  # rows rounded to float32 pass, rows that are no distribution do not
 
@@ -54,6 +60,8 @@ class Loss:
         Name of the output activation for which ∂E/∂z = a - y.
     E_z : callable, optional
         ``E_z(z, y)`` returns the same as E, from z, for the joined output.
+    pairs : tuple of Pair
+        The exact forms with other outputs; see `bpnet.rules.pairs`.
     output_range : tuple of float
         The interval that the output activation's range must lie in.
     target_range : tuple of float
@@ -78,6 +86,7 @@ class Loss:
     dE: Callable[[Array, Array], Array]
     joined_output: str | None = None
     E_z: Callable[[Array, Array], Array] | None = None
+    pairs: tuple[Pair, ...] = ()
     output_range: Real = (-math.inf, math.inf)
     target_range: Real = (-math.inf, math.inf)
     distribution: bool = False
@@ -97,6 +106,10 @@ class Loss:
         """Whether δ^L is a - y with this output activation."""
         return self.joined_output is not None and ACTIVATIONS[self.joined_output] is output
 
+    def pair(self, output: Activation) -> Pair | None:
+        """Return the exact form with this output activation, if it has one."""
+        return next((p for p in self.pairs if ACTIVATIONS[p.output] is output), None)
+
     def of_output(self, a: Array, y: Array) -> Array:
         """Return each output's share of the loss from a; a share of the wrong shape is refused."""
         return self._elements(self.E(a, y), a, "E(a, y)")
@@ -105,7 +118,8 @@ class Loss:
         """Return each output's share of the loss, from z where that is exact."""
         if self.E_z is not None and self.joins(output):
             return self._elements(self.E_z(z, y), z, "E_z(z, y)")
-        return self.of_output(a, y)
+        pair = self.pair(output)
+        return self.of_output(a, y) if pair is None else pair.E_z(z, y)
 
     def derivative(self, a: Array, y: Array) -> Array:
         """Return ∂E/∂a; one of the wrong shape is refused."""
@@ -226,6 +240,7 @@ TABLE = (
          E=lambda a, y: -y * log(a) - (1 - y) * log(1 - a),
          dE=lambda a, y: (1 - y) / np.maximum(1 - a, np.finfo(a.dtype).eps) - y / floor(a),
          joined_output="sigmoid", E_z=lambda z, y: y * softplus(-z) + (1 - y) * softplus(z),
+         pairs=pairs.BINARY_CROSS_ENTROPY,
          output_range=(0, 1), target_range=(0, 1), analytic=True),
     Loss("absolute_error",
          E=lambda a, y: np.maximum(a - y, y - a),
@@ -235,7 +250,7 @@ TABLE = (
     Loss("poisson",
          E=lambda a, y: a - y * log(a),
          dE=lambda a, y: 1 - y / floor(a),
-         joined_output="exp", E_z=poisson_E_z,
+         joined_output="exp", E_z=poisson_E_z, pairs=pairs.POISSON,
          output_range=(0, math.inf), target_range=(0, math.inf), analytic=True),
 )
 # fmt: on

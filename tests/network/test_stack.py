@@ -29,7 +29,7 @@ def test_ensemble_is_the_mean_and_if_asked_the_spread():
 
 def test_best_is_the_network_of_the_lowest_loss_and_shares_memory():
     net = make(networks=6)
-    losses = [one.loss(one.predict(X), Y) for one in net]
+    losses = [one.loss(a=one.predict(X), y=Y) for one in net]
     best = net.best(X, Y)
     np.testing.assert_array_equal(best.theta, net.theta[np.argmin(losses)])
     assert np.shares_memory(best.theta, net.theta)

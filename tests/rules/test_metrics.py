@@ -142,12 +142,14 @@ def test_evaluate_is_the_loss_and_the_metrics_of_predict(m):
     out = net.predict(x)
     found = evaluate(net, x, y, metrics=("mean_squared_error", median_error))
     assert list(found) == ["loss", "mean_squared_error", "median_error"]
-    assert found["loss"] == pytest.approx(net.loss(out, y), rel=1e-12)
+    assert found["loss"] == pytest.approx(net.loss(a=out, y=y), rel=1e-12)
     assert type(found["loss"]) is float
     assert found["mean_squared_error"] == pytest.approx(mean_squared_error(y, out), rel=1e-12)
     assert found["median_error"] == pytest.approx(median_error(y, out), rel=1e-12)
     weighted = evaluate(net, x, y, sample_weight=weight)
-    assert weighted == pytest.approx({"loss": net.loss(out, y, sample_weight=weight)}, rel=1e-12)
+    assert weighted == pytest.approx(
+        {"loss": net.loss(a=out, y=y, sample_weight=weight)}, rel=1e-12
+    )
 
 
 def test_evaluate_keeps_no_outputs_for_metrics_by_name():

@@ -18,7 +18,7 @@ def test_integer_weights_are_repeated_rows():
     assert weighted[1] == pytest.approx(repeated[1], rel=1e-12)
     net = make()
     one = evaluate(net, X, Y, sample_weight=counts)["loss"]
-    assert one == pytest.approx(net.loss(net.predict(X), Y, sample_weight=counts), rel=1e-14)
+    assert one == pytest.approx(net.loss(a=net.predict(X), y=Y, sample_weight=counts), rel=1e-14)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-300, 1e306])
@@ -38,13 +38,13 @@ def test_only_ratios_of_weights_count(scale):
 def test_weighted_loss_of_an_epoch_is_over_the_weights_of_all_its_batches(size):
     weight = np.r_[np.full(10, 3.0), np.zeros(8), np.full(5, 1.0)]
     net = make()
-    start = net.loss(net.predict(X), Y, sample_weight=weight)
+    start = net.loss(a=net.predict(X), y=Y, sample_weight=weight)
     options = {"epochs": 1, "optimizer": SGD(1e-200)}
     loss = trained(X, Y, sample_weight=weight, batch_size=size, shuffle=False, **options)[1]
     assert loss == pytest.approx([start], rel=1e-12)
     batches = [(X[i : i + 5], Y[i : i + 5], weight[i : i + 5]) for i in (0, 5, 15, 20)]
     keep = np.r_[0:10, 15:23]
-    start = net.loss(net.predict(X[keep]), Y[keep], sample_weight=weight[keep])
+    start = net.loss(a=net.predict(X[keep]), y=Y[keep], sample_weight=weight[keep])
     assert trained(batches, **options)[1] == pytest.approx([start], rel=1e-12)
 
 
@@ -53,7 +53,7 @@ def test_loss_of_much_validation_data_is_weighted_across_chunks():
     x, y = rng.normal(size=(2500, 4)), np.eye(3)[rng.integers(3, size=2500)]
     weight = np.r_[np.full(1024, 5.0), np.zeros(1024), np.full(452, 1.0)]
     net = make()
-    expected = net.loss(net.predict(x), y, sample_weight=weight)
+    expected = net.loss(a=net.predict(x), y=y, sample_weight=weight)
     assert evaluate(net, x, y, sample_weight=weight)["loss"] == pytest.approx(expected, rel=1e-12)
 
 
