@@ -93,7 +93,7 @@ def test_a_wrong_y_is_refused(y, kind, message):
     for call in (
         lambda: net.backward(cache, y),
         lambda: net.loss(cache, y),
-        lambda: net.loss(cache.a[3], y),
+        lambda: net.loss(a=cache.a[3], y=y),
     ):
         with complains(kind, message):
             call()
@@ -105,13 +105,13 @@ def test_a_vector_never_broadcasts_against_a_column():
     one_output = "this net has 1 output: (m, 1), one row a sample; pass y.reshape(-1, 1)"
     one_input = "this net takes 1 input: (m, 1), one row a sample; pass x.reshape(-1, 1)"
     cache = net.forward(x)
-    for call in (lambda y: net.backward(cache, y), lambda y: net.loss(cache.a[3], y)):
+    for call in (lambda y: net.backward(cache, y), lambda y: net.loss(a=cache.a[3], y=y)):
         with complains(ValueError, f"y has shape (4,), but {one_output}"):
             call(y[:, 0])
     with complains(ValueError, f"x has shape (4,), but {one_input}"):
         net.forward(x[:, 0])
     with complains(ValueError, "a has shape (4,), but this net has 1 output: …"):
-        net.loss(cache.a[3][:, 0], y)
+        net.loss(a=cache.a[3][:, 0], y=y)
     with complains(ValueError, "x has 1 rows, but y has 4: each sample needs both"):
         net.loss([0.5], y)
 
@@ -123,7 +123,7 @@ def test_one_dimension_of_the_right_length_is_one_sample():
     cache = net.forward(X[1])
     grad = net.backward(cache, Y[1])
     np.testing.assert_array_equal(grad.theta, net.backward(cache, Y[1:2]).theta)
-    assert net.loss(cache.a[3][0], Y[1]) == net.loss(cache, Y[1])
+    assert net.loss(a=cache.a[3][0], y=Y[1]) == net.loss(cache, Y[1])
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_targets_outside_the_domain_of_the_loss_are_refused(loss, y, message):
     for call in (
         lambda: net.backward(cache, y),
         lambda: net.loss(cache, y),
-        lambda: net.loss(cache.a[3], y),
+        lambda: net.loss(a=cache.a[3], y=y),
     ):
         with complains(ValueError, message):
             call()
@@ -219,7 +219,7 @@ def results(net, x, y, weight, mask):
     cache = net.forward(x, mask={2: mask})
     grad = net.backward(cache, y, sample_weight=weight)
     plain = net.forward(x)
-    E = [net.loss(plain, y), net.loss(plain.a[3], y), net.loss(cache, y, sample_weight=weight)]
+    E = [net.loss(plain, y), net.loss(a=plain.a[3], y=y), net.loss(cache, y, sample_weight=weight)]
     return [net.predict(x), *cache.a.values(), *grad.delta.values(), grad.theta, np.array(E)]
 
 

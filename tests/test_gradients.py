@@ -86,7 +86,7 @@ def test_the_loops_give_the_same_gradient(output, loss, data):
         for l, layer in enumerate(twin.layers, 2):
             delta[l].append([neuron.delta / len(xs) for neuron in layer.neurons])
     assert net.loss(cache, y) == pytest.approx(np.mean(E), rel=1e-12, abs=1e-12)
-    assert net.loss(cache.a[net.L], y) == pytest.approx(np.mean(E), rel=1e-12, abs=1e-12)
+    assert net.loss(a=cache.a[net.L], y=y) == pytest.approx(np.mean(E), rel=1e-12, abs=1e-12)
     assert_close(cache.a[net.L], out, 1e-12)
     for l, rows in delta.items():
         assert_close(grad.delta[l], rows, 1e-12)

@@ -46,7 +46,7 @@ def test_a_whole_sample_weight_is_a_repeated_row(example, seed):
     assert np.abs(weighted.theta - expected).max() <= 1e-13 * size
     E, close = net.loss(net.forward(x[rows]), y[rows]), {"rel": 1e-12, "abs": 1e-13}
     assert net.loss(cache, y, sample_weight=times) == pytest.approx(E, rel=1e-13)
-    assert net.loss(cache.a[net.L], y, sample_weight=times) == pytest.approx(E, **close)
+    assert net.loss(a=cache.a[net.L], y=y, sample_weight=times) == pytest.approx(E, **close)
     for l in range(2, net.L + 1):  # a sample of weight 0 is as if it were absent
         assert not weighted.delta[l][times == 0].any()
     scaled = gradient(net, x, y, sample_weight=2.5 * times)
@@ -191,7 +191,11 @@ def test_nothing_overflows_or_becomes_nan_at_any_z(output, loss, dtype):
             y = np.tile(np.array(edge, float), (len(x), 1))
             with np.errstate(all="raise"):
                 cache = net.forward(x)
-                E = [net.loss(cache, y), net.loss(cache.a[3], y), net.loss(net.predict(x), y)]
+                E = [
+                    net.loss(cache, y),
+                    net.loss(a=cache.a[3], y=y),
+                    net.loss(a=net.predict(x), y=y),
+                ]
                 grad = net.backward(cache, y)
             assert np.abs(cache.z[2]).max() == 1e4
             assert np.isfinite([*E]).all()
@@ -220,7 +224,7 @@ def test_nothing_overflows_or_becomes_nan_in_deeper_nets(example, reach):
         far = stretched(net, x.astype(np.float64), reach)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         cache = far.forward(x)
-        values = [far.loss(cache, y), far.loss(cache.a[far.L], y)]
+        values = [far.loss(cache, y), far.loss(a=cache.a[far.L], y=y)]
         grad = far.backward(cache, y)
     assert np.abs(cache.z[2]).max() == pytest.approx(reach, rel=1e-4)
     assert np.isfinite(values).all()

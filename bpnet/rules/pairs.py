@@ -83,12 +83,14 @@ def largest_apart(z: Array) -> tuple[Array, Array, Array]:
     lowest = z.real.min() - 1
     second = np.max(np.where(largest, lowest, z), axis=-1, keepdims=True)
     among = np.where(largest, 0, np.exp(np.where(largest, lowest, z) - second))
-    total = among.sum(axis=-1, keepdims=True) + (z.shape[-1] == 1)  # of one output there is no rest
+    total = among.sum(axis=-1, keepdims=True)
     return largest, second + np.log(total), among / total
 
 
 def softmax_binary_E_z(z: Array, y: Array) -> Array:
     """Return -y log a - (1 - y) log(1 - a), a = softmax(z); at most one a is above ½."""
+    if z.shape[-1] == 1:  # a is 1 at any z
+        return (y - 1) * np.log(np.finfo(z.dtype).tiny) + 0 * z
     largest, log_rest, _ = largest_apart(z)
     log_a = log_softmax(z)
     a = np.where(largest, 0, np.exp(log_a))
