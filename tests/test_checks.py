@@ -113,7 +113,7 @@ def test_a_vector_never_broadcasts_against_a_column():
     with complains(ValueError, "a has shape (4,), but this net has 1 output: …"):
         net.loss(a=cache.a[3][:, 0], y=y)
     with complains(ValueError, "x has 1 rows, but y has 4: each sample needs both"):
-        net.loss([0.5], y)
+        net.loss(a=[0.5], y=y)
 
 
 def test_one_dimension_of_the_right_length_is_one_sample():
