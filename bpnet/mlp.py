@@ -343,6 +343,16 @@ class MLP(Stackable):
         with checks.quiet():
             backward_pass(self, cache, rows, grad)
         checks.report_nan(grad.theta, "the gradient")
+        made_of = arrays.digest(self.theta)
+
+        def way_to_x() -> Array:
+            if arrays.digest(self.theta) != made_of:
+                raise ValueError("theta has changed since backward: call it again for ∂E/∂x")
+            kept = 1 if cache.mask[1] is None else cache.mask[1]
+            dx: Array = np.matmul(grad.delta.list[2], self.W[2]) * kept
+            return dx
+
+        grad.way_to_x = way_to_x
         return grad
 
     def loss(
@@ -418,6 +428,33 @@ class MLP(Stackable):
             out[..., start : start + CHUNK, :] = cache.a.list[-1]
         checks.report_nan(out, "the output")
         return out
+
+    def sensitivity(self, x: ArrayLike) -> Array:
+        """Return ∂a^L/∂x: how much each output moves with each input, shape (m, n_L, n_1).
+
+        For each output i the recursion of `backward_pass` from δ^L = ∂a_i/∂z^L, and (W²)ᵀ δ².
+
+        Parameters
+        ----------
+        x : array_like, shape (m, n_1) or (n_1,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `forward`.
+        """
+        cache, W = self.forward(x), self.parameters.W.list
+        z, a, L = cache.z.list, cache.a.list, cache.L
+        slopes = np.empty_like(a[L], shape=(*a[L].shape, self.sizes[0]))
+        for i in range(self.sizes[-1]):
+            delta = np.zeros_like(a[L])
+            delta[..., i] = 1
+            cache.times_df[L](z[L], a[L], delta)
+            for l in cache.hidden_layers:
+                delta = np.matmul(delta, W[l + 1])
+                cache.times_df[l](z[l], a[l], delta)
+            np.matmul(delta, W[2], out=slopes[..., i, :])
+        return slopes
 
     def copy(self) -> Self:
         """Return an independent net with the same weights."""

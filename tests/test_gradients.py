@@ -4,6 +4,8 @@ The last is by HIPS autograd: the textbook formulas once more, written for its N
 differentiated by it, with nothing taken from bpnet but the weights.
 """
 
+import pickle
+
 import autograd.numpy as anp
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from autograd import grad as autograd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpnet import LOSSES
+from bpnet import LOSSES, MLP
 from bpnet.gradcheck import check_gradient
 from bpnet.reference import Network
 from bpnet.testing import case, cases
@@ -201,3 +203,37 @@ def test_autograd_agrees_at_any_depth(example):
 def test_no_right_gradient_fails_the_check(example, method):
     report = check_gradient(*example, method=method)
     assert report.ok, report
+
+
+@each_pair
+@pytest.mark.parametrize("networks", [None, 3])
+def test_the_derivatives_by_x_are_the_complex_steps(output, loss, networks):
+    """With weights of the samples and an input mask for E, without for a^L."""
+    rules = {"activation": ("tanh", output), "loss": loss}
+    drawn = [case((4, 5, 3), **rules, m=3, seed=seed) for seed in range(networks or 1)]
+    net, x, y = drawn[0]
+    rng = np.random.default_rng(0)
+    weight, mask = rng.random(3) + 0.1, {1: rng.integers(0, 2, (3, 4)) * 1.5}
+    if networks:  # whose input mask would need a row for each
+        net, mask = MLP.stack([one.net for one in drawn]), {}
+    grad = net.backward(net.forward(x, mask=mask), y, sample_weight=weight)
+    slopes, turned = net.sensitivity(x), net.astype(complex)
+    assert slopes.shape == (*net.theta.shape[:-1], 3, 3, 4)
+    for s in range(3):
+        for j in range(4):
+            moved = x.astype(complex)
+            moved[s, j] += 1e-100j
+            E = turned.loss(turned.forward(moved, mask=mask), y, sample_weight=weight)
+            assert_close(grad.x[..., s, j], np.imag(E) / 1e-100, 1e-12)
+            out = turned.forward(moved).a[3]
+            assert_close(slopes[..., s, :, j], out[..., s, :].imag / 1e-100, 1e-12)
+
+
+def test_the_derivative_by_x_is_of_the_weights_that_backward_saw():
+    net, x, y = case((2, 3, 2), activation="tanh", loss="huber", m=2, seed=0)
+    grad = net.backward(net.forward(x), y)
+    net.theta[0] += 1
+    with pytest.raises(ValueError, match="theta has changed since backward: call it again"):
+        _ = grad.x
+    with pytest.raises(ValueError, match="belongs to a gradient that net"):
+        _ = pickle.loads(pickle.dumps(grad)).x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +23,8 @@ class Gradient(Parameters):
         ``W[l]`` is ∂E/∂W^l and ``b[l]`` is ∂E/∂b^l, views of ``theta``.
     delta : mapping
         ``delta[l]``, l = 2..L, shape (m, n_l), is ∂E/∂z^l.
+    x : array, shape (m, n_1)
+        ∂E/∂x, made from δ² when it is asked for, of a gradient that `MLP.backward` returned.
     delta_T : list
         By layer, the transposes of δ^l.
     ones : array, shape (1, m), or None
@@ -42,6 +44,7 @@ class Gradient(Parameters):
         self.m = delta[0].shape[-2]
         self.delta = ByLayer("delta", FIRST, delta)
         self.delta_T = by_layer(FIRST, [delta_l.mT for delta_l in delta])
+        self.way_to_x: Callable[[], Array] | None = None  # set by `MLP.backward`
 
     @classmethod
     def empty(cls, theta: Array, cache: Cache) -> Self:
@@ -58,6 +61,19 @@ class Gradient(Parameters):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.signature, self.theta, self.delta.list[FIRST:])
+
+    @property
+    def x(self) -> Array:
+        """∂E/∂x = (W²)ᵀ δ², of each sample by its share in the mean.
+
+        Raises
+        ------
+        ValueError
+            If the net's weights have changed since `MLP.backward`, or this is not its result.
+        """
+        if self.way_to_x is None:
+            raise ValueError("∂E/∂x belongs to a gradient that net.backward has returned")
+        return self.way_to_x()
 
     def fits(self, cache: Cache) -> bool:
         """Whether the buffers serve this cache."""

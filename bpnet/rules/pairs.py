@@ -90,7 +90,8 @@ def largest_apart(z: Array) -> tuple[Array, Array, Array]:
 def softmax_binary_E_z(z: Array, y: Array) -> Array:
     """Return -y log a - (1 - y) log(1 - a), a = softmax(z); at most one a is above ½."""
     if z.shape[-1] == 1:  # a is 1 at any z
-        return (y - 1) * np.log(np.finfo(z.dtype).tiny) + 0 * z
+        constant: Array = (y - 1) * np.log(np.finfo(z.dtype).tiny) + 0 * z
+        return constant
     largest, log_rest, _ = largest_apart(z)
     log_a = log_softmax(z)
     a = np.where(largest, 0, np.exp(log_a))
