@@ -69,7 +69,7 @@ def test_huber_keeps_its_limit_exactly(path, limit):
     assert_same(net, back)
     assert back.loss_function.E.keywords == {"limit": float(limit)}
     a, y = [[0.4, -5.0]], [[0.3, 2.0]]
-    assert back.loss(a, y) == net.loss(a=a, y=y)
+    assert back.loss(a=a, y=y) == net.loss(a=a, y=y)
 
 
 def test_a_stack_of_networks(path):
