@@ -74,7 +74,7 @@ def test_huber_keeps_its_limit_exactly(path, limit):
 
 def test_a_stack_of_networks(path):
     net = example()
-    for order in "CF":  # as the networks lie in memory, one by one or the same weight of all
+    for order in "CF":  # one network after the other in memory, or the networks fastest
         stack = net.with_theta(np.array([net.theta, 2 * net.theta], order=order))
         stack.save(path)
         assert_same(stack, load(path))

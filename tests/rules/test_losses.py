@@ -186,9 +186,7 @@ def test_a_loss_survives_copy_and_pickle():
     for loss in LOSSES.values():
         for twin in (copy.copy(loss), copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
             assert twin is loss
-    wide = pickle.loads(pickle.dumps(huber(3)))
-    assert wide.name == "huber(3)"
-    assert wide.E(np.array([9.0]), np.array([0.0])) == 3 * (9 - 1.5)
+    assert pickle.loads(pickle.dumps(huber(3))) is huber(3)
 
 
 def test_what_the_table_says_of_each():
