@@ -138,9 +138,11 @@ def write_atomically(path: StrPath, write: Callable[[IO[bytes]], object]) -> Non
         if os.path.exists(target):
             os.chmod(part, stat.S_IMODE(os.stat(target).st_mode))
         os.replace(part, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(part)
+        if isinstance(error, OSError) and error.filename in (None, part):  # as on a full disk
+            raise type(error)(error.errno, error.strerror or str(error), target) from error
         raise
     with contextlib.suppress(OSError):  # not every system lets a folder be opened
         descriptor = os.open(folder, os.O_RDONLY)

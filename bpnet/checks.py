@@ -6,7 +6,7 @@ import inspect
 import math
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,93 @@ def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> 
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{name} is no array: its rows differ in length or depth ({error})"
-        ) from None
+        why = uneven(values, name) if isinstance(values, (list, tuple)) else error
+        raise ValueError(f"{name} is no array: {why}") from None
     if array.dtype.kind not in REAL_KINDS + ("c" if allow_complex else ""):
-        what = {"c": "complex numbers", "U": "text", "S": "bytes"}.get(
-            array.dtype.kind, f"dtype {array.dtype}"
-        )
-        raise TypeError(f"{name} must hold real numbers, but holds {what}")
+        raise TypeError(f"{name} must hold real numbers, but {instead(values, array, name)}")
     return array
+
+
+def uneven(rows: Sequence[Any], name: str) -> str:
+    """Return in words which of the rows is of another length or depth than the first."""
+    lengths = [len(row) if isinstance(row, Sized) else None for row in rows]
+    for k, length in enumerate(lengths):
+        if length != lengths[0]:
+            first, other = (
+                "is no row" if n is None else f"has length {n}" for n in (lengths[0], length)
+            )
+            return f"{name}[{k}] {other}, but {name}[0] {first}"
+    return "its rows differ in length or depth"
+
+
+def instead(values: Any, array: Array, name: str) -> str:
+    """Return what there is instead of real numbers, and what to do: of a table, which column."""
+    kind = array.dtype.kind
+    columns = getattr(values, "columns", ())
+    for column in columns:
+        part = np.asarray(values[column])
+        if part.dtype.kind not in REAL_KINDS:
+            return f"its column {column!r} {instead(values[column], part, name)}"
+    if len(columns):
+        return f"its columns are of several kinds: pass {name}.astype(float)"
+    if kind in "OU" and array.size and isinstance(array.flat[0], str):
+        return f"holds text{TEXT.get(name, '')}"
+    if kind == "O" and hasattr(values, "isna") and values.isna().any():
+        return "lacks values (NA): fill them or leave their rows out"
+    what = {"c": "complex numbers", "S": "bytes"}.get(kind, f"dtype {array.dtype}")
+    return f"holds {what}"
+
+
+TEXT = {
+    "x": ": give each category a column of 0 and 1",
+    "y": ": labels become rows by np.eye(n)[np.unique(y, return_inverse=True)[1]]",
+}
+
+
+def known_name(
+    name: str,
+    what: str,
+    table: Iterable[str],
+    alike: Mapping[str, str],
+    meant: Mapping[str, str] | None = None,
+) -> str:
+    """Return the name in a table that is meant, whatever its case and what parts its words.
+
+    Parameters
+    ----------
+    name : str
+    what : str
+        What it names, for the message.
+    table : iterable of str
+        The names that are known.
+    alike : mapping of str to str
+        Other names of the same, in small letters and digits alone, to those of the table.
+    meant : mapping of str to str, optional
+        What to ask for names that others give to something else: "did you mean ...?"
+
+    Raises
+    ------
+    ValueError
+        If none is; the message lists the known ones, and asks for the nearest.
+    """
+    if name in table:
+        return name
+    names, key = {letters(known): known for known in table} | dict(alike), letters(name)
+    if key in names:
+        return names[key]
+    import difflib  # only where something is wrong
+
+    guess = (meant or {}).get(key)
+    near = difflib.get_close_matches(key, names, 1)
+    if guess is None and near:
+        guess = repr(names[near[0]])
+    text = f"unknown {what} {name!r}: the known ones are {', '.join(table)}"
+    raise ValueError(f"{text}; did you mean {guess}?" if guess else text)
+
+
+def letters(name: str) -> str:
+    """Return a name in small letters, without what parts its words."""
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def all_finite(array: Array) -> bool:
@@ -163,7 +241,10 @@ def as_rows(
             need += f", or ({networks}, m, {width}), a batch for each network"
         hint = ""
         if array.ndim == 1 and width == 1:
-            hint = f"; pass {name}.reshape(-1, 1)"
+            frame = hasattr(values, "to_frame")  # as a column of a table has
+            hint = f"; pass {name}.{'to_frame()' if frame else 'reshape(-1, 1)'}"
+        elif array.ndim == 2 and array.shape[0] == width:
+            hint = f"; samples are rows: {name}.T?"
         elif array.ndim <= 1 and name == "y" and array.dtype.kind in "iub":
             hint = f"; class labels become rows by np.eye({width})[y]"
         raise ValueError(f"{name} has shape {array.shape}, but {need}{hint}")
@@ -283,9 +364,9 @@ def as_float(
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, not {value!r}") from None
     if not (math.isfinite(number) and above < number < below and number >= least):
-        bounds = [f"> {above:g}"] if above > -math.inf else []
+        bounds = [] if math.isfinite(number) else ["finite"]
+        bounds += [f"> {above:g}"] if above > -math.inf else []
         bounds += [f">= {least:g}"] if least > -math.inf else []
         bounds += [f"< {below:g}"] if below < math.inf else []
-        text = " and ".join(bounds) or "finite"
-        raise ValueError(f"{name} must be {text}, not {number:g}")
+        raise ValueError(f"{name} must be {' and '.join(bounds)}, not {number:g}")
     return number

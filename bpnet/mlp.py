@@ -130,7 +130,7 @@ class MLP(Stackable):
         output: str | Activation | None = None,
         loss: str | Loss = "half_squared_error",
         initializer: str | Initializer | Sequence[str | Initializer] | None = None,
-        rng: Seed,
+        rng: Seed | None = None,
         dtype: DTypeLike = np.float64,
         networks: int | None = None,
     ) -> Self:
@@ -150,7 +150,7 @@ class MLP(Stackable):
             One for all layers or one for each; the default suits each layer's activation:
             Xavier, or He for ReLU and its relatives.
         rng : int or numpy.random.Generator
-            The seed, or the generator to draw from.
+            The seed, or the generator to draw from; it must be given.
         dtype : dtype
             float64, float32, or complex128 and complex64 for the complex step.
         networks : int, optional
@@ -166,7 +166,7 @@ class MLP(Stackable):
             If a stack would not fit into this machine's memory.
         """
         sizes = checks.as_sizes(sizes)
-        rules = construction.layer_rules(len(sizes), activation, output, loss)
+        rules = construction.checked_rules(sizes, activation, output, loss)
         theta = construction.start_theta(sizes, rules[0], initializer, rng, dtype, networks)
         return cls(Parameters(sizes, theta), *rules)
 
@@ -202,7 +202,7 @@ class MLP(Stackable):
             If shapes do not fit together, a weight is no finite number, or as in `init`.
         """
         sizes, theta = construction.join_weights(W, b, dtype)
-        rules = construction.layer_rules(len(sizes), activation, output, loss)
+        rules = construction.checked_rules(sizes, activation, output, loss)
         return cls(Parameters(sizes, theta), *rules)
 
     @property

@@ -44,8 +44,10 @@ BAD_X = [
     (X[:0], ValueError, "x is empty: it has shape (0, 3), but needs a row at least"),
     ([[1, 2, np.nan]], ValueError, "x must be finite, but x[0, 2] is nan"),
     ([[1, 2, 3], [-np.inf, 2, 3]], ValueError, "x must be finite, but x[1, 0] is -inf"),
-    ([[1, 2, 3], [4, 5]], ValueError, "x is no array: its rows differ in length or depth (…)"),
-    ([["a", "b", "c"]], TypeError, "x must hold real numbers, but holds text"),
+    ([[1, 2, 3], [4, 5]], ValueError, "x is no array: x[1] has length 2, but x[0] has length 3"),
+    ([[1, 2, 3], 4], ValueError, "x is no array: x[1] is no row, but x[0] has length 3"),
+    ([[1, [2, 3], 4], [1, 2, 3]], ValueError, "x is no array: its rows differ in length or depth"),
+    ([["a", "b", "c"]], TypeError, "x must hold real numbers, but holds text: …"),
     (np.array([b"abc"]), TypeError, "x must hold real numbers, but holds bytes"),
     (X + 1j, TypeError, "x must hold real numbers, but holds complex numbers"),
     (X.astype(object), TypeError, "x must hold real numbers, but holds dtype object"),
@@ -80,7 +82,7 @@ BAD_Y = [
     (Y[:0], ValueError, "y is empty: it has shape (0, 2), but needs a row at least"),
     (np.where(Y > 2, np.nan, Y), ValueError, "y must be finite, but y[3, 0] is nan"),
     (np.where(Y > 2, np.inf, Y), ValueError, "y must be finite, but y[3, 0] is inf"),
-    (Y.astype(str), TypeError, "y must hold real numbers, but holds text"),
+    (Y.astype(str), TypeError, "y must hold real numbers, but holds text: …"),
     (Y.astype(object), TypeError, "y must hold real numbers, but holds dtype object"),
     (Y + 0j, TypeError, "y must hold real numbers, but holds complex numbers"),
 ]
@@ -421,7 +423,7 @@ def test_floats_of_any_kind_and_bounds():
         (-0.5, {"least": 0}, "r must be >= 0, not -0.5"),
         (1, {"least": 0, "below": 1}, "r must be >= 0 and < 1, not 1"),
         (np.nan, {}, "r must be finite, not nan"),
-        (np.inf, {"above": 0}, "r must be > 0, not inf"),
+        (np.inf, {"above": 0}, "r must be finite and > 0, not inf"),
         (-np.inf, {}, "r must be finite, not -inf"),
     ]:
         with complains(ValueError, text):

@@ -111,8 +111,9 @@ def forward_errors(made: Pass, u: float, eta: float) -> tuple[list[Array], list[
         f, z, a = net.activation[l], cache.z[l], cache.a[l]
         off = eta + u * (fed @ W.T + b) + (a_off[l - 1] * np.abs(made.kept(l - 1))) @ W.T
         z_off.append(np.maximum(off, furthest([other.z[l].real for other in made.others], z)))
-        # Without a bound below it may be a product with z, as gelu is: z (1 + t) / 2 near t = -1.
-        size = np.abs(a) + (np.abs(z) if f.range[0] == -np.inf else 0)
+        # Without an open bound below it may be a product with z, as gelu is: z (1 + t) / 2.
+        bounded = f.range[0] > -np.inf and not f.attained
+        size = np.abs(a) + (0 if bounded else np.abs(z))
         off = eta + u * size + spread(f, z, z_off[l])
         a_off.append(np.maximum(off, furthest([other.a[l].real for other in made.others], a)))
     return z_off, a_off

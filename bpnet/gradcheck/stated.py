@@ -49,7 +49,7 @@ def wrong_loss(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> 
         measured = row_slopes(lambda moved: np.sum(E_z(moved, y), axis=-1), z, h)
         what = f"with {output.name!r}, a - y of the loss {loss.name!r}"
         return difference(what, a - y, measured, np.isfinite(z), "z", z)
-    low, high = output.range
+    low, high = (-np.inf, np.inf) if output.attained else output.range
     h = STEP * np.minimum(np.maximum(1.0, np.abs(a)), np.minimum(a - low, high - a))
     measured = slope(lambda t: loss.E(a + t * h, y), h)
     told = away(a - y, loss.kinks, h) & (h > 0)

@@ -53,6 +53,29 @@ def per_layer(given: Any, single: type | tuple[type, ...], L: int, name: str) ->
     return list(given)
 
 
+def checked_rules(
+    sizes: tuple[int, ...],
+    activation: str | Activation | Sequence[str | Activation],
+    output: str | Activation | None,
+    loss: str | Loss,
+) -> tuple[ByLayer[Activation], Loss]:
+    """Return the rules of a new net, as `layer_rules`; those of older files may be as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `layer_rules`, or if the output could say one thing only.
+    """
+    rules = layer_rules(len(sizes), activation, output, loss)
+    last = rules[0][len(sizes)]
+    if last.rows_sum_to_one and sizes[-1] == 1:
+        raise ValueError(
+            f"{last.name} of one output is always 1: for two classes take output='sigmoid' and "
+            "loss='binary_cross_entropy', or two outputs"
+        )
+    return rules
+
+
 def layer_rules(
     L: int,
     activation: str | Activation | Sequence[str | Activation],
@@ -103,19 +126,24 @@ def start_theta(
     sizes: tuple[int, ...],
     activation: ByLayer[Activation],
     initializer: str | Initializer | Sequence[str | Initializer] | None,
-    rng: Seed,
+    rng: Seed | None,
     dtype: DTypeLike,
     networks: int | None,
 ) -> Array:
     """Return θ with start weights; drawn in float64, so that every dtype starts alike."""
     L = len(sizes)
     rules = per_layer(initializer, (str, Initializer), L, "initializer")
+    if rng is None:
+        raise TypeError("rng is missing: start weights are drawn, from a seed such as rng=0")
     rng, chosen = generator(rng), as_dtype(dtype)
     lead: tuple[int, ...] = ()
     if networks is not None:
         lead = (as_int(networks, "networks", least=1),)
         what = f"{networks:,} networks of {count(sizes):,} parameters"
         check_memory(what, networks, chosen, count(sizes))
+    else:
+        what = f"{count(sizes):,} parameters"
+        check_memory(what, 1, chosen, count(sizes), gradients=False)
     start = Parameters(sizes, np.empty((*lead, count(sizes))))
     for l, rule in enumerate(rules, FIRST):
         draw = get_initializer(activation[l].initializer if rule is None else rule)
@@ -168,15 +196,18 @@ def check_layer(l: int, W: Array, b: Array, before: int | None, lead: tuple[int,
             f"W[{l}] has shape {W.shape}, but W[{FIRST}] is of {lead[0] if lead else 'no'} stacked "
             "networks: every layer needs as many"
         )
+    turned = ""
+    if b.shape == (*lead, W.shape[-1]) or before == W.shape[-2] != W.shape[-1]:
+        turned = "; is it transposed, as scikit-learn's coefs_ are? Pass [W.T for W in coefs_]"
     if b.shape != W.shape[:-1]:
         raise ValueError(
             f"b[{l}] has shape {b.shape}, but W[{l}] of shape {W.shape} has {W.shape[-2]} "
-            f"neurons: b[{l}] must have shape {W.shape[:-1]}"
+            f"neurons: b[{l}] must have shape {W.shape[:-1]}{turned}"
         )
     if before is not None and W.shape[-1] != before:
         raise ValueError(
             f"W[{l}] has shape {W.shape}, but the layer before has {before} neurons: "
-            f"W[{l}] needs as many columns"
+            f"W[{l}] needs as many columns{turned}"
         )
 
 

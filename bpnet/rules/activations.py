@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from bpnet.arrays import Array
+from bpnet.checks import known_name
 from bpnet.rules.activations_inplace import PAIRS, Pair
 from bpnet.rules.constants import GELU_CUBE, GELU_SCALE, LEAK, largest_exponent
 
@@ -43,7 +44,7 @@ class Activation:
         ``vjp(g, z, a)`` returns ∂E/∂z from g = ∂E/∂a, for an activation that mixes the neurons
         of a layer, so that f' is a matrix. The default is ``g * df(z, a)``.
     range : tuple of float
-        The open interval that a lies in; a loss with logarithms needs (0, 1) or (0, inf).
+        The interval that a lies in; a loss with logarithms needs (0, 1) or (0, inf).
     rows_sum_to_one : bool
         Whether each row of a is a probability distribution.
     initializer : str
@@ -52,6 +53,8 @@ class Activation:
         Where f' jumps.
     analytic : bool
         Whether f and df take complex z, so that the complex step may be used.
+    attained : bool
+        Whether a may be the finite end of its range, of which there is no logarithm.
 
     Examples
     --------
@@ -71,6 +74,7 @@ class Activation:
     initializer: str = "xavier_uniform"
     kinks: tuple[float, ...] = ()
     analytic: bool = False
+    attained: bool = False
     # Makes the same in place, for arrays like a given z. Only the table's entries have it, set
     # afterwards: a copy with another rule, by `dataclasses.replace`, must not keep it.
     in_place: Callable[[Array], Pair] | None = field(
@@ -156,7 +160,8 @@ TABLE = (
     Activation("sigmoid",  sigmoid, lambda z, a: a * (1 - a), range=(0, 1), analytic=True),
     Activation("tanh",     np.tanh, lambda z, a: 1 - a * a, range=(-1, 1), analytic=True),
     Activation("relu",     lambda z: np.maximum(z, 0), lambda z, a: where_positive(z, 1, 0),
-               initializer="he_uniform", kinks=(0.0,), analytic=True),
+               range=(0, math.inf), initializer="he_uniform", kinks=(0.0,), analytic=True,
+               attained=True),
     Activation("leaky_relu", lambda z: np.maximum(z, LEAK * z),
                lambda z, a: where_positive(z, 1, LEAK),
                initializer="he_uniform", kinks=(0.0,), analytic=True),
@@ -166,9 +171,11 @@ TABLE = (
     Activation("softplus", softplus, lambda z, a: sigmoid(z),
                range=(0, math.inf), initializer="he_uniform", analytic=True),
     Activation("silu",     lambda z: z * sigmoid(z), silu_prime,
-               initializer="he_uniform", analytic=True),
+               range=(-0.2784645427610738, math.inf), initializer="he_uniform", analytic=True,
+               attained=True),
     Activation("gelu",     lambda z: z * ((1 + gelu_inner(z)) / 2), gelu_prime,
-               initializer="he_uniform", analytic=True),
+               range=(-0.17004075057125406, math.inf), initializer="he_uniform", analytic=True,
+               attained=True),
     Activation("exp",      capped_exp, lambda z, a: np.where(z <= largest_exponent(z.dtype), a, 0),
                range=(0, math.inf), analytic=True),
     Activation("softmax",  softmax, lambda z, a: a * (1 - a), vjp=softmax_vjp,
@@ -179,6 +186,7 @@ for entry in TABLE:
     object.__setattr__(entry, "in_place", PAIRS[entry.name])
 
 ACTIVATIONS = {activation.name: activation for activation in TABLE}
+ALIKE = {"linear": "identity", "none": "identity", "logistic": "sigmoid", "swish": "silu"}
 
 
 def get_activation(activation: str | Activation) -> Activation:
@@ -195,8 +203,4 @@ def get_activation(activation: str | Activation) -> Activation:
         return activation
     if not isinstance(activation, str):
         raise TypeError(f"an activation is a name or an Activation object, not {activation!r}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"unknown activation {activation!r}: the known ones are {', '.join(ACTIVATIONS)}"
-        )
-    return ACTIVATIONS[activation]
+    return ACTIVATIONS[known_name(activation, "activation", ACTIVATIONS, ALIKE)]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bpnet.arrays import Array
+from bpnet.checks import known_name
 
 if TYPE_CHECKING:
     Seed = int | np.random.Generator  # at run time numpy.random is imported only to draw
@@ -82,6 +83,9 @@ INITIALIZERS = {
 }
 
 
+ALIKE = {"kaiminguniform": "he_uniform", "kaimingnormal": "he_normal"}
+
+
 def get_initializer(rule: str | Initializer) -> Initializer:
     """Return the rule of that name, or the given object.
 
@@ -96,11 +100,7 @@ def get_initializer(rule: str | Initializer) -> Initializer:
         return rule
     if not isinstance(rule, str):
         raise TypeError(f"an initializer is a name or an Initializer object, not {rule!r}")
-    if rule not in INITIALIZERS:
-        raise ValueError(
-            f"unknown initializer {rule!r}: the known ones are {', '.join(INITIALIZERS)}"
-        )
-    return INITIALIZERS[rule]
+    return INITIALIZERS[known_name(rule, "initializer", INITIALIZERS, ALIKE)]
 
 
 def generator(rng: Seed) -> np.random.Generator:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from bpnet.arrays import Array
-from bpnet.checks import as_float
+from bpnet.checks import as_float, known_name
 from bpnet.rules import pairs
 from bpnet.rules.activations import (
     ACTIVATIONS,
@@ -258,6 +258,19 @@ for entry in TABLE:
     object.__setattr__(entry, "in_place", FORMS[entry.name])
 
 LOSSES = {loss.name: loss for loss in TABLE}
+ALIKE = {
+    "bce": "binary_cross_entropy",
+    "binarycrossentropy": "binary_cross_entropy",
+    "categoricalcrossentropy": "cross_entropy",
+}
+SQUARED = "'half_squared_error', which is half of it, summed over the outputs"
+ABSOLUTE = "'absolute_error', which is summed over the outputs"
+CLASSES = "'cross_entropy', for classes, or 'binary_cross_entropy', for labels"
+MEANT = {
+    **dict.fromkeys(("mse", "meansquarederror", "squarederror", "l2"), SQUARED),
+    **dict.fromkeys(("mae", "meanabsoluteerror", "l1"), ABSOLUTE),
+    **dict.fromkeys(("logloss", "nll", "ce"), CLASSES),
+}
 
 
 def get_loss(loss: str | Loss) -> Loss:
@@ -274,15 +287,14 @@ def get_loss(loss: str | Loss) -> Loss:
         return loss
     if not isinstance(loss, str):
         raise TypeError(f"a loss is a name or a Loss object, not {loss!r}")
-    if loss not in LOSSES:
-        raise ValueError(f"unknown loss {loss!r}: the known ones are {', '.join(LOSSES)}")
-    return LOSSES[loss]
+    return LOSSES[known_name(loss, "loss", LOSSES, ALIKE, MEANT)]
 
 
 def check_pair(loss: Loss, output: Activation) -> None:
     """Raise ValueError where the output activation leaves the domain of the loss."""
     low, high = loss.output_range
     fits = low <= output.range[0] and output.range[1] <= high
+    fits &= not (output.attained and output.range[0] == low > -math.inf)
     if fits and (output.rows_sum_to_one or not loss.distribution):
         return
     need = "rows of probabilities" if loss.distribution else f"outputs between {low} and {high}"

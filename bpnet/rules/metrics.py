@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from bpnet.arrays import Array, number_or_array
+from bpnet.checks import known_name
+from bpnet.rules.losses import ROW_SUM_TOLERANCE, Loss
 
 Metric = Callable[[Array, Array], Any]
 
@@ -17,7 +19,8 @@ class Mean:
     """A metric of data that come part by part: the mean of what a function gives for each sample.
 
     `add` takes a part, and `value` reads what has come together. For a stack's outputs,
-    (networks, m, n_L), the metric is one number a network.
+    (networks, m, n_L), the metric is one number a network. Samples may have weights, (m,), not all
+    of them 0.
     """
 
     __name__: str
@@ -33,27 +36,89 @@ class Mean:
     def __reduce__(self) -> str:
         return self.__name__  # a constant of this module
 
-    def add(self, so_far: Any, y: Array, a: Array) -> Any:
-        """Return m and the sum of what there is so far, None at first, with another part."""
-        m, total = so_far or (0, 0.0)
+    def add(self, so_far: Any, y: Array, a: Array, weight: Array | None = None) -> Any:
+        """Return Σ w and Σ w v of what there is so far, None at first, with another part."""
+        mass, total = so_far or (0, 0.0)
         each = self.of_samples(y, a)
-        return m + each.shape[-1], total + each.sum(axis=-1, dtype=np.float64)
+        return mass + mass_of(each.shape[-1], weight), total + weighted_sum(each, weight)
 
     def value(self, so_far: Any) -> Any:
         """Return the metric of what there is so far."""
-        m, total = so_far
-        return number_or_array(total / m)
+        mass, total = so_far
+        return number_or_array(total / mass)
 
 
-@Mean
-def accuracy(y: Array, a: Array) -> Any:
-    """Return whether each sample's class is right.
+def mass_of(m: int, weight: Array | None) -> Any:
+    """Return the sum of m samples' weights, 1 each where none are given."""
+    return m if weight is None else weight.sum()
 
-    The class is the largest of several outputs, or whether a single one is at least ½.
+
+def weighted_sum(each: Array, weight: Array | None) -> Any:
+    """Return Σ w v over the last axis, the samples, in float64."""
+    return (each if weight is None else each * weight).sum(axis=-1, dtype=np.float64)
+
+
+class Accuracy(Mean):
+    """The part of the samples whose class is right; what are classes, the targets say.
+
+    one-hot rows        the largest output, also where targets are probabilities that sum to 1
+    labels of 0 and 1   each by itself, whether it is at least ½; a single column is one label
+    labels of -1 and 1  whether it is at least 0
+
+    Other targets name no classes and are refused; but where the loss takes probabilities, as
+    binary cross-entropy, a target between 0 and 1 is the label that is the likelier.
     """
-    if y.shape[-1] == 1:
-        return (a[..., 0] >= 0.5) == (y[..., 0] >= 0.5)
-    return a.argmax(axis=-1) == y.argmax(axis=-1)
+
+    def __init__(self, name: str, *, probabilities: bool = False) -> None:
+        self.__name__ = name
+        self.probabilities = probabilities
+
+    def add(self, so_far: Any, y: Array, a: Array, weight: Array | None = None) -> Any:
+        """Return Σ w, Σ w v by each way to read targets, and whether each of them may be meant."""
+        right = (
+            a.argmax(axis=-1) == y.argmax(axis=-1),
+            ((a >= 0.5) == (y >= 0.5)).mean(axis=-1),
+            ((a >= 0) == (y >= 0)).mean(axis=-1),
+        )
+        totals = np.array([weighted_sum(each, weight) for each in np.broadcast_arrays(*right)])
+        one = y == 1
+        bits, signs = bool((one | (y == 0)).all()), bool((one | (y == -1)).all())
+        parts = bool((y >= 0).all() and (abs(y.sum(axis=-1) - 1) <= ROW_SUM_TOLERANCE).all())
+        rows = y.shape[-1] > 1 and (parts or (signs and bool((one.sum(axis=-1) == 1).all())))
+        likely = self.probabilities and bool(((y >= 0) & (y <= 1)).all())
+        other = None if bits or signs or rows or likely else odd_one(y)
+        may = np.array([rows, bits or likely, signs])
+        mass = mass_of(y.shape[-2], weight)
+        if so_far is None:
+            return mass, totals, may, other
+        return so_far[0] + mass, so_far[1] + totals, so_far[2] & may, so_far[3] or other
+
+    def value(self, so_far: Any) -> Any:
+        """Return the metric by the first of the ways that suits all targets.
+
+        Raises
+        ------
+        ValueError
+            If none does.
+        """
+        mass, totals, may, other = so_far
+        if not may.any():
+            raise ValueError(
+                f"accuracy needs classes, but y holds {other or 'both 0 and -1'}: it counts "
+                "one-hot rows, and labels of 0 and 1 or of -1 and 1; for other targets there are "
+                "mean_absolute_error and r2"
+            )
+        return number_or_array(totals[may.argmax()] / mass)
+
+
+def odd_one(y: Array) -> str:
+    """Return an entry that is no label, in words; all of them may be, in rows that mix them."""
+    odd = y[(y != 0) & (abs(y) != 1)]
+    return f"{odd[0]:g}" if odd.size else ""
+
+
+accuracy = Accuracy("accuracy")
+likely_accuracy = Accuracy("likely_accuracy", probabilities=True)
 
 
 @Mean
@@ -75,20 +140,25 @@ class R2(Mean):
     to its first row, so that targets which are all equal have exactly the mean and the spread 0.
     """
 
-    def add(self, so_far: Any, y: Array, a: Array) -> Any:
-        """Return the first row, m, and by output mean y, Σ (y - mean y)² and Σ (a - y)²."""
+    def add(self, so_far: Any, y: Array, a: Array, weight: Array | None = None) -> Any:
+        """Return the first row, Σ w, and by output mean y, Σ w (y - mean y)² and Σ w (a - y)²."""
+
+        def total(each: Array) -> Any:
+            return weighted_sum(each.mT, weight)
+
         first = y[..., :1, :].copy() if so_far is None else so_far[0]
         away = np.subtract(y, first, dtype=np.float64)
-        m, mean = y.shape[-2], away.mean(axis=-2)
-        spread = np.square(away - mean[..., None, :]).sum(axis=-2)
-        residual = self.of_samples(y, a).sum(axis=-2, dtype=np.float64)
+        mass = mass_of(y.shape[-2], weight)
+        mean = total(away) / mass
+        spread = total(np.square(away - mean[..., None, :]))
+        residual = total(self.of_samples(y, a))
         if so_far is not None:
-            _, m_before, mean_before, spread_before, residual_before = so_far
-            d, part = mean - mean_before, m / (m_before + m)
-            m, mean = m_before + m, mean_before + d * part
-            spread = spread_before + spread + d * d * m_before * part
+            _, mass_before, mean_before, spread_before, residual_before = so_far
+            d, part = mean - mean_before, mass / (mass_before + mass)
+            mass, mean = mass_before + mass, mean_before + d * part
+            spread = spread_before + spread + d * d * mass_before * part
             residual = residual_before + residual
-        return first, m, mean, spread, residual
+        return first, mass, mean, spread, residual
 
     def value(self, so_far: Any) -> Any:
         """Return the metric of what there is so far."""
@@ -110,10 +180,15 @@ def r2(y: Array, a: Array) -> Any:
 METRICS: dict[str, Metric] = {
     rule.__name__: rule for rule in (accuracy, mean_squared_error, mean_absolute_error, r2)
 }
+ALIKE = {"acc": "accuracy", "mse": "mean_squared_error", "mae": "mean_absolute_error"}
 
 
-def as_metrics(metrics: str | Metric | Sequence[str | Metric]) -> dict[str, Metric]:
+def as_metrics(
+    metrics: str | Metric | Sequence[str | Metric], loss: Loss | None = None
+) -> dict[str, Metric]:
     """Return the metrics by name; a function goes by its own name.
+
+    The loss says whether targets may be probabilities.
 
     Raises
     ------
@@ -128,12 +203,13 @@ def as_metrics(metrics: str | Metric | Sequence[str | Metric]) -> dict[str, Metr
     given: Sequence[Any] = [metrics] if single else list(metrics)  # type: ignore[arg-type]  # mypy does not follow `single`
     found: dict[str, Metric] = {}
     for metric in given:
-        if isinstance(metric, str) and metric not in METRICS:
-            raise ValueError(f"unknown metric {metric!r}: the known ones are {', '.join(METRICS)}")
-        if not (isinstance(metric, str) or callable(metric)):
+        if isinstance(metric, str):
+            metric = METRICS[known_name(metric, "metric", METRICS, ALIKE)]
+        if not callable(metric):
             raise TypeError(f"a metric is a name or a function of (y, a), not {metric!r}")
-        name = metric if isinstance(metric, str) else getattr(metric, "__name__", repr(metric))
+        name = getattr(metric, "__name__", repr(metric))
         if name in found or name in ("epoch", "loss", "validation_loss", "learning_rate", "time"):
             raise ValueError(f"a metric cannot be called {name!r}: that column is there already")
-        found[name] = METRICS[metric] if isinstance(metric, str) else metric
+        likely = metric is accuracy and loss is not None and loss.target_range == (0, 1)
+        found[name] = likely_accuracy if likely else metric
     return found

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, number_or_array
 from bpnet.checks import as_float, as_int
 
 
@@ -335,7 +335,8 @@ class ReduceOnPlateau(Patience, Schedule):
     def observe(self, loss: Any) -> None:
         """Count the epochs without improvement; drop when there are more than the patience."""
         _, drop = self.wait(loss)
-        self.drops = self.drops + drop
+        # A number in Python, from the first on: 0.3**4 has other bits than 0.3**np.int64(4).
+        self.drops = number_or_array(self.drops + drop)
         self.waited = np.where(drop, 0, self.waited)
 
 

@@ -100,12 +100,16 @@ class Plan:
     def draw(self, choose: Choose) -> dict[str, Any]:
         """Return the arguments of `MLP.init`, but for rng."""
         sizes = self.draw_sizes(choose)
-        output, loss = choose(self.pairs)
+        output, loss = choose(self.pairs_for(sizes[-1]))
         hidden = self.hidden
         if not self.in_order:
             hidden = [choose(self.hidden) for _ in sizes[1:-1]]
         dtype = choose(self.dtypes)
         return {"sizes": sizes, "activation": (*hidden, output), "loss": loss, "dtype": dtype}
+
+    def pairs_for(self, n: int) -> Sequence[tuple[Activation, Loss]]:
+        """Return the outputs and losses that n outputs may have: softmax of one is always 1."""
+        return [pair for pair in self.pairs if n > 1 or not pair[0].rows_sum_to_one] or self.pairs
 
     def draw_sizes(self, choose: Choose) -> tuple[int, ...]:
         """Return sizes: neighbours unequal, and two or more outputs, most of the time."""
@@ -116,7 +120,7 @@ class Plan:
             least, most = self.widths[l % len(self.widths)]
             choices: Sequence[int] = range(least, most + 1)
             if l == L - 1:
-                single = kind == "single output"
+                single = kind == "single output" and not self.pairs_for(1)[0][0].rows_sum_to_one
                 choices = [n for n in choices if (n == 1) == single] or choices
             before, alike = sizes[-1] if sizes else 0, kind == "equal widths"
             choices = [n for n in choices if (n == before) == alike] or choices
@@ -125,9 +129,10 @@ class Plan:
 
     def largest(self) -> dict[str, Any]:
         """Return the arguments of `MLP.init` of a large net, with unequal sizes if there may be."""
-        L, (output, loss) = self.depth[1], self.pairs[0]
+        L = self.depth[1]
         ranges = [self.widths[l % len(self.widths)] for l in range(L)]
         sizes = [most - l % (most - least + 1) for l, (least, most) in enumerate(ranges)]
+        output, loss = self.pairs_for(sizes[-1])[0]
         hidden = self.hidden if self.in_order else [self.hidden[0]] * (L - 2)
         activation, dtype = (*hidden, output), self.dtypes[0]
         return {"sizes": sizes, "activation": activation, "loss": loss, "dtype": dtype}

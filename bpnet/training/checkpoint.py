@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,19 @@ import numpy as np
 
 from bpnet.archive import described, read_arrays, writable_target, write_arrays
 from bpnet.arrays import Array
-from bpnet.checks import as_int
+from bpnet.checks import as_int, warn
 from bpnet.errors import InvalidFile
+from bpnet.machine import differing, environment
 from bpnet.rules.optimizers import Optimizer
 from bpnet.rules.schedules import Schedule
-from bpnet.training.data import ArraySource, Batches, StreamSource, checksum
+from bpnet.training.data import ArraySource, Batches, StreamSource
 from bpnet.training.early_stopping import EarlyStopping
 from bpnet.training.history import History
 from bpnet.training.run import Run
 from bpnet.training.step import Recipe
 
-FORMAT, VERSION = "bpnet.checkpoint", 1
+FORMAT, VERSION = "bpnet.checkpoint", 2
+SHOWN = 200  # characters of a setting that a message has room for
 
 
 class Checkpoint:
@@ -59,7 +62,13 @@ class Checkpoint:
         self.path = Path(path)
         self.every = as_int(every, "checkpoint_every", least=1)
         self.batches, self.recipe, self.stopper = batches, recipe, stopper
+        self.settings: dict[str, Any] = {}
+        self.environment: dict[str, Any] = {}
         writable_target(self.path)
+
+    def begin(self, run: Run) -> None:
+        """Note what the training is, before a callback can change it, and where it runs."""
+        self.settings, self.environment = self.settings_of(run), environment()
 
     def on_epoch_end(self, run: Run) -> None:
         """Write the state if this epoch is one to write after."""
@@ -79,7 +88,10 @@ class Checkpoint:
         if stopper is not None and stopper.best_theta is not None:
             arrays["best_theta"] = stopper.best_theta
         state = {
-            "settings": self.settings(run),
+            "settings": self.settings,
+            "environment": self.environment,
+            "optimizer": in_words(optimizer),
+            "learning_rate": None,
             "epoch": run.epoch,
             "step": run.step,
             "optimizer_steps": optimizer.t,
@@ -89,8 +101,11 @@ class Checkpoint:
             "early_stopping": None if stopper is None else plain(stopper.state),
             "lowest": plain(run.trend.lowest),
             "first": plain(run.trend.first),
+            "told": run.trend.told,
             "going": None if run.going is None else run.going.mask.tolist(),
         }
+        if not isinstance(optimizer.learning_rate, Schedule):  # which a callback may have set
+            state["learning_rate"] = plain(optimizer.learning_rate)
         arrays["state"] = np.array(json.dumps(state))
         write_arrays(self.path, arrays)
 
@@ -120,14 +135,25 @@ class Checkpoint:
             self.batches.rng.bit_generator.state = state["rng"]
             optimizer.schedule.state = state["schedule"]
             optimizer.t, run.epoch, run.step = t, epoch, step
-            run.trend.lowest, run.trend.first = lowest, first
+            run.trend.lowest, run.trend.first, run.trend.told = lowest, first, state["told"]
             if run.going is not None:
                 run.going.end(~np.array(state["going"]))
             if stopper is not None:
                 stopper.best, stopper.best_epoch = waited["best"], waited["best_epoch"]
                 stopper.waited, stopper.best_theta = waited["waited"], arrays.get("best_theta")
-        except (KeyError, TypeError, ValueError) as error:
+            if state["learning_rate"] is not None:
+                optimizer.learning_rate = state["learning_rate"]
+            now, then = in_words(optimizer), state["optimizer"]
+            moved = differing(self.environment, state["environment"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidFile(f"{self.path} is a damaged checkpoint: {error!r}") from error
+        if now != then:
+            raise InvalidFile(
+                f"{self.path}: a callback had made the optimizer {then}, which is not in "
+                "the file: start afresh"
+            )
+        if moved:
+            warn(f"{self.path} goes on elsewhere, so that the last bits may differ: {moved}")
         for name, vector in vectors.items():
             optimizer.state[name][...] = vector
         net.theta[...] = arrays["theta"]
@@ -149,22 +175,21 @@ class Checkpoint:
             written = state["settings"]
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidFile(f"{self.path} is a damaged checkpoint: {error!r}") from error
-        now = json.loads(json.dumps(self.settings(run)))
-        differ = [
-            f"{name} is {now.get(name)!r}, but was {written.get(name)!r}"
-            for name in sorted({*now, *written})
-            if now.get(name) != written.get(name)
-        ]
-        if differ:
-            raise InvalidFile(
-                f"{self.path} is the checkpoint of another training: {'; '.join(differ)}"
-            )
+        now = json.loads(json.dumps(self.settings))
+        differ = [n for n in sorted({*now, *written}) if now.get(n) != written.get(n)]
+        # Where there are others, the data differ because of them: in dtype or number, say.
+        told = [name for name in differ if not name.startswith("the ")] or differ
+        if told:
+            text = "; ".join(difference(n, now.get(n), written.get(n)) for n in told)
+            raise InvalidFile(f"{self.path} is the checkpoint of another training: {text}")
         return state
 
-    def settings(self, run: Run) -> dict[str, Any]:
+    def settings_of(self, run: Run) -> dict[str, Any]:
         """Return what must be equal for a training to go on with the same bits."""
         batches, stopper = self.batches, self.stopper
         source, (optimizer, penalty, dropout, clip) = batches.source, self.recipe
+        arrays = source if isinstance(source, ArraySource) else None
+        stream = source if isinstance(source, StreamSource) else None
         held = run.evaluation.held
         waits = None
         if stopper is not None:
@@ -175,52 +200,78 @@ class Checkpoint:
             "dtype": str(run.net.dtype),
             "activations": [f.name for f in run.net.activation.values()],
             "loss": run.net.loss_function.name,
-            "optimizer": with_parameters(optimizer),
+            "optimizer": in_words(optimizer),
             "samples": source.m,
-            "steps_per_epoch": source.expected if isinstance(source, StreamSource) else None,
-            "weights": checksum(source.weight) if isinstance(source, ArraySource) else None,
+            "steps_per_epoch": None if stream is None else stream.expected,
+            "weight_mean": None if stream is None else stream.mean,
+            "the data": None if arrays is None else arrays.fingerprint(),
             "batch_size": batches.size,
             "shuffle": batches.shuffle,
             "rng": type(batches.rng.bit_generator).__name__,
-            "validation rows": None if held is None else held.fingerprint(),
+            "validation samples": None if held is None else held.m,
+            "the validation data": None if held is None else held.fingerprint(),
             "metrics": list(run.evaluation.metrics),
-            "l1": checksum(penalty.l1),
-            "l2": checksum(penalty.l2),
+            **penalty.given,
             "dropout": {str(l): keep for l, keep in dropout.keep.items()},
             "clip": [clip.norm, clip.value],
             "early_stopping": waits,
         }
 
 
-def with_parameters(value: Any) -> str:
+def difference(name: str, now: Any, before: Any) -> str:
+    """Return in words how a setting differs: its values, or of data which of the arrays."""
+    if isinstance(now, dict) and isinstance(before, dict) and name.startswith("the "):
+        names = [key for key in {**now, **before} if now.get(key) != before.get(key)]
+        return f"{name}: {' and '.join(names)} changed"
+    texts = [repr(now), repr(before)]
+    if max(map(len, texts)) > SHOWN:  # then the part where they begin to differ
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
+        start = max(0, same - SHOWN // 2)
+        texts = [f"...{text[start : start + SHOWN]}..." for text in texts]
+    return f"{name} is {texts[0]}, but was {texts[1]}"
+
+
+def in_words(value: Any) -> str:
     """Return an optimizer or a schedule in words, with its parameters and without its state."""
-    if isinstance(value, np.ndarray):  # whose repr leaves numbers out
-        return f"array({value.shape}, checksum {checksum(value)})"
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist())
     if not isinstance(value, (Optimizer, Schedule)):
         return repr(value)
     known: Any = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
     parameters = {f.name: getattr(value, f.name) for f in known if f.init}
-    if isinstance(value, Optimizer):
-        parameters["learning_rate"] = value.schedule
-    text = ", ".join(f"{name}={with_parameters(item)}" for name, item in parameters.items())
+    text = ", ".join(f"{name}={in_words(item)}" for name, item in parameters.items())
     return f"{type(value).__name__}({text})"
 
 
 def plain(value: Any) -> Any:
-    """Return the value with arrays as lists, marked, and NumPy's numbers as Python's."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    """Return the value as JSON can hold it, so that `arrays_again` gives it back in its type."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        kind = "array" if isinstance(value, np.ndarray) else "number"
+        return {kind: value.tolist(), "dtype": str(value.dtype)}
+    if isinstance(value, tuple):
+        return {"tuple": [plain(item) for item in value]}
+    if isinstance(value, list):
         return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return {"array": value.tolist(), "dtype": str(value.dtype)}
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, dict):
+        if all(isinstance(key, str) for key in value):
+            return {key: plain(item) for key, item in value.items()}
+        return {"pairs": [plain(pair) for pair in value.items()]}
+    return value
 
 
 def arrays_again(value: Any) -> Any:
     """Return what `plain` was given."""
-    if isinstance(value, dict):
-        if set(value) == {"array", "dtype"}:
-            return np.array(value["array"], value["dtype"])
-        return {key: arrays_again(item) for key, item in value.items()}
-    return [arrays_again(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [arrays_again(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    keys = set(value)
+    if keys == {"array", "dtype"}:
+        return np.array(value["array"], value["dtype"])
+    if keys == {"number", "dtype"}:
+        return np.dtype(value["dtype"]).type(value["number"])
+    if keys == {"tuple"}:
+        return tuple(arrays_again(value["tuple"]))
+    if keys == {"pairs"}:
+        return dict(arrays_again(value["pairs"]))
+    return {key: arrays_again(item) for key, item in value.items()}

@@ -1,29 +1,53 @@
 """Where training reads its samples from: arrays, files larger than memory, or batches of one's own.
 
-Every source yields ``(x, y, share, rows, weight)``: a batch, each row's share in the batch's loss
-(None: 1/rows), the number of rows, and the sum of their weights. With the loss E of each batch, the
-loss of an epoch is Σ rows E / Σ weight. The arrays are the source's own buffers, overwritten by the
-next batch. Where each network of a stack has an order of its own, all but the number of rows have
-the networks in front.
+Every source yields ``(x, y, share, mass, weight)``: a batch, each row's share in the batch's loss
+(None: 1/rows), what the batch counts in the epoch, mostly its rows, and the sum of their weights.
+With the loss E of each batch, the loss of an epoch is Σ mass E / Σ weight. The arrays are the
+source's own buffers, overwritten by the next batch. Where each network of a stack has an order of
+its own, all but the mass have the networks in front.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from math import isinf
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet import checks
-from bpnet.arrays import Array, check_memory
+from bpnet.arrays import Array, check_memory, digest
 from bpnet.mlp import MLP
 from bpnet.rules.losses import check_targets
 from bpnet.training.weights import as_weight
 
-Batch = tuple[Array, Array, Array | None, int, Any]
+Batch = tuple[Array, Array, Array | None, Any, Any]
 CHUNK = 1024  # rows at a time where order and steps do not matter
+BEYOND = 1e-5  # how far beyond an output's range targets may lie, as rounding puts them
+
+
+class Reach:
+    """Tells once of targets beyond the range of a net's output: it never comes near them."""
+
+    def __init__(self, net: MLP) -> None:
+        self.output = net.activation[net.L]
+        self.told = all(map(isinf, self.output.range))
+
+    def see(self, y: Array) -> None:
+        """Warn where these targets are the first that lie beyond."""
+        if self.told:
+            return
+        (low, high), least, most = self.output.range, y.min(), y.max()
+        self.told = bool(least < low - BEYOND or most > high + BEYOND)
+        if self.told:
+            wrong = least if least < low - BEYOND else most
+            where = f"above {low:.3g}" if isinf(high) else f"between {low:.3g} and {high:.3g}"
+            checks.warn(
+                f"y holds {wrong:g}, but the net's output, {self.output.name}, stays {where}: make "
+                'the net with output="identity", or scale y'
+            )
 
 
 class ArraySource:
@@ -44,6 +68,8 @@ class ArraySource:
     TypeError, ValueError
         If the data do not fit the net.
     """
+
+    reach: Reach | None = None  # of a training
 
     def __init__(self, net: MLP, x: ArrayLike, y: ArrayLike, weight: Array | None = None) -> None:
         self.net = net
@@ -95,9 +121,13 @@ class ArraySource:
             part.weight = self.weight / mean
         return part
 
-    def fingerprint(self) -> list[int]:
-        """Return the number of rows and a checksum of which they are."""
-        return [self.m, checksum(self.rows) or 0]
+    def fingerprint(self) -> dict[str, int]:
+        """Return checksums of the arrays, by name; of those in files, of some rows of them."""
+        x, y = self.x, self.y
+        if self.lazy:
+            x, y = (np.asarray(a[:: -(-self.m // CHUNK)], np.float64) for a in (x, y))
+        named = {"x": x, "y": y, "the weights": self.weight, "the choice of rows": self.rows}
+        return {name: digest(array) for name, array in named.items() if array is not None}
 
     def steps(self, size: int) -> int:
         """Return the number of batches an epoch."""
@@ -163,8 +193,10 @@ class ArraySource:
     def _converted(self, x: Array, y: Array, index: Array) -> tuple[Array, Array]:
         """Return rows of a memmap as the net takes them; an error names the row of the file."""
         try:
-            rows = self.net.parameters.rows(y, "y")
-            return self.net.parameters.rows(x, "x"), check_targets(self.net.loss_function, rows)
+            y = check_targets(self.net.loss_function, self.net.parameters.rows(y, "y"))
+            if self.reach is not None:
+                self.reach.see(y)
+            return self.net.parameters.rows(x, "x"), y
         except (TypeError, ValueError) as error:
             if index.size == 1:
                 raise type(error)(f"row {index[0]} of the data: {error}") from None
@@ -181,11 +213,6 @@ class ArraySource:
             check_memory(what, lead[0], source.dtype, n, gradients=False)
         raw = np.empty((*lead, index.shape[-1], source.shape[-1]), source.dtype)
         return raw, raw
-
-
-def checksum(array: Array | None) -> int | None:
-    """Return a number that tells an array from others."""
-    return None if array is None else zlib.crc32(array.tobytes())
 
 
 def take_rows(source: Array, index: Array, out: Array) -> None:
@@ -212,6 +239,9 @@ class StreamSource:
     steps : int, optional
         Batches an epoch; the iterable may then go on for ever. It is continued from epoch to
         epoch, and where an epoch begins at its end, it is gone through anew if that can be.
+    weight_mean : float, optional
+        The mean of all samples' weights, relative to which those of a batch count; without it they
+        count relative to the batch's own mean.
 
     Raises
     ------
@@ -228,6 +258,7 @@ class StreamSource:
         batches: Iterable[Any] | Callable[[], Iterable[Any]],
         epochs: int,
         steps: int | None,
+        weight_mean: float | None = None,
     ) -> None:
         if isinstance(batches, np.ndarray):
             raise TypeError("y is missing: x is an array, which needs its targets in another")
@@ -243,9 +274,29 @@ class StreamSource:
                 "a function that returns a new iterator, or steps_per_epoch"
             )
         self.net, self.batches, self.expected = net, batches, steps
+        self.unit = self.mean = weight_mean  # what weights are measured by
+        self.reach = Reach(net)
         self.running: Iterator[Any] | None = None
+        self.peeked = False
         self.number = 0
         self.m: int | None = None
+
+    def first_rows(self) -> int:
+        """Return the number of rows of the first batch, which training is given all the same."""
+        self.running, self.peeked = self._begun(), True
+        first: Any = None
+        try:
+            first = next(self.running)
+        except StopIteration:
+            return 0
+        except Exception as error:
+            self.running = raising(error)  # in its time
+            return 0
+        self.running = chain([first], self.running)
+        try:
+            return int(self.net.parameters.rows(first[0], "x").shape[-2])
+        except (LookupError, TypeError, ValueError):  # which `_checked` will tell of
+            return 0
 
     def steps(self, size: int) -> int | None:
         """Return the number of batches an epoch, if it is known."""
@@ -273,8 +324,9 @@ class StreamSource:
         """Yield the batches of an epoch as they come."""
         self.number += 1
         taken = 0
-        if self.running is None or self.expected is None:
+        if self.running is None or (self.expected is None and not self.peeked):
             self.running = self._begun()
+        self.peeked = False
         while self.expected is None or taken < self.expected:
             batch = next(self.running, END)
             if batch is END and taken == 0 and not isinstance(self.batches, Iterator):
@@ -311,12 +363,23 @@ class StreamSource:
             checks.same_length(x, y)
             y = check_targets(self.net.loss_function, y)
             m = x.shape[-2]
-            if len(batch) == 2 or batch[2] is None:
-                return x, y, None, m, m
-            weight = as_weight(batch[2], m)
+            self.reach.see(y)
+            given = batch[2] if len(batch) == 3 else None
+            if given is None and self.mean is None:
+                self.unit = self.unit or 1.0
+                return x, y, None, m / self.unit, m / self.unit
+            weight = as_weight(np.ones(m) if given is None else given, m, none=bool(self.mean))
         except (ValueError, TypeError) as error:
             raise type(error)(f"{where}: {error}") from None
-        return x, y, (weight / m).astype(self.net.dtype), m, float(weight.sum())
+        most = weight.max()
+        if self.unit is None:  # a power of two, so that no bit depends on which batch is the first
+            self.unit = float(np.ldexp(1.0, np.frexp(most)[1] - 1))
+        relative = weight / (most or 1.0)  # so that no sum can overflow
+        total = relative.sum()
+        mass = total * (most / self.unit)
+        if self.mean is None:
+            return x, y, (relative / total).astype(self.net.dtype), mass, mass
+        return x, y, (relative * (most / self.mean / m)).astype(self.net.dtype), m, mass
 
 
 class Batches(NamedTuple):
@@ -326,6 +389,12 @@ class Batches(NamedTuple):
     size: int
     shuffle: bool | str
     rng: np.random.Generator
+
+
+def raising(error: Exception) -> Iterator[Any]:
+    """Return an iterator that raises this where it is asked for the first."""
+    raise error
+    yield  # type: ignore[unreachable]  # it makes this a generator
 
 
 END = object()  # what follows the last batch

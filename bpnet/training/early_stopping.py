@@ -86,7 +86,7 @@ class EarlyStopping(Patience):
 def as_early_stopping(
     given: EarlyStopping | int | None, *, validation: bool
 ) -> EarlyStopping | None:
-    """Return early stopping from a patience, or as it is, ready to start.
+    """Return early stopping from a patience, or as it is.
 
     Raises
     ------
@@ -99,5 +99,4 @@ def as_early_stopping(
         given = EarlyStopping(patience=as_int(given, "early_stopping", least=0))
     if given.monitor == "validation_loss" and not validation:
         raise ValueError("early stopping on the validation loss needs validation data")
-    given.start()
     return given

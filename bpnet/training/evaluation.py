@@ -12,7 +12,7 @@ from bpnet.arrays import Array, number_or_array
 from bpnet.checks import quiet, report_nan
 from bpnet.mlp import MLP, forward_pass
 from bpnet.network.cache import Cache
-from bpnet.rules.metrics import Mean, Metric, as_metrics
+from bpnet.rules.metrics import Accuracy, Mean, Metric, as_metrics
 from bpnet.training.data import CHUNK, ArraySource, StreamSource
 from bpnet.training.history import History
 from bpnet.training.weights import combined_weight
@@ -43,7 +43,8 @@ def evaluate_source(
     in_parts = {name: rule for name, rule in metrics.items() if isinstance(rule, Mean)}
     so_far: dict[str, Any] = dict.fromkeys(in_parts)
     kept: list[tuple[Array, Array]] = []
-    for x, y, share, rows, weight in source.epoch(CHUNK, None):
+    for x, y, share, rows, mass_of_part in source.epoch(CHUNK, None):
+        weight = None if share is None else rows * share.astype(np.float64)
         if rows not in work:
             work[rows] = Cache.empty(net.signature, net.theta, x)
         cache = work[rows]
@@ -52,9 +53,10 @@ def evaluate_source(
         with quiet():
             forward_pass(net, cache)
             total += rows * cache.loss(y)
-        mass += weight
+        mass += mass_of_part
         for name, rule in in_parts.items():
-            so_far[name] = rule.add(so_far[name], y, cache.a.list[-1])
+            if mass_of_part:
+                so_far[name] = rule.add(so_far[name], y, cache.a.list[-1], weight)
         if len(in_parts) < len(metrics):
             kept.append((y.copy(), cache.a.list[-1].copy()))
     values = {name: rule.value(so_far[name]) for name, rule in in_parts.items()}
@@ -86,6 +88,27 @@ def number(metric: Metric, y: Array, a: Array) -> float:
     return float(value)
 
 
+def check_metrics(metrics: dict[str, Metric], source: ArraySource | StreamSource) -> None:
+    """Raise for metrics that cannot be taken of these data: as far as arrays show it beforehand.
+
+    Raises
+    ------
+    TypeError
+        If samples have weights, and a function of the user's own knows nothing of them.
+    ValueError
+        If targets name no classes, and accuracy counts them.
+    """
+    if not isinstance(source, ArraySource):
+        return
+    for name, rule in metrics.items():
+        if source.weight is not None and not isinstance(rule, Mean):
+            raise TypeError(
+                f"the metric {name} takes no weights: measure it on data without, or one by name"
+            )
+        if isinstance(rule, Accuracy) and not source.lazy:
+            rule(source.y, source.y)
+
+
 def evaluate(
     net: MLP,
     x: ArrayLike,
@@ -106,7 +129,7 @@ def evaluate(
     y : array_like, shape (m, n_L)
     metrics : as in `fit`
     sample_weight : array_like, shape (m,), optional
-        For the loss.
+        For the loss and the metrics by name.
 
     Returns
     -------
@@ -116,7 +139,7 @@ def evaluate(
     Raises
     ------
     TypeError, ValueError
-        If the data do not fit the net, or a metric is unknown.
+        If the data do not fit the net, or a metric is unknown or cannot be taken of them.
 
     Warns
     -----
@@ -128,7 +151,8 @@ def evaluate(
     net.parameters.check_finite()
     source = ArraySource(net, x, y)
     source.weight = combined_weight(source.y, sample_weight, None)
-    named = as_metrics(metrics)
+    named = as_metrics(metrics, net.loss_function)
+    check_metrics(named, source)
     loss, values = evaluate_source(net, source, named)
     report_nan(np.asarray(loss, net.dtype), "the loss")
     return {"loss": loss, **values}

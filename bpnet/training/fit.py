@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet.arrays import best_layout, better_in_turn, check_memory
-from bpnet.checks import as_int
+from bpnet.checks import as_float, as_int
 from bpnet.mlp import MLP
 from bpnet.rules.initializers import generator
 from bpnet.rules.metrics import Metric, as_metrics
 from bpnet.rules.optimizers import Adam, Optimizer
+from bpnet.rules.schedules import Schedule
 from bpnet.training.callbacks import Audience, Progress, as_callbacks
-from bpnet.training.data import ArraySource, Batches, StreamSource
+from bpnet.training.data import ArraySource, Batches, Reach, StreamSource
 from bpnet.training.early_stopping import EarlyStopping, as_early_stopping
-from bpnet.training.evaluation import Evaluation
+from bpnet.training.evaluation import Evaluation, check_metrics
 from bpnet.training.history import History
 from bpnet.training.lbfgs import LBFGS, run_lbfgs
 from bpnet.training.loop import run_steps, tell_schedule
@@ -47,6 +49,7 @@ def fit(
     shuffle: bool | str = True,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | str | None = None,
+    weight_mean: float | None = None,
     validation: tuple[ArrayLike, ...] | float | None = None,
     metrics: str | Metric | Sequence[str | Metric] = (),
     l1: Any = 0.0,
@@ -82,18 +85,23 @@ def fit(
         The default is ``Adam()``.
     rng : int or numpy.random.Generator
         Draws the order of samples, dropout masks and validation rows, so that equal seeds give
-        equal bits.
+        equal bits: with the same BLAS, the same number of its threads and the same kernel, which
+        it chooses by the processor, all of which `bpnet.environment` tells.
     shuffle : bool or "each"
         Whether each epoch has a new order; "each" gives each network of a stack one of its own.
     sample_weight : array_like, shape (m,), optional
-        E is Σ w_i E_i / Σ w_i; within a batch weights count relative to their overall mean.
+        E is Σ w_i E_i / Σ w_i; within a batch weights count relative to their overall mean, or, if
+        they come with the batches of an iterable, relative to the mean of the batch.
     class_weight : dict of class number to weight, or "balanced", optional
         For one-hot targets, or one column of 0 and 1; multiplies sample_weight.
+    weight_mean : float, optional
+        The mean of all the weights that an iterable's batches bring, where it is known: they then
+        count relative to it, as those of arrays do.
     validation : (x, y) or (x, y, sample_weight), or float, optional
         Data to evaluate after each epoch, or the fraction of the rows to set aside for it.
     metrics : name, function of (y, a), or a sequence of them
         "accuracy", "mean_squared_error", "mean_absolute_error", "r2"; taken after each epoch on
-        the validation data if there are any, else on the training data.
+        the validation data if there are any, else on the training data, with their weights.
     l1, l2 : float, or array with one for each network of a stack
         λ₁ and λ₂ of the penalty λ₁ Σ|w| + ½ λ₂ Σ w² on weights, not biases; see `Penalty`.
     dropout : float, or mapping of layer to float
@@ -154,10 +162,14 @@ def fit(
         optimizer = Adam()
     if not isinstance(optimizer, (Optimizer, LBFGS)):
         raise TypeError(f"optimizer must be an Optimizer such as Adam(), not {optimizer!r}")
-    source = as_source(net, x, y, epochs, steps_per_epoch, sample_weight, class_weight)
+    if weight_mean is not None:
+        weight_mean = as_float(weight_mean, "weight_mean", above=0)
+    source = as_source(net, x, y, epochs, steps_per_epoch, sample_weight, class_weight, weight_mean)
     held, source = validation_source(net, source, validation, rng)
     by_lbfgs = isinstance(optimizer, LBFGS)
     size = batch_rows(batch_size, source, full=by_lbfgs)
+    if isinstance(source, StreamSource) and net.theta.ndim > 1:
+        size = source.first_rows()  # by which a stack's layout is chosen
     check_room(net, epochs, size, optimizer)
     theta = best_layout(net.theta, net.sizes, size)
     work = net if theta is net.theta else net.with_theta(theta)  # callbacks see the net itself
@@ -167,7 +179,8 @@ def fit(
     )
     if by_lbfgs and (recipe.dropout or recipe.clip or checkpoint is not None):
         raise ValueError("L-BFGS goes without dropout, clipping and checkpoints")
-    evaluation = Evaluation(held, source, as_metrics(metrics))
+    evaluation = Evaluation(held, source, as_metrics(metrics, net.loss_function))
+    check_metrics(evaluation.metrics, held or source)
     if metrics and held is None and not isinstance(source, ArraySource):
         raise ValueError("metrics of an iterable need validation=(x, y)")
     stopper = as_early_stopping(early_stopping, validation=held is not None)
@@ -179,20 +192,49 @@ def fit(
         saved = Checkpoint(checkpoint, checkpoint_every, batches, recipe, stopper)
     elif resume:
         raise ValueError("resume needs the checkpoint file to resume from: give checkpoint=")
-    begin = optimizer.resume if keep_state else optimizer.start
-    begin(work.theta, weight_coordinates(work))
-    observes = isinstance(optimizer, Optimizer) and (given or optimizer.schedule.observes)
-    audience = Audience(given, net) if given else None
-    watchers = (tell_schedule if observes else None, stopper, audience, saved)
-    run = Run(work, optimizer, epochs, evaluation, [w for w in watchers if w is not None])
-    try:
-        if saved is not None and resume:
-            saved.restore(run)
-        run.train(run_lbfgs if by_lbfgs else run_steps, batches, recipe)
-    finally:
-        bar.close()
-        net.theta[...] = work.theta
+    with alone(optimizer, getattr(optimizer, "learning_rate", None), stopper):
+        begin = optimizer.resume if keep_state else optimizer.start
+        begin(work.theta, weight_coordinates(work))
+        if stopper is not None:
+            stopper.start()
+        observes = isinstance(optimizer, Optimizer) and (given or optimizer.schedule.observes)
+        audience = Audience(given, net) if given else None
+        watchers = (tell_schedule if observes else None, stopper, audience, saved)
+        run = Run(work, optimizer, epochs, evaluation, [w for w in watchers if w is not None])
+        try:
+            if saved is not None:
+                saved.begin(run)
+                if resume:
+                    saved.restore(run)
+            run.train(run_lbfgs if by_lbfgs else run_steps, batches, recipe)
+        finally:
+            bar.close()
+            net.theta[...] = work.theta
     return run.history
+
+
+@contextmanager
+def alone(*parts: Any) -> Iterator[None]:
+    """Keep what has the state of a training from serving another one at the same time.
+
+    Raises
+    ------
+    ValueError
+        If one of them does serve already: in a callback of its training, or in another thread.
+    """
+    mine = [part for part in parts if isinstance(part, (Optimizer, Schedule, EarlyStopping))]
+    for part in mine:
+        if any(part is other for other in IN_USE):
+            kind = type(part).__name__
+            raise ValueError(f"this {kind} is in use by a training that still runs: give a new one")
+    IN_USE.extend(mine)
+    try:
+        yield
+    finally:
+        IN_USE[:] = [other for other in IN_USE if not any(other is part for part in mine)]
+
+
+IN_USE: list[Any] = []  # by trainings that run
 
 
 def as_source(
@@ -203,18 +245,24 @@ def as_source(
     steps_per_epoch: int | None,
     sample_weight: ArrayLike | None,
     class_weight: Mapping[int, float] | str | None,
+    weight_mean: float | None,
 ) -> ArraySource | StreamSource:
     """Return what the samples are read from: arrays, or without y an iterable of batches."""
     if y is None:
         if sample_weight is not None or class_weight is not None:
             raise ValueError("weights come with the batches (x, y, sample_weight) of an iterable")
-        return StreamSource(net, x, epochs, steps_per_epoch)
+        return StreamSource(net, x, epochs, steps_per_epoch, weight_mean)
+    if weight_mean is not None:
+        raise ValueError("weight_mean is for an iterable of batches; that of arrays is known")
     if steps_per_epoch is not None:
         raise ValueError("steps_per_epoch is for an iterable of batches, not for arrays")
     if callable(x) or isinstance(x, Iterator):
         raise TypeError("x gives batches, which hold their targets: leave y out")
     source = ArraySource(net, x, y)
     source.weight = combined_weight(source.y, sample_weight, class_weight)
+    source.reach = Reach(net)
+    if not source.lazy:  # else each batch is seen as it comes
+        source.reach.see(source.y)
     return source
 
 

@@ -72,6 +72,8 @@ class History:
         ImportError
             If pandas is not installed.
         """
-        import pandas as pd
-
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("a data frame needs pandas: pip install pandas") from None
         return pd.DataFrame(self.to_dict()).set_index("epoch")

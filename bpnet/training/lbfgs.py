@@ -1,4 +1,10 @@
-"""L-BFGS over the full batch: SciPy minimises, the network gives E and its gradient."""
+"""L-BFGS over the full batch: SciPy minimises, the network gives E and its gradient.
+
+Σ|w| has no gradient at 0, where an L1 penalty leads. With it every weight is split in two,
+w = p - n with p, n >= 0, and Σ (p + n) stands for Σ|w|: the same minimum, of a smooth function
+within bounds, which L-BFGS-B is made for (Schmidt, Fung & Rosales, "Fast Optimization Methods for
+L1 Regularization", 2007). So weights come to be exactly 0.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +29,11 @@ from bpnet.training.step import Recipe
 
 @dataclass
 class LBFGS:
-    """Limited-memory BFGS over the full batch, by SciPy (extra ``scipy``).
+    """Limited-memory BFGS over the full batch, by SciPy (``pip install scipy``).
 
     `scipy.optimize.minimize`, method "L-BFGS-B" (Byrd, Lu, Nocedal & Zhu 1995); an epoch is one
-    iteration, whose line search may take several passes over the data.
+    iteration, whose line search may take several passes over the data. Where a callback changes the
+    net's weights, the search begins anew from them.
 
     Parameters
     ----------
@@ -65,50 +72,75 @@ def run_lbfgs(run: Run, batches: Batches, recipe: Recipe) -> None:
     try:
         from scipy.optimize import minimize
     except ImportError:
-        raise ImportError("L-BFGS needs SciPy: pip install 'bpnet-numpy[scipy]'") from None
-    source, rule = batches.source, recipe.optimizer
+        raise ImportError("L-BFGS needs SciPy: pip install scipy") from None
+    source, rule, history = batches.source, recipe.optimizer, run.history
     if not isinstance(source, ArraySource):
         raise ValueError("L-BFGS needs the full batch as arrays, not an iterable of batches")
     if run.net.theta.ndim > 1:
         raise ValueError("L-BFGS trains one network: train net[k] for each k of a stack")
     objective = Objective(run, source, recipe.penalty)
     begun = time.perf_counter()
+    changed = True
 
-    def after_iteration(theta: Array) -> None:
-        nonlocal begun
+    def after_iteration(v: Array) -> None:
+        nonlocal begun, changed
         now = time.perf_counter()
-        loss = objective.loss_at(theta)  # which leaves θ in the net
-        objective.accepted = run.net.theta.copy()
+        loss = objective.loss_at(v)  # which leaves θ in the net
+        accepted = run.net.theta.copy()
+        objective.accepted = accepted
         run.end_epoch(loss, now - begun)
         begun = time.perf_counter()
-        if run.history.stopped is not None:
+        changed = not np.array_equal(run.net.theta, accepted)
+        if changed:  # by a callback
+            objective.accepted = run.net.theta.copy()
+        if changed or history.stopped is not None or len(history) == run.epochs:
             raise StopIteration
 
     with quiet(also_divide=True):
-        result = minimize(  # type: ignore[call-overload]  # SciPy's stubs name no options
-            objective,
-            run.net.theta.astype(np.float64),
-            jac=True,
-            method="L-BFGS-B",
-            callback=after_iteration,
-            options={
-                "maxiter": run.epochs,
-                "maxcor": rule.memory,
-                "gtol": rule.tolerance,
-                "ftol": 0.0,
-                "maxfun": 100 * run.epochs,
-            },
-        )
+        while changed and history.stopped is None and len(history) < run.epochs:
+            changed = False
+            result = minimize(  # type: ignore[call-overload]  # SciPy's stubs name no options
+                objective,
+                objective.variables(),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=objective.bounds,
+                callback=after_iteration,
+                options={
+                    "maxiter": run.epochs,
+                    "maxcor": rule.memory,
+                    "gtol": rule.tolerance,
+                    "ftol": 0.0,
+                    "maxfun": 100 * run.epochs,
+                },
+            )
     run.net.theta = objective.accepted
-    if run.history.stopped is None and len(run.history) < run.epochs:
+    if history.stopped is None and len(history) < run.epochs:
         run.stop(f"L-BFGS: {result.message}")
 
 
 class Objective:
-    """E with its penalty, and the gradient, as functions of θ."""
+    """E with its penalty, and the gradient, as functions of SciPy's variables v.
+
+    They are θ; with an L1 penalty the p where weights stand in θ, and behind θ the n.
+
+    Attributes
+    ----------
+    split : array of int
+        The coordinates of θ that L1 penalises.
+    bounds : array, shape (len(v), 2), or None
+    """
 
     def __init__(self, run: Run, source: ArraySource, penalty: Penalty) -> None:
-        self.run, self.penalty = run, penalty
+        self.run = run
+        self.smooth, l1 = penalty.without_l1(), penalty.l1
+        self.split = np.flatnonzero(np.zeros(0) if l1 is None else l1)
+        self.l1 = np.zeros(0) if l1 is None else l1[self.split].astype(np.float64)
+        self.bounds = None
+        if self.split.size:
+            least = np.full(run.net.theta.size + self.split.size, -np.inf)
+            least[self.split] = least[run.net.theta.size :] = 0
+            self.bounds = np.stack([least, np.full(least.size, np.inf)], axis=1)
         ((x, self.y, share, _, _),) = source.epoch(source.m, None)
         self.cache = Cache.empty(run.net.signature, run.net.theta, x)
         self.grad = Gradient.empty(run.net.theta, self.cache)
@@ -116,14 +148,24 @@ class Objective:
         self.accepted = run.net.theta.copy()
         self.last: tuple[Array, float] | None = None
 
-    def __call__(self, theta: Array) -> tuple[float, Array]:
-        """Return E + penalty and its gradient at θ, both float64; θ is left in the net."""
-        net, cache, grad = self.run.net, self.cache, self.grad
+    def variables(self) -> Array:
+        """Return v of the net's θ, in float64."""
+        v = self.run.net.theta.astype(np.float64)
+        negative = np.maximum(-v[self.split], 0)
+        v[self.split] = np.maximum(v[self.split], 0)
+        return np.concatenate([v, negative])
+
+    def __call__(self, v: Array) -> tuple[float, Array]:
+        """Return E + penalty and its gradient at v, both float64; θ is left in the net."""
+        net, cache, grad, split = self.run.net, self.cache, self.grad, self.split
+        theta, negative = v[: net.theta.size].copy(), v[net.theta.size :]
+        penalised = self.l1 @ (theta[split] + negative)
+        theta[split] -= negative
         net.theta[...] = theta
         forward_pass(net, cache)
         loss = float(cache.loss(self.y))
         backward_pass(net, cache, self.y, grad)
-        self.penalty.add(net.theta, grad.theta)
+        self.smooth.add(net.theta, grad.theta)
         if not (math.isfinite(loss) and np.isfinite(grad.theta).all()):
             net.theta = self.accepted
             epoch = len(self.run.history) + 1
@@ -135,13 +177,16 @@ class Objective:
                 layer=None,
                 learning_rate=None,
             )
-        self.last = theta.copy(), loss
-        penalised = loss + float(self.penalty.value(net.theta))
-        return penalised, grad.theta.astype(np.float64)
+        self.last = v.copy(), loss
+        penalised += loss + float(self.smooth.value(net.theta))
+        g = grad.theta.astype(np.float64)
+        by_negative = self.l1 - g[split]
+        g[split] += self.l1
+        return float(penalised), np.concatenate([g, by_negative])
 
-    def loss_at(self, theta: Array) -> Any:
-        """Return E at θ without the penalty, from the last call where it was there."""
-        if self.last is None or not np.array_equal(self.last[0], theta):
-            self(theta)
+    def loss_at(self, v: Array) -> Any:
+        """Return E at v without the penalty, from the last call where it was there."""
+        if self.last is None or not np.array_equal(self.last[0], v):
+            self(v)
         assert self.last is not None
         return self.last[1]

@@ -108,9 +108,9 @@ def epoch_of_batches(run: Run, batches: Batches, recipe: Recipe) -> Callable[[],
         optimizer.set_rate_at(run.epoch)
         epoch_steps = source.steps(size) if optimizer.schedule.every_step else None
         total: Any = np.float64(0)  # losses in float32 too are added in float64
-        mass: Any = 0.0
+        of_all: Any = 0.0
         run.step = 0
-        for x, y, share, rows, weight in source.epoch(size, rng, orders):
+        for x, y, share, mass, weight in source.epoch(size, rng, orders):
             if interrupt.pressed:
                 return None
             if epoch_steps:
@@ -120,10 +120,10 @@ def epoch_of_batches(run: Run, batches: Batches, recipe: Recipe) -> Callable[[],
             loss = take(y, share)
             if trend.first is None:
                 trend.begin(loss, y.size)
-            if rows == source.m == weight:  # all in one step: nothing to add up
+            if mass == source.m == weight:  # all in one step: nothing to add up
                 return float(loss) if single else np.asarray(loss, np.float64)
-            total += rows * loss
-            mass += weight
-        return number_or_array(total / mass)
+            total += mass * loss
+            of_all += weight
+        return number_or_array(total / of_all)
 
     return one_epoch

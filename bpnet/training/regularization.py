@@ -29,6 +29,9 @@ class Penalty:
     Its gradient λ₁ sign(w) + λ₂ w is added whole to each step's, so that the strength does not
     depend on the batch size. Nielsen's and Hinton's λ/n, with n samples in all, is λ₂.
 
+    By steps of this gradient a weight that L1 takes to 0 does not stay there: it goes from side to
+    side, about as far as a step of η λ₁ (with Adam of η). `LBFGS` makes such weights exactly 0.
+
     Parameters
     ----------
     net : MLP
@@ -38,6 +41,7 @@ class Penalty:
 
     def __init__(self, net: MLP, l1: Any = 0.0, l2: Any = 0.0) -> None:
         weights = weight_coordinates(net)
+        self.given = {name: np.asarray(value).tolist() for name, value in (("l1", l1), ("l2", l2))}
         self.l1 = self._strengths(net, l1, "l1", weights)
         self.l2 = self._strengths(net, l2, "l2", weights)
         self.term = np.empty_like(net.theta)
@@ -67,6 +71,12 @@ class Penalty:
         one = copy.copy(self)
         one.l1, one.l2 = (v if v is None or v.ndim == 1 else v[k] for v in (self.l1, self.l2))
         one.term = self.term[0]  # scratch space, the same for all
+        return one
+
+    def without_l1(self) -> Self:
+        """Return the smooth part of it."""
+        one = copy.copy(self)
+        one.l1 = None
         return one
 
     def __bool__(self) -> bool:

@@ -45,7 +45,10 @@ class Recipe(NamedTuple):
 
 
 def sum_of_squares(v: Array) -> Callable[[], Any]:
-    """Return a function that gives Σ v²: not finite if one of v is not, or if it overflows."""
+    """Return a function that gives Σ v²: not finite if one of v is not, or if it overflows.
+
+    Where it is finite, no v is large enough to carry a finite number over the edge either.
+    """
     if v.size <= ONE_THREAD:
         return partial(v.dot, v)
     parts = [v[start : start + ONE_THREAD] for start in range(0, v.size, ONE_THREAD)]
@@ -144,7 +147,7 @@ def take_one(advance: Call, theta: Array, move: Array, squares: Call, failed: Ca
             if not isfinite(loss):
                 failed("loss")
                 return loss
-            if not np.isfinite(move).all():
+            if not np.isfinite(theta - move).all():
                 failed("step")
                 return loss
         subtract(theta, move, theta)
@@ -162,7 +165,7 @@ def take_stack(
         loss: Array = advance(y, share)
         if not isfinite(add.reduce(loss) + squares()):
             lost = np.asarray(~np.isfinite(loss))
-            broken = np.asarray(~np.isfinite(move).all(axis=1)) & ~lost
+            broken = np.asarray(~np.isfinite(theta - move).all(axis=1)) & ~lost
             for what, networks in (("loss", lost & going.mask), ("step", broken & going.mask)):
                 if networks.any():
                     failed(what, networks)

@@ -11,15 +11,16 @@ from bpnet import checks
 from bpnet.arrays import Array
 
 
-def as_weight(sample_weight: ArrayLike, m: int) -> Array:
-    """Return sample weights as float64, checked.
+def as_weight(sample_weight: ArrayLike, m: int, *, none: bool = False) -> Array:
+    """Return sample weights as float64, checked; whether all may be 0 is `none`.
 
     Raises
     ------
     TypeError, ValueError
         If there is not one for each sample, or one is negative, NaN or infinite, or all are 0.
     """
-    checks.as_shares(sample_weight, m, np.dtype(np.float64))
+    if not (none and np.shape(sample_weight) == (m,) and not np.any(sample_weight)):
+        checks.as_shares(sample_weight, m, np.dtype(np.float64))
     return np.array(sample_weight, np.float64)
 
 

@@ -299,7 +299,7 @@ WRONG = {
     "unknown loss": (members(loss=np.array("hinge")), "unknown loss 'hinge'"),
     "huber of no number": (members(loss=np.array("huber(x)")), "could not convert"),
     "huber of minus 1": (members(loss=np.array("huber(-1)")), "limit must be > 0"),
-    "huber of nan": (members(loss=np.array("huber(nan)")), "limit must be > 0"),
+    "huber of nan": (members(loss=np.array("huber(nan)")), "limit must be finite and > 0"),
     "loss no text": (members(loss=np.array([1.0])), "loss as float64"),
 }
 

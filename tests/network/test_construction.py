@@ -176,7 +176,8 @@ def test_the_dtype_is_that_of_the_weights():
          "(neurons of this layer, neurons of the layer before)…"),
         ([np.ones((2, 0))], [B2], "W[2] has shape (2, 0), but must be a matrix …"),
         ([W2, W3], [B2, B2], "b[3] has shape (2,), but W[3] of shape (4, 2) has 4 neurons: "
-         "b[3] must have shape (4,)"),
+         "b[3] must have shape (4,); is it transposed, as scikit-learn's coefs_ are? Pass "
+         "[W.T for W in coefs_]"),
         ([W2], [[B2]], "b[2] has shape (1, 2), but W[2] of shape (2, 3) has 2 neurons: …"),
         ([W3, W2], [B3, B2],
          "W[3] has shape (2, 3), but the layer before has 4 neurons: W[3] needs as many columns"),
@@ -185,7 +186,7 @@ def test_the_dtype_is_that_of_the_weights():
         ([W2], {3: B2}, "b is keyed by [3], but the layers are 2, 3, ..., L"),
         ([[[1, np.nan]]], [[1]], "W[2] must be finite, but W[2][0, 1] is nan"),
         ([W2], [[1, -np.inf]], "b[2] must be finite, but b[2][1] is -inf"),
-        ([[[1, 2], [3]]], [B2], "W[2] is no array: its rows differ in length or depth (…)"),
+        ([[[1, 2], [3]]], [B2], "W[2] is no array: W[2][1] has length 1, but W[2][0] has length 2"),
     ],
 )  # fmt: skip
 def test_weights_that_do_not_fit_are_refused(W, b, message):

@@ -164,10 +164,13 @@ def test_backward_is_g_times_df(name):
 def test_what_the_table_says_of_each():
     inf = math.inf
     ranges = {"sigmoid": (0, 1), "tanh": (-1, 1), "elu": (-1, inf), "softmax": (0, 1)}
-    ranges |= {"softplus": (0, inf), "exp": (0, inf)}
+    ranges |= dict.fromkeys(("relu", "softplus", "exp"), (0, inf))
+    for name, left in {"silu": -1.3, "gelu": -0.8}.items():
+        ranges[name] = (ACTIVATIONS[name].f(np.linspace(left, left + 0.1, 10_001)).min(), inf)
     he = {"relu", "leaky_relu", "elu", "softplus", "silu", "gelu"}
     for name, f in ACTIVATIONS.items():
-        assert f.range == ranges.get(name, (-inf, inf))
+        assert f.range == pytest.approx(ranges.get(name, (-inf, inf)), rel=1e-8)
+        assert f.attained == (name in ("relu", "silu", "gelu"))
         assert f.initializer == ("he_uniform" if name in he else "xavier_uniform")
         assert f.kinks == ((0.0,) if name in ("relu", "leaky_relu") else ())
         assert f.rows_sum_to_one == (name == "softmax")
@@ -233,8 +236,18 @@ def test_a_vjp_of_ones_own_is_used():
 def test_an_unknown_activation_is_answered_with_the_known_ones():
     assert get_activation("gelu") is ACTIVATIONS["gelu"]
     known = ", ".join([*NAMES, "softmax"])
-    with complains(ValueError, f"unknown activation 'tahn': the known ones are {known}"):
+    with complains(
+        ValueError,
+        f"unknown activation 'tahn': the known ones are {known}; did you mean 'tanh'?",
+    ):
         get_activation("tahn")
+    for other, name in {
+        "linear": "identity", "logistic": "sigmoid", "swish": "silu", "Sigmoid": "sigmoid",
+        "LeakyReLU": "leaky_relu",
+    }.items():  # fmt: skip
+        assert get_activation(other) is ACTIVATIONS[name]
+    with complains(ValueError, "…; did you mean 'softmax'?"):
+        get_activation("log-softmax")
     for wrong in (3, None, np.tanh):
         with complains(TypeError, f"an activation is a name or an Activation object, not {wrong}"):
             get_activation(wrong)

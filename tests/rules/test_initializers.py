@@ -128,6 +128,7 @@ def test_wrong_rules_and_seeds_are_refused():
     known = ", ".join(INITIALIZERS)
     with complains(ValueError, f"unknown initializer 'zeros': the known ones are {known}"):
         get_initializer("zeros")
+    assert get_initializer("Kaiming-Normal") is INITIALIZERS["he_normal"]
     with complains(TypeError, "an initializer is a name or an Initializer object, not 0.1"):
         get_initializer(0.1)
     message = (
@@ -140,7 +141,9 @@ def test_wrong_rules_and_seeds_are_refused():
     with complains(ValueError, "W[2] has shape (3, 2), but was given shape (9, 9)"):
         MLP.init((2, 3, 1), initializer=wide, rng=0)
     seed = "rng must be a seed (an integer >= 0) or a numpy.random.Generator, not "
-    for wrong in (None, True, np.True_, 1.0, "1"):
+    with complains(TypeError, "rng is missing: start weights are drawn, from a seed such as rng=0"):
+        MLP.init((2, 3, 1))
+    for wrong in (True, np.True_, 1.0, "1"):
         with complains(TypeError, f"{seed}{wrong!r}"):
             MLP.init((2, 3, 1), rng=wrong)
     with complains(TypeError, f"{seed}RandomState…"):

@@ -175,8 +175,11 @@ def test_huber_is_a_square_near_0_and_a_line_beyond_the_limit(limit):
 
 
 def test_huber_wants_a_positive_limit():
-    for limit in (0, -1, math.nan, math.inf):
+    for limit in (0, -1):
         with complains(ValueError, f"limit must be > 0, not {limit}"):
+            huber(limit)
+    for limit in (math.nan, math.inf):
+        with complains(ValueError, f"limit must be finite and > 0, not {limit}"):
             huber(limit)
     with complains(TypeError, "limit must be a number, not 'wide'"):
         huber("wide")
@@ -213,8 +216,20 @@ def test_a_loss_of_ones_own():
 def test_an_unknown_loss_is_answered_with_the_known_ones():
     assert get_loss("huber") is LOSSES["huber"]
     known = ", ".join(NAMES)
-    with complains(ValueError, f"unknown loss 'mse': the known ones are {known}"):
-        get_loss("mse")
+    for name, guess in {
+        "mse": "'half_squared_error', which is half of it, summed over the outputs",
+        "MAE": "'absolute_error', which is summed over the outputs",
+        "log_loss": "'cross_entropy', for classes, or 'binary_cross_entropy', for labels",
+        "hubert": "'huber'",
+    }.items():
+        message = f"unknown loss {name!r}: the known ones are {known}; did you mean {guess}?"
+        with complains(ValueError, message):
+            get_loss(name)
+    with complains(ValueError, f"unknown loss 'xyz': the known ones are {known}"):
+        get_loss("xyz")
+    for name in ("BCE", "binary_crossentropy", "BinaryCrossEntropy"):
+        assert get_loss(name) is LOSSES["binary_cross_entropy"]
+    assert get_loss("categorical_crossentropy") is get_loss("crossentropy")
     for wrong in (3, None, abs):
         with complains(TypeError, f"a loss is a name or a Loss object, not {wrong}"):
             get_loss(wrong)

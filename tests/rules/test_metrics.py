@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from bpnet import MLP, SGD, History, evaluate, fit
-from bpnet.rules.metrics import METRICS, accuracy, as_metrics, mean_squared_error, r2
+from bpnet.rules.metrics import (
+    METRICS,
+    accuracy,
+    as_metrics,
+    likely_accuracy,
+    mean_squared_error,
+    r2,
+)
 from tests.helpers.complaint import complains
 
-RNG = np.random.default_rng(8)
-X = RNG.normal(size=(30, 3))
-Y = RNG.normal(size=(30, 2))
+X, Y = np.split(np.random.default_rng(8).normal(size=(30, 5)), [3], axis=1)
 
 
 def make(dtype="float64"):
@@ -33,7 +38,94 @@ def test_accuracy_of_one_output():
     y = np.array([[1.0], [0.0], [1.0], [0.0]])
     assert accuracy(y, np.array([[0.5], [0.49], [0.4], [0.1]])) == 0.75
     assert accuracy(y, np.array([[1.6], [0.49], [0.4], [0.6]])) == 0.5
-    assert accuracy(np.array([[0.5], [0.4], [0.4]]), np.array([[0.6], [0.6], [0.6]])) == 1 / 3
+    signs = np.array([[1.0], [-1.0], [1.0], [-1.0]])
+    assert accuracy(signs, np.array([[0.0], [-0.1], [0.4], [0.1]])) == 0.75
+    assert accuracy(np.ones((2, 1)), np.array([[0.4], [0.6]])) == 0.5  # taken for 0 and 1
+
+
+def test_accuracy_of_labels_counts_each():
+    y, a = np.array([[1, 0, 1], [0, 0, 0]]), np.array([[0.9, 0.7, 0.2], [0.1, 0.2, 0.5]])
+    assert accuracy(y, a) == pytest.approx(3 / 6)
+    assert accuracy(2 * y - 1, 2 * a - 1) == pytest.approx(3 / 6)
+    assert accuracy(2 * np.eye(3) - 1, np.eye(3)[[0, 1, 1]] - 5) == pytest.approx(2 / 3)  # classes
+    assert accuracy(np.eye(3, dtype=bool), np.eye(3)[[0, 0, 2]]) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("y", "holds"),
+    [
+        ([[1.0], [2.0]], "2"),
+        ([[0.5], [0.4]], "0.5"),
+        ([[0.0], [1.0], [-1.0]], "both 0 and -1"),
+        ([[1.0, 0.0], [0.3, 0.9]], "0.3"),
+        ([[1.5, -0.5]], "1.5"),
+        ([[0.2, -1.0]], "0.2"),
+    ],
+)
+def test_accuracy_of_no_classes_is_refused_before_the_first_step(y, holds):
+    y = np.array(y)
+    x = np.ones((len(y), 3))
+    net = MLP.init((3, y.shape[1]), activation="identity", rng=0)
+    message = (
+        f"accuracy needs classes, but y holds {holds}: it counts one-hot rows, and labels of 0 and "
+        "1 or of -1 and 1; for other targets there are mean_absolute_error and r2"
+    )
+    for call in (
+        lambda: accuracy(y, y),
+        lambda: evaluate(net, x, y, metrics="accuracy"),
+        lambda: fit(net, x, y, epochs=1, metrics="accuracy"),
+        lambda: fit(net, [(x, y)], epochs=1, metrics="accuracy", validation=(x, y)),
+    ):
+        with complains(ValueError, message):
+            call()
+    parts = accuracy.add(accuracy.add(None, y[:1], y[:1]), y[1:], y[1:]) if len(y) > 1 else None
+    if parts is not None:
+        with complains(ValueError, message):
+            accuracy.value(parts)
+
+
+def test_accuracy_of_probabilities_where_the_loss_takes_them():
+    x, y = np.eye(3), np.array([[0.9], [0.2], [0.55]])
+    net = MLP.from_weights([[[3.0, -3.0, -3.0]]], [[0.0]], loss="binary_cross_entropy")
+    assert evaluate(net, x, y, metrics="acc")["accuracy"] == pytest.approx(2 / 3)
+    assert likely_accuracy(np.array([[0.9, 0.9]]), np.array([[0.8, 0.1]])) == 0.5
+    with complains(ValueError, "accuracy needs classes, but y holds 1.2: …"):
+        likely_accuracy(np.array([[1.2]]), np.array([[1.0]]))
+
+
+@pytest.mark.parametrize("m", [40, 2500])
+def test_weights_count_in_metrics_as_repeated_rows(m):
+    rng = np.random.default_rng(m)
+    x, y, w = rng.normal(size=(m, 3)), rng.normal(size=(m, 2)) + 5, rng.integers(3, size=m)
+    w[1024:2048] = 0  # a chunk of weight 0
+    names = ["mean_squared_error", "mean_absolute_error", "r2"]
+    again = [np.repeat(a, w, axis=0) for a in (x, y)]
+    for one in (make(), MLP.stack([make(), make()])):
+        whole = evaluate(one, *again, metrics=names)
+        found = evaluate(one, x, y, metrics=names, sample_weight=w)
+        assert {**found} == {name: pytest.approx(whole[name], rel=1e-11) for name in whole}
+    labels = np.eye(2)[rng.integers(2, size=m)]
+    net = make()
+    found = evaluate(net, x, labels, metrics="accuracy", sample_weight=w)["accuracy"]
+    right = net.predict(x).argmax(1) == labels.argmax(1)
+    assert found == pytest.approx((w * right).sum() / w.sum())
+    history = fit(net, x, labels, epochs=1, metrics="accuracy", sample_weight=w)
+    again = evaluate(net, x, labels, metrics="accuracy", sample_weight=w)["accuracy"]
+    assert history.metrics["accuracy"] == pytest.approx([again])
+
+
+def test_a_function_of_one_s_own_knows_no_weights():
+    message = "the metric median_error takes no weights: measure it on data without, or one by name"
+    weight = np.ones(30)
+    for call in (
+        lambda: evaluate(make(), X, Y, metrics=median_error, sample_weight=weight),
+        lambda: fit(make(), X, Y, epochs=1, metrics=median_error, sample_weight=weight),
+        lambda: fit(make(), X, Y, epochs=1, metrics=median_error, validation=(X, Y, weight)),
+    ):
+        with complains(TypeError, message):
+            call()
+    how = {"metrics": median_error, "sample_weight": weight, "validation": (X, Y)}
+    assert len(fit(make(), X, Y, epochs=1, **how).metrics["median_error"]) == 1
 
 
 def test_r2_where_targets_are_all_equal():
@@ -67,8 +159,7 @@ def test_parts_come_together_to_the_metric_of_the_whole(name, shape):
 
 def by_hand(name, y, a):
     if name == "accuracy":
-        right = (a >= 0.5) == (y >= 0.5) if a.shape[1] == 1 else a.argmax(1) == y.argmax(1)
-        return right.mean()
+        return ((a >= 0.5) == (y >= 0.5)).mean()
     if name == "r2":
         return np.mean(1 - ((a - y) ** 2).sum(0) / (len(y) * y.var(0)))
     return (abs(a - y) if name == "mean_absolute_error" else (a - y) ** 2).mean()
@@ -76,8 +167,9 @@ def by_hand(name, y, a):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_metrics_are_floats(dtype):
+    y = np.sign(Y).astype(dtype)
     for metric in METRICS.values():
-        assert type(metric(Y.astype(dtype), Y.astype(dtype))) is float
+        assert type(metric(y, y)) is float
 
 
 def median_error(y, a):
@@ -87,6 +179,7 @@ def median_error(y, a):
 def test_as_metrics_takes_names_and_functions():
     assert as_metrics(()) == {}
     assert as_metrics("r2") == {"r2": r2}
+    assert as_metrics(["MSE", "mae"]).keys() == {"mean_squared_error", "mean_absolute_error"}
     assert as_metrics(median_error) == {"median_error": median_error}
     both = as_metrics(["accuracy", median_error])
     assert both == {"accuracy": accuracy, "median_error": median_error}
@@ -105,7 +198,7 @@ def test_as_metrics_takes_names_and_functions():
     ("kind", "metrics", "message"),
     [
         (ValueError, "f1", f"unknown metric 'f1': the known ones are {', '.join(METRICS)}"),
-        (ValueError, ["r2", "R2"], "unknown metric 'R2': …"),
+        (ValueError, ["r2", "R2"], "a metric cannot be called 'r2': that column is there already"),
         (TypeError, 5, "metrics must be names or functions of (y, a), not 5"),
         (TypeError, ["r2", 5], "a metric is a name or a function of (y, a), not 5"),
         (ValueError, ["r2", "r2"], "a metric cannot be called 'r2': that column is there already"),
@@ -262,5 +355,5 @@ def test_history_as_a_data_frame():
 
 def test_data_frame_without_pandas(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="pandas"):
+    with complains(ImportError, "a data frame needs pandas: pip install pandas"):
         History(loss=[1.0]).to_frame()

@@ -317,7 +317,8 @@ class Recorded(Schedule):
 @pytest.mark.parametrize(("every_step", "thirds"), [(True, range(6)), (False, [0, 3])])
 def test_fit_asks_at_each_step_or_at_each_epoch(every_step, thirds):
     schedule, x = Recorded(every_step), np.linspace(-1, 1, 14).reshape(7, 2)
-    fit(MLP.init((2, 1), rng=0), x, x[:, :1], epochs=2, batch_size=3, optimizer=SGD(schedule))
+    net, optimizer = MLP.init((2, 1), activation="tanh", rng=0), SGD(schedule)
+    fit(net, x, x[:, :1], epochs=2, batch_size=3, optimizer=optimizer)
     assert list(schedule.asked) == pytest.approx([third / 3 for third in thirds])
 
 
@@ -325,7 +326,7 @@ def test_stream_of_known_length_has_fractions_of_epochs_too():
     x = np.linspace(-1, 1, 6).reshape(3, 2)
     batches = [(x, x[:, :1])] * 4
     known, unknown = Recorded(True), Recorded(True)
-    net = MLP.init((2, 1), rng=0)
+    net = MLP.init((2, 1), activation="tanh", rng=0)
     fit(net, batches, epochs=2, steps_per_epoch=4, optimizer=SGD(known))
     fit(net, batches, epochs=2, optimizer=SGD(unknown))
     assert list(known.asked) == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75]
@@ -335,7 +336,7 @@ def test_stream_of_known_length_has_fractions_of_epochs_too():
 def test_history_has_the_rate_of_the_last_step_of_each_epoch():
     x = np.linspace(-1, 1, 8).reshape(4, 2)
     schedule = Warmup(2, 0.4, start=0.5)
-    net, adam = MLP.init((2, 1), rng=0), Adam(schedule)
+    net, adam = MLP.init((2, 1), activation="tanh", rng=0), Adam(schedule)
     history = fit(net, x, x[:, :1], epochs=3, batch_size=2, optimizer=adam)
     assert history.learning_rate == pytest.approx([0.25, 0.35, 0.4])
 

@@ -76,9 +76,9 @@ def test_memmap_trains_and_evaluates_in_constant_memory(tmp_path, columns):
     whole = np.memmap(tmp_path / "x", dtype="uint8", mode="w+", shape=(m, n))
     whole[:: m // 50] = 200
     x, y = (whole[:, :-1], whole[:, -1:]) if columns else (whole, whole[:, :1])
-    net = MLP.init((x.shape[1], 1), rng=0, dtype="float32")
+    net = MLP.init((x.shape[1], 1), activation="identity", rng=0, dtype="float32")
     tracemalloc.start()
-    fit(net, x, y, epochs=1, batch_size=1000, optimizer=SGD(1e-6), validation=(x, y))
+    fit(net, x, y, epochs=1, batch_size=1000, optimizer=SGD(1e-9), validation=(x, y))
     evaluate(net, x, y)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -232,7 +232,7 @@ def test_iterable_that_ends_early_or_changes_shape(data, options, message):
         ([X], "batch 1 of epoch 1 must be (x, y) or (x, y, sample_weight), not ndarray"),
         ([(X,)], "batch 1 of epoch 1 must be (x, y) or (x, y, sample_weight), not tuple"),
         ("ab", "batch 1 of epoch 1 must be (x, y) or (x, y, sample_weight), not str"),
-        ([(X, "ab")], "batch 1 of epoch 1: y must hold real numbers, but holds text"),
+        ([(X, "ab")], "batch 1 of epoch 1: y must hold real numbers, but holds text: …"),
     ],
 )
 def test_what_is_no_iterable_of_batches(data, message):

@@ -69,7 +69,7 @@ def test_fraction_is_set_aside_at_random_and_not_trained_on():
         (ValueError, (X, Y[:5]), "validation: x has 20 rows, but y has 5: each sample needs both"),
         (ValueError, (X, Y * np.nan), "validation: y must be finite, but y[0, 0] is nan"),
         (ValueError, (X, Y, [1.0]), "validation: sample_weight has shape (1,), but there are…"),
-        (TypeError, (X, "ab"), "validation: y must hold real numbers, but holds text"),
+        (TypeError, (X, "ab"), "validation: y must hold real numbers, but holds text: …"),
     ],
 )
 def test_bad_validation(kind, given, message):

@@ -109,8 +109,16 @@ def test_net():
         (ValueError, (X[:0], Y[:0]), "x is empty: it has shape (0, 3), but needs a row at least"),
         (ValueError, (X * np.nan, Y), "x must be finite, but x[0, 0] is nan"),
         (ValueError, (X, Y * np.inf), "y must be finite, but y[0, 0] is inf"),
-        (ValueError, ([[1, 2, 3], [1, 2]], Y), "x is no array: its rows differ in length…"),
-        (TypeError, (X.astype(str), Y), "x must hold real numbers, but holds text"),
+        (
+            ValueError,
+            ([[1, 2, 3], [1, 2]], Y),
+            "x is no array: x[1] has length 2, but x[0] has length 3",
+        ),
+        (
+            TypeError,
+            (X.astype(str), Y),
+            "x must hold real numbers, but holds text: give each category a column of 0 and 1",
+        ),
         (TypeError, (X * 1j, Y), "x must hold real numbers, but holds complex numbers"),
         (TypeError, (None, Y), "x must hold real numbers, but holds dtype object"),
         (TypeError, (np.ma.masked_array(X), Y), "x is a masked array, whose mask would be…"),

@@ -153,5 +153,5 @@ def test_iterables_and_stacks_are_refused():
 
 def test_without_scipy(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with complains(ImportError, "L-BFGS needs SciPy: pip install 'bpnet-numpy[scipy]'"):
+    with complains(ImportError, "L-BFGS needs SciPy: pip install scipy"):
         fit(linear(), X, Y, epochs=1, optimizer=LBFGS())

@@ -132,8 +132,8 @@ def test_penalty_of_a_stack_has_a_strength_for_each_network():
     [
         (ValueError, -0.1, 0, "l1 must be >= 0, not -0.1"),
         (ValueError, 0, -1, "l2 must be >= 0, not -1"),
-        (ValueError, 0, np.nan, "l2 must be >= 0, not nan"),
-        (ValueError, np.inf, 0, "l1 must be >= 0, not inf"),
+        (ValueError, 0, np.nan, "l2 must be finite and >= 0, not nan"),
+        (ValueError, np.inf, 0, "l1 must be finite and >= 0, not inf"),
         (TypeError, "0.1", 0, "l1 must be a number, not '0.1'"),
         (TypeError, 0, None, "l2 must be a number, not None"),
         (
@@ -333,5 +333,6 @@ def test_fit_clips_after_the_penalty():
 @pytest.mark.parametrize("name", ["clip_norm", "clip_value"])
 @pytest.mark.parametrize("limit", [0, -1, np.nan, np.inf])
 def test_bad_limit(name, limit):
-    with complains(ValueError, f"{name} must be > 0, not {limit:g}"):
+    what = "> 0" if np.isfinite(limit) else "finite and > 0"
+    with complains(ValueError, f"{name} must be {what}, not {limit:g}"):
         fit(make(), X, Y, epochs=1, **{name: limit})
