@@ -32,7 +32,7 @@ def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> 
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse array: pass {name}.toarray()")
     try:
-        array = np.asarray(values)
+        array = np.asarray(detached(values))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{name} is no array: its rows differ in length or depth ({error})"
@@ -43,6 +43,11 @@ def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> 
         )
         raise TypeError(f"{name} must hold real numbers, but holds {what}")
     return array
+
+
+def detached(values: Any) -> Any:
+    """Return the numbers alone of a torch tensor that requires grad, which NumPy will not read."""
+    return values.detach().cpu() if getattr(values, "requires_grad", False) else values
 
 
 def all_finite(array: Array) -> bool:
