@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # The public names stand once, in the stub beside this file. They are loaded on first use, so that
 # `import bpnet` costs little over NumPy.

@@ -175,4 +175,4 @@ def chooser(draw: DrawFn) -> Choose:
 def need_hypothesis() -> None:
     """Raise ImportError, with what to install, if Hypothesis is not there."""
     if find_spec("hypothesis") is None:
-        raise ImportError("bpnet.testing needs Hypothesis: pip install 'bpnet-numpy[testing]'")
+        raise ImportError("bpnet.testing needs Hypothesis: pip install hypothesis")
