@@ -242,7 +242,7 @@ def test_without_hypothesis_there_is_one_clear_error(monkeypatch):
         lambda: assert_backward(homework.forward, homework.backward),
     ):
         with complains(
-            ImportError, "bpnet.testing needs Hypothesis: pip install 'bpnet-numpy[testing]'"
+            ImportError, "bpnet.testing needs Hypothesis: pip install hypothesis"
         ):
             call()
     assert case((2, 3), m=4, seed=1).x.shape == (4, 2)
