@@ -196,31 +196,20 @@ def clear_parts_of_the_dead(folder: str) -> None:
 
 
 def check_replaceable(path: StrPath, form: str, what: str) -> None:
-    """Raise InvalidFile if a file is there that would be lost: neither empty nor of this format.
+    """Raise InvalidFile if a file is there that is neither empty nor what `what` calls this format.
 
-    Parameters
-    ----------
-    path : path
-    form : str
-        What the member "format" of a file of `write_arrays` says.
-    what : str
-        What such a file is called.
+    The format is what the member "format" of a file of `write_arrays` says.
     """
     target = writable_target(path)
     if not os.path.exists(target) or not os.path.getsize(target):
         return
-    try:
-        with zipfile.ZipFile(target) as archive:
-            member = archive.getinfo("format.npy")
-            stored = member.compress_type == zipfile.ZIP_STORED
-            known = stored and str(parse_array("format", archive.read(member))) == form
-    except Exception:  # of which zipfile raises nearly any kind
-        known = False
-    if not known:
-        raise InvalidFile(
-            f"{os.fsdecode(path)} is no {what} of bpnet, or a damaged one, and is not overwritten: "
-            "name another file, or remove it"
-        )
+    with contextlib.suppress(InvalidFile, KeyError):
+        if str(read_arrays(target)["format"]) == form:
+            return
+    raise InvalidFile(
+        f"{os.fsdecode(path)} is no {what} of bpnet, or a damaged one, and is not overwritten: "
+        "name another file, or remove it"
+    )
 
 
 def writable_target(path: StrPath) -> str:

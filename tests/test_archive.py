@@ -1,10 +1,10 @@
 """Files are replaced whole; what a killed writer has left of one is cleared by the next."""
 
 import os
-import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +14,16 @@ from bpnet.archive import (
     cause,
     check_replaceable,
     fcntl,
-    new_part,
     read_arrays,
     write_arrays,
     write_atomically,
 )
 from tests.helpers.complaint import complains
+
+
+def refuse(file, how):
+    raise OSError("no locks here")
+
 
 locks = pytest.mark.skipif(fcntl is None, reason="without locks nothing is cleared")
 
@@ -28,9 +32,7 @@ import sys
 from bpnet.archive import write_atomically
 
 def write(file):
-    file.write(b"half")
-    file.flush()
-    print("writing", flush=True)
+    print("writing", file.write(b"half"), flush=True)
     sys.stdin.readline()
     file.write(b" and half")
 
@@ -38,50 +40,31 @@ write_atomically(sys.argv[1], write)
 """
 
 
-@pytest.fixture
-def writer(tmp_path):
-    """A process in the midst of writing tmp_path / "other"."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+@locks
+def test_what_a_killed_writer_leaves_is_cleared_by_the_next_and_a_living_one_s_is_not(tmp_path):
     argv = [sys.executable, "-c", WRITER, tmp_path / "other"]
-    with subprocess.Popen(argv, **pipes) as process:
-        assert process.stdout.readline() == "writing\n"
-        yield process
-        process.kill()
-
-
-def parts(folder):
-    return sorted(name for name in os.listdir(folder) if name.endswith(".tmp"))
-
-
-@locks
-def test_what_a_killed_writer_leaves_is_cleared_by_the_next(tmp_path, writer):
-    assert len(parts(tmp_path)) == 1
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.wait()
-    assert len(parts(tmp_path)) == 1
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    for killed in (False, True):
+        with subprocess.Popen(argv, **pipes) as process:
+            assert process.stdout.readline() == "writing 4\n"
+            write_arrays(tmp_path / "net.npz", {"a": np.zeros(2)})
+            assert len(os.listdir(tmp_path)) == 2 + killed
+            if killed:
+                process.kill()
+            process.communicate("go on\n")
+        assert (tmp_path / "other").read_text() == "half and half"
+        assert len(os.listdir(tmp_path)) == 2 + killed
     write_arrays(tmp_path / "net.npz", {"a": np.zeros(2)})
-    assert os.listdir(tmp_path) == ["net.npz"]
-
-
-@locks
-def test_what_a_living_writer_writes_is_left_alone(tmp_path, writer):
-    write_arrays(tmp_path / "net.npz", {"a": np.zeros(2)})
-    assert len(parts(tmp_path)) == 1
-    writer.communicate("go on\n")
-    assert writer.returncode == 0
-    assert (tmp_path / "other").read_text() == "half and half"
     assert sorted(os.listdir(tmp_path)) == ["net.npz", "other"]
 
 
 @locks
 def test_nothing_else_is_cleared(tmp_path):
-    others = ["a.tmp", ".bpnet-0123456789abcdef.npz", ".bpnet-folder.tmp"]
-    for name in others[:2]:
-        (tmp_path / name).write_text("mine")
-    (tmp_path / others[2]).mkdir()
+    for name in ("a.tmp", ".bpnet-0123456789abcdef.npz", ".bpnet-0123456789abcdef.npz.tmp"):
+        (tmp_path / name).write_text("mine, and one left by an earlier version")
+    (tmp_path / ".bpnet-folder.tmp").mkdir()
     (tmp_path / ".bpnet-link.tmp").symlink_to(tmp_path / "a.tmp")
     os.mkfifo(tmp_path / ".bpnet-fifo.tmp")
-    (tmp_path / ".bpnet-0123456789abcdef.npz.tmp").write_text("left by an earlier version")
     before = {*os.listdir(tmp_path)}
     write_atomically(tmp_path / "new", lambda file: file.write(b"1"))
     assert before - {*os.listdir(tmp_path)} == {".bpnet-0123456789abcdef.npz.tmp"}
@@ -89,21 +72,12 @@ def test_nothing_else_is_cleared(tmp_path):
 
 @locks
 def test_many_writers_at_once_clear_nothing_of_each_other(tmp_path):
-    failed = []
-
     def work(k):
-        try:
-            for n in range(40):
-                write_arrays(tmp_path / f"{k}.npz", {"n": np.array([k, n])})
-        except BaseException as error:
-            failed.append(error)
+        for n in range(40):
+            write_arrays(tmp_path / f"{k}.npz", {"n": np.array([k, n])})
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    with ThreadPoolExecutor(8) as threads:
+        assert [*threads.map(work, range(8))] == [None] * 8  # which raises what one of them has
     assert sorted(os.listdir(tmp_path)) == [f"{k}.npz" for k in range(8)]
     assert all(read_arrays(tmp_path / f"{k}.npz")["n"].tolist() == [k, 39] for k in range(8))
 
@@ -119,43 +93,35 @@ def test_a_part_cleared_before_it_was_locked_is_made_anew(tmp_path, monkeypatch)
         lock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with new_part(str(tmp_path), ".npz") as file:
-        assert os.path.exists(file.name)
-        assert cleared != [file.name]
+    write_arrays(tmp_path / "a.npz", {"a": np.zeros(2)})
+    assert cleared
+    assert os.listdir(tmp_path) == ["a.npz"]
 
 
-def test_without_locks_files_are_written_and_nothing_is_cleared(tmp_path, monkeypatch):
+@pytest.mark.parametrize("module", [None, SimpleNamespace(LOCK_EX=2, LOCK_NB=4, flock=refuse)])
+def test_without_locks_files_are_written_and_nothing_is_cleared(tmp_path, monkeypatch, module):
     stale = tmp_path / ".bpnet-0123456789abcdef.npz.tmp"
     stale.write_text("")
-    for module in (None, Refusing()):
-        monkeypatch.setattr("bpnet.archive.fcntl", module)
-        write_arrays(tmp_path / "a.npz", {"a": np.zeros(2)})
-        assert sorted(os.listdir(tmp_path)) == [stale.name, "a.npz"]
-
-
-class Refusing:
-    LOCK_EX, LOCK_NB = 2, 4
-
-    def flock(self, file, how):
-        raise OSError("no locks here")
+    monkeypatch.setattr("bpnet.archive.fcntl", module)
+    write_arrays(tmp_path / "a.npz", {"a": np.zeros(2)})
+    assert sorted(os.listdir(tmp_path)) == [stale.name, "a.npz"]
 
 
 def test_only_what_is_lost_without_regret_is_replaceable(tmp_path):
-    path = tmp_path / "a"
-    check_replaceable(path, "x", "thing")
-    path.write_bytes(b"")
+    path = tmp_path / "a.npz"
     check_replaceable(path, "x", "thing")
     write_arrays(path, {"format": np.array("x"), "theta": np.zeros(3)})
-    check_replaceable(path, "x", "thing")
-    message = f"{path} is no thing of bpnet, or a damaged one, and is not overwritten: name anot…"
-    contents = [b"text", path.read_bytes()[:-1]]
-    for arrays in ({"format": np.array("y")}, {"theta": np.zeros(3)}):
-        write_arrays(path, arrays)
-        contents.append(path.read_bytes())
-    np.savez_compressed(tmp_path / "b.npz", format=np.array("x"))
-    for content in [*contents, (tmp_path / "b.npz").read_bytes()]:
+    whole = path.read_bytes()
+    for content in (b"", whole):
         path.write_bytes(content)
-        with complains(InvalidFile, message):
+        check_replaceable(path, "x", "thing")
+    others = [b"text", whole[:-1]]
+    for name in ("y", "theta"):
+        write_arrays(path, {"format" if name == "y" else name: np.array("y")})
+        others.append(path.read_bytes())
+    for content in others:
+        path.write_bytes(content)
+        with complains(InvalidFile, f"{path} is no thing of bpnet, or a damaged one, and is not…"):
             check_replaceable(path, "x", "thing")
         assert path.read_bytes() == content
 

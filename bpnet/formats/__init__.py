@@ -15,23 +15,16 @@ after the other) and says in words what its format cannot hold. What comes out c
 is written whole or not at all, and an older one survives a failed write. The format of `MLP.save`
 and `load`, .npz, is the one that holds everything, stacks and complex weights too.
 
-Nothing is imported until it is used: PyTorch, ONNX, safetensors and scikit-learn are needed only by
-the functions that bear their names (ImportError says how to install them); JSON and C need NumPy
-alone.
+PyTorch, ONNX, safetensors and scikit-learn are needed only by the functions that bear their names,
+and imported when these are called; JSON and C need NumPy alone.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from bpnet.formats.c import to_c
-    from bpnet.formats.json import from_json, to_json
-    from bpnet.formats.onnx import to_onnx
-    from bpnet.formats.safetensors import from_safetensors, to_safetensors
-    from bpnet.formats.sklearn import from_sklearn, to_sklearn
-    from bpnet.formats.torch import from_torch, to_torch
+from bpnet.formats.c import to_c
+from bpnet.formats.json import from_json, to_json
+from bpnet.formats.onnx import to_onnx
+from bpnet.formats.safetensors import from_safetensors, to_safetensors
+from bpnet.formats.sklearn import from_sklearn, to_sklearn
+from bpnet.formats.torch import from_torch, to_torch
 
 __all__ = [
     "from_json",
@@ -45,15 +38,3 @@ __all__ = [
     "to_sklearn",
     "to_torch",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'bpnet.formats' has no attribute {name!r}")
-    module = import_module(f"{__name__}.{name.split('_')[1]}")  # each lives under its format's name
-    value = globals()[name] = getattr(module, name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -1,48 +1,28 @@
 """JSON: a net as text that people read and edit, and other languages and later versions too.
 
-    {
-      "format": "bpnet.MLP",
-      "version": 1,
-      "sizes": [2, 2, 1],
-      "dtype": "float64",
-      "loss": "half_squared_error",
-      "layers": [
-        {
-          "activation": "sigmoid",
-          "W": [
-            [0.15, 0.2],
-            [0.25, 0.3]
-          ],
-          "b": [0.35, 0.35]
-        },
-        ...
-      ]
-    }
-
-Numbers have the fewest digits that give every bit back. A file is read without trust: nothing but
-exactly this passes.
+`to_json` shows what it looks like. Numbers have the fewest digits that give every bit back. A file
+is read without trust: what describes no net is refused, and members of other names are ignored.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from bpnet.archive import StrPath, cause
 from bpnet.arrays import Array
-from bpnet.checks import as_sizes
 from bpnet.errors import InvalidFile
-from bpnet.formats.shared import check_single, write_text
+from bpnet.formats.shared import VERSION, check_single, described_net, write
 from bpnet.mlp import MLP
-from bpnet.network.saved import FORMAT, loss_name, loss_named
+from bpnet.network.saved import FORMAT, loss_name
 
-VERSION = 1
-MEMBERS = ("format", "version", "sizes", "dtype", "loss", "layers")
-LAYER = ("activation", "W", "b")
-LARGEST = 1 << 30  # characters; a net of this length belongs into an .npz file
+NET = {"version": int, "sizes": list, "dtype": str, "loss": str, "layers": list}
+LAYER = {"activation": str, "W": list, "b": list}
+WORDS = {int: "a whole number", list: "a list", str: "text"}
 
 
 def to_json(net: MLP, path: StrPath | None = None) -> str:
@@ -88,9 +68,7 @@ def to_json(net: MLP, path: StrPath | None = None) -> str:
     }
     """
     text = render(net_as_dict(net))
-    if len(text) >= LARGEST:
-        raise ValueError(f"this net needs more than {LARGEST} characters: save it as .npz")
-    write_text(path, text + "\n")
+    write(path, f"{text}\n".encode())
     return text
 
 
@@ -111,8 +89,11 @@ def from_json(source: StrPath) -> MLP:
     """
     is_text = isinstance(source, str) and source.lstrip().startswith("{")
     try:
-        return net_from_dict(parse(str(source) if is_text else read(source)))
-    except (ValueError, TypeError) as error:
+        if is_text:
+            return net_from_dict(json.loads(str(source)))
+        with open(source, encoding="utf-8-sig") as file:
+            return net_from_dict(json.load(file))
+    except (ValueError, TypeError, RecursionError) as error:
         name = "the text" if is_text else os.fsdecode(source)
         raise InvalidFile(f"{name} {cause(error):.500}") from error
 
@@ -120,17 +101,16 @@ def from_json(source: StrPath) -> MLP:
 def net_as_dict(net: MLP) -> dict[str, Any]:
     """Return a net as dicts, lists, texts and numbers, for a JSON file that holds more than it."""
     check_single(net, "to_json")
-    layers = [
-        {"activation": f.name, "W": plain(net.W[l]), "b": plain(net.b[l])}
-        for l, f in net.activation.items()
-    ]
     return {
         "format": FORMAT,
         "version": VERSION,
         "sizes": list(net.sizes),
         "dtype": net.dtype.name,
         "loss": loss_name(net.loss_function),
-        "layers": layers,
+        "layers": [
+            {"activation": f.name, "W": [*map(short, net.W[l])], "b": short(net.b[l])}
+            for l, f in net.activation.items()
+        ],
     }
 
 
@@ -138,106 +118,40 @@ def net_from_dict(value: Any) -> MLP:
     """Return the net of what `net_as_dict` gave; an error's message goes on after a file's name."""
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise InvalidFile(f'is JSON, but not of a bpnet net: it has no "format": "{FORMAT}"')
-    version = value.get("version")
-    if type(version) is not int or version != VERSION:
-        raise InvalidFile(
-            f"is of format version {version!r}, but this bpnet reads version {VERSION}: "
-            "it was written by another release"
-        )
-    check_members(value, MEMBERS, "net")
-    sizes, dtype, layers = value["sizes"], value["dtype"], value["layers"]
-    if [type(sizes), type(layers), type(value["loss"])] != [list, list, str]:
-        raise InvalidFile("must hold its sizes and layers as lists, and its loss as text")
-    if dtype not in ("float64", "float32"):
-        raise InvalidFile(f"says dtype {dtype!r}, but it must be float64 or float32")
+    check_members(value, NET, "the net")
+    layers = value["layers"]
     for l, layer in enumerate(layers, 2):
         check_members(layer, LAYER, f"layer {l}")
-    net = MLP.from_weights(
-        [numbers(layer["W"], f"W of layer {l}", 2) for l, layer in enumerate(layers, 2)],
-        [numbers(layer["b"], f"b of layer {l}", 1) for l, layer in enumerate(layers, 2)],
-        activation=[layer["activation"] for layer in layers],
-        loss=loss_named(value["loss"]),
-        dtype=dtype,
+    rules, W, b = ([layer[name] for layer in layers] for name in LAYER)
+    return described_net(
+        value["version"], value["sizes"], rules, value["loss"], W, b, value["dtype"]
     )
-    if net.sizes != as_sizes(sizes):
-        raise InvalidFile(f"says sizes {sizes}, but holds weights of {list(net.sizes)}")
-    return net
 
 
-def check_members(value: Any, names: tuple[str, ...], what: str) -> None:
-    """Raise InvalidFile if a value is no dict with exactly these names."""
-    if not isinstance(value, dict) or set(value) != set(names):
-        held = ", ".join(sorted(value)) if isinstance(value, dict) else type(value).__name__
-        raise InvalidFile(f"must hold {', '.join(names)} for its {what}, but holds {held}")
+def check_members(value: Any, kinds: Mapping[str, type], what: str) -> None:
+    """Raise InvalidFile unless a value is a dict with these names, and what they name is such."""
+    for name, kind in kinds.items():
+        if not isinstance(value, dict) or type(value.get(name)) is not kind:
+            raise InvalidFile(f'must hold "{name}" of {what}, {WORDS[kind]}')
 
 
-def numbers(value: Any, name: str, depth: int) -> Array:
-    """Return lists of numbers as an array of float64."""
-    rows = value if depth == 2 else [value]
-    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise InvalidFile(f"does not hold {name} as {['a list', 'rows'][depth - 1]} of numbers")
-    if len({len(row) for row in rows}) > 1:
-        raise InvalidFile(f"holds {name} in rows of different lengths")
-    wrong = [item for row in rows for item in row if type(item) not in (int, float)]
-    if wrong:
-        raise InvalidFile(f"holds {name} with {wrong[0]!r} in it, which is no number")
-    try:
-        return np.array(value, np.float64)
-    except OverflowError:
-        raise InvalidFile(f"holds {name} with a number too large for float64") from None
-
-
-def plain(array: Array) -> Any:
-    """Return an array as nested lists of the floats with the fewest digits that give it back."""
-    if array.ndim > 1:
-        return [plain(row) for row in array]
-    if array.dtype == np.float64:
-        return array.tolist()
-    short = [float(str(item)) for item in array]  # the digits of float32, read as float64
-    return [
-        s if np.float32(s) == item else float(item) for s, item in zip(short, array, strict=True)
-    ]
+def short(numbers: Array) -> list[float]:
+    """Return numbers as the floats with the fewest digits that give them back."""
+    if numbers.dtype == np.float64:
+        return numbers.tolist()  # type: ignore[no-any-return]
+    digits = [float(str(number)) for number in numbers]  # those of float32, read as float64,
+    read = np.array(digits, np.float32)  # which are seldom another float32
+    return np.where(read == numbers, digits, numbers).tolist()  # type: ignore[no-any-return]
 
 
 def render(value: Any, indent: str = "") -> str:
     """Return JSON text, indented, with each list of numbers on one line."""
-    nested = isinstance(value, list) and any(isinstance(item, (list, dict)) for item in value)
-    if not nested and not isinstance(value, dict):
-        return json.dumps(value, allow_nan=False)
     deeper = indent + "  "
-    if nested:
-        items = [render(item, deeper) for item in value]
+    if isinstance(value, dict):
+        items, ends = [f"{json.dumps(k)}: {render(v, deeper)}" for k, v in value.items()], "{}"
+    elif isinstance(value, list) and any(isinstance(item, (list, dict)) for item in value):
+        items, ends = [render(item, deeper) for item in value], "[]"
     else:
-        items = [f"{json.dumps(key)}: {render(item, deeper)}" for key, item in value.items()]
-    left, right = "[]" if nested else "{}"
+        return json.dumps(value, allow_nan=False)
     body = ",\n".join(deeper + item for item in items)
-    return f"{left}\n{body}\n{indent}{right}"
-
-
-def read(path: StrPath) -> str:
-    """Return the text of a file, if it is not too long."""
-    with open(path, encoding="utf-8-sig") as file:
-        text = file.read(LARGEST + 1)
-    if len(text) > LARGEST:
-        raise InvalidFile(f"holds more than {LARGEST} characters, which bpnet does not read")
-    return text
-
-
-def parse(text: str) -> Any:
-    """Return what JSON text says; what JSON does not know, or says twice, is refused."""
-
-    def constant(name: str) -> None:
-        raise InvalidFile(f"holds {name}, which is no number")
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in found:
-                raise InvalidFile(f"holds {name!r} more than once")
-            found[name] = value
-        return found
-
-    try:
-        return json.loads(text, parse_constant=constant, object_pairs_hook=members)
-    except RecursionError:
-        raise InvalidFile("holds brackets in brackets, too deep to be a net") from None
+    return f"{ends[0]}\n{body}\n{indent}{ends[1]}"

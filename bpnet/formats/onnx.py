@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpnet import __version__
-from bpnet.archive import StrPath, write_atomically
+from bpnet.archive import StrPath
 from bpnet.arrays import Array
-from bpnet.formats.shared import check_single, optional, with_scaler
+from bpnet.formats.shared import check_single, optional, with_scaler, write
 from bpnet.mlp import MLP
 from bpnet.rules.constants import GELU_CUBE, GELU_SCALE, LEAK, largest_exponent
 
@@ -57,18 +57,27 @@ def to_onnx(net: MLP, path: StrPath | None = None, *, scaler: Any = None) -> onn
     """
     check_single(net, "to_onnx")
     onnx = optional("onnx", "to_onnx")
+    helper, scaled = onnx.helper, with_scaler(net, scaler)
     graph = Graph(onnx, net.dtype)
-    scaled, a = with_scaler(net, scaler), Tensor(graph, "x")
-    for l in range(2, net.L + 1):
+    a = Tensor(graph, "x")
+    for l, f in net.activation.items():
         W, b = graph.constant(scaled.W[l], f"W{l}"), graph.constant(scaled.b[l], f"b{l}")
         z = a("Gemm", W, b, transB=1).named(f"z{l}")
-        a = RULES[net.activation[l].name](z)
-        a = a if a is z and l < net.L else a.named("a" if l == net.L else f"a{l}")
-    model = graph.model(net)
+        a = RULES[f.name](z).named("a" if l == net.L else f"a{l}")
+    kind = helper.np_dtype_to_tensor_dtype(net.dtype)
+    ends = [
+        [helper.make_tensor_value_info(name, kind, ["batch", n])]
+        for name, n in (("x", net.sizes[0]), ("a", net.sizes[-1]))
+    ]
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "net", *ends, graph.constants, doc_string=repr(net)),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="bpnet",
+        producer_version=__version__,
+    )
     onnx.checker.check_model(model)
-    if path is not None:
-        data = model.SerializeToString()
-        write_atomically(path, lambda file: file.write(data))
+    write(path, model.SerializeToString())
     return model  # type: ignore[no-any-return]
 
 
@@ -87,26 +96,11 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def constant(self, value: Array | float, name: str = "") -> Tensor:
+    def constant(self, value: Array | float, name: str) -> Tensor:
         """Add a constant."""
-        name = name or f"c{len(self.constants)}"
-        array = np.ascontiguousarray(value, self.dtype).reshape(np.shape(value))
+        array = np.array(value, self.dtype, order="C")
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return Tensor(self, name)
-
-    def model(self, net: MLP) -> Any:
-        """Return the whole."""
-        helper = self.onnx.helper
-        kind = helper.np_dtype_to_tensor_dtype(self.dtype)
-        x = helper.make_tensor_value_info("x", kind, ["batch", net.sizes[0]])
-        a = helper.make_tensor_value_info("a", kind, ["batch", net.sizes[-1]])
-        return helper.make_model(
-            helper.make_graph(self.nodes, "net", [x], [a], self.constants, doc_string=repr(net)),
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="bpnet",
-            producer_version=__version__,
-        )
 
 
 class Tensor:
@@ -120,9 +114,11 @@ class Tensor:
 
     def __call__(self, operator: str, *others: Tensor | float, **attributes: Any) -> Tensor:
         """Add a node whose first input this is."""
-        graph = self.graph
-        inputs = [t if isinstance(t, Tensor) else graph.constant(t) for t in others]
-        names, out = [self.name, *(t.name for t in inputs)], f"{operator}{len(graph.nodes)}"
+        graph, names = self.graph, [self.name]
+        for t in others:
+            number = f"c{len(graph.constants)}"
+            names.append((t if isinstance(t, Tensor) else graph.constant(t, number)).name)
+        out = f"{operator}{len(graph.nodes)}"
         graph.nodes.append(graph.onnx.helper.make_node(operator, names, [out], out, **attributes))
         return Tensor(graph, out)
 
@@ -137,47 +133,18 @@ class Tensor:
         self.graph.nodes[-1].output[0] = self.graph.nodes[-1].name = name
         return Tensor(self.graph, name)
 
-    def is_float32(self) -> bool:
-        """Whether it is; engines have some operators for no other dtype."""
-        return self.graph.dtype == np.float32
 
-
-def leaky_relu(z: Tensor) -> Tensor:
-    """Return max(z, 0.01 z); the operator's own slope is float32."""
-    return z("LeakyRelu", alpha=LEAK) if z.is_float32() else z("Max", z * LEAK)
-
-
-def elu(z: Tensor) -> Tensor:
-    """Return max(z, 0) + e^min(z, 0) - 1."""
-    return z("Elu", alpha=1.0) if z.is_float32() else z("Relu") + z("Min", 0.0)("Exp") + -1.0
-
-
-def softplus(z: Tensor) -> Tensor:
-    """Return max(z, 0) + log(1 + e^-|z|)."""
-    return z("Softplus") if z.is_float32() else z("Relu") + (z("Abs")("Neg")("Exp") + 1.0)("Log")
-
-
-def gelu(z: Tensor) -> Tensor:
-    """Return z (1 + tanh(√(2/π) (z + 0.044715 z³))) / 2."""
-    inner = (z + z * z * z * GELU_CUBE) * GELU_SCALE
-    return z * (inner("Tanh") + 1.0) * 0.5
-
-
-def capped_exp(z: Tensor) -> Tensor:
-    """Return e^z, constant beyond `largest_exponent`."""
-    return z("Min", largest_exponent(z.graph.dtype))("Exp")
-
-
+# Of operators that engines have in both dtypes: Elu, LeakyRelu and Softplus are for float32 alone.
 RULES: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda z: z,
+    "identity": lambda z: z("Identity"),
     "sigmoid": lambda z: z("Sigmoid"),
     "tanh": lambda z: z("Tanh"),
     "relu": lambda z: z("Relu"),
-    "leaky_relu": leaky_relu,
-    "elu": elu,
-    "softplus": softplus,
+    "leaky_relu": lambda z: z("Max", z * LEAK),
+    "elu": lambda z: z("Relu") + z("Min", 0.0)("Exp") + -1.0,
+    "softplus": lambda z: z("Relu") + (z("Abs")("Neg")("Exp") + 1.0)("Log"),
     "silu": lambda z: z * z("Sigmoid"),
-    "gelu": gelu,
-    "exp": capped_exp,
+    "gelu": lambda z: z * (((z + z * z * z * GELU_CUBE) * GELU_SCALE)("Tanh") + 1.0) * 0.5,
+    "exp": lambda z: z("Min", largest_exponent(z.graph.dtype))("Exp"),
     "softmax": lambda z: z("Softmax", axis=-1),
 }

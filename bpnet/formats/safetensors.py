@@ -15,24 +15,19 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from bpnet.archive import StrPath, cause, write_atomically
+from bpnet.archive import StrPath, cause
 from bpnet.arrays import Array
 from bpnet.errors import InvalidFile
-from bpnet.formats.shared import check_single, loss_for, optional
+from bpnet.formats.shared import VERSION, check_single, described_net, optional, write
 from bpnet.mlp import MLP
-from bpnet.network.saved import loss_name, loss_named
-from bpnet.rules.activations import Activation
-from bpnet.rules.losses import Loss, get_loss
+from bpnet.network.saved import loss_name
 
-VERSION = "1"
-DTYPES = ("F64", "F32", "F16")
-NAME = re.compile(r"(?:(?P<stem>.*)\.)?(?P<part>weight|bias)")
-NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d+)(?P<after>\D*)")
+NAME = re.compile(r"(.*?)(0|[1-9]\d*)\.(weight|bias)")  # "0.weight", "net.2.bias", "fc1.weight"
 
 
 def to_safetensors(net: MLP, path: StrPath) -> None:
@@ -51,77 +46,56 @@ def to_safetensors(net: MLP, path: StrPath) -> None:
         If the net is a stack, complex, or has an activation or a loss of your own.
     """
     check_single(net, "to_safetensors")
-    save = optional("safetensors.numpy", "to_safetensors").save
     tensors = {}
-    for l in range(2, net.L + 1):  # contiguous, since the package corrupts what is not, unsaid
+    for l in net.activation:  # contiguous, since the package corrupts what is not, unsaid
         tensors[f"{2 * l - 4}.weight"] = np.ascontiguousarray(net.W[l])
         tensors[f"{2 * l - 4}.bias"] = np.ascontiguousarray(net.b[l])
     metadata = {
         "format": "pt",  # whose names they are
-        "bpnet": VERSION,
+        "bpnet": str(VERSION),
         "sizes": ",".join(map(str, net.sizes)),
         "activations": ",".join(f.name for f in net.activation.values()),
         "loss": loss_name(net.loss_function),
         "crc32": checksum(net),
     }
-    data = save(tensors, metadata)
-    write_atomically(path, lambda file: file.write(data))
+    write(path, optional("safetensors.numpy", "to_safetensors").save(tensors, metadata))
 
 
-def from_safetensors(
-    path: StrPath,
-    *,
-    activation: str | Activation | Sequence[str | Activation] | None = None,
-    output: str | Activation | None = None,
-    loss: str | Loss | None = None,
-) -> MLP:
+def from_safetensors(path: StrPath, **rules: Any) -> MLP:
     """Read a net from a .safetensors file.
 
     A file of `to_safetensors` says all itself. One that PyTorch has written holds the weights
-    alone: ``from_safetensors("model.safetensors", activation="relu", loss="cross_entropy")``.
+    alone: ``from_safetensors(path, activation="relu", loss="cross_entropy")``.
 
     Parameters
     ----------
     path : path
-    activation : str, Activation, or a sequence of them, optional
-        For a file of another's: one for all hidden layers, or one for each of the layers 2..L.
-    output : str or Activation, optional
-        Of layer L. The default is the one that belongs to the loss, such as softmax to
-        ``"cross_entropy"``, else the identity.
-    loss : str or Loss, optional
-        The default is the one that belongs to the output.
-
-    Returns
-    -------
-    MLP
-        In float64 if a weight is, else in float32.
+    **rules
+        For a file of PyTorch's: activation, output and loss, as in `MLP.from_weights`.
 
     Raises
     ------
     OSError
         If the file is missing or cannot be opened.
     InvalidFile
-        If it is damaged, of a newer version, or holds something else than linear layers in a
+        If it is damaged, of another version, or holds something else than linear layers in a
         sequence, named with numbers and ``.weight`` and ``.bias``.
     TypeError, ValueError
-        If an argument is missing, or given for a file that says it itself.
+        If the activation is missing, or given for a file that says it itself.
     """
-    package = optional("safetensors", "from_safetensors")
-    name = os.fsdecode(path)
+    package, name = optional("safetensors", "from_safetensors"), os.fsdecode(path)
     try:
         with package.safe_open(name, "np") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: tensor(file, key) for key in file.keys()}  # noqa: SIM118
-        W, b = linear_layers(tensors)
-        sizes = MLP.from_weights(W, b).sizes
-        own = own_net(metadata, W, b) if "bpnet" in metadata else None
+            says = file.metadata() or {}
+            W, b = linear_layers({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+        net = own_net(says, W, b) if "bpnet" in says else None
     except (package.SafetensorError, ValueError, TypeError, KeyError) as error:
         raise InvalidFile(f"{name} {cause(error)}") from error
-    if own is None:
-        return others_net(W, b, f"{name}, of sizes {sizes},", activation, output, loss)
-    if (activation, output, loss) != (None, None, None):
-        raise ValueError(f"{name} says its activations and loss itself: leave the arguments out")
-    return own
+    if net is None and "activation" not in rules:
+        raise ValueError(f"{name} holds weights alone: say activation=, and output= or loss=")
+    if net is not None and rules:
+        raise ValueError(f"{name} says its rules itself: leave out {', '.join(rules)}")
+    return net or MLP.from_weights(W, b, **rules)
 
 
 def checksum(net: MLP) -> str:
@@ -129,85 +103,28 @@ def checksum(net: MLP) -> str:
     return str(zlib.crc32(net.theta.astype(net.dtype.newbyteorder("<")).tobytes()))
 
 
-def tensor(file: Any, name: str) -> Array:
-    """Return one tensor of a file; halves become float32."""
-    dtype = file.get_slice(name).get_dtype()
-    if dtype not in DTYPES:
-        raise InvalidFile(f"holds {name} as {dtype}, but bpnet reads {', '.join(DTYPES)}")
-    array: Array = file.get_tensor(name)
-    return array.astype(np.float32) if dtype == "F16" else array
-
-
 def linear_layers(tensors: Mapping[str, Array]) -> tuple[list[Array], list[Array]]:
-    """Return W², W³, ... and b², b³, ... by the numbers in their names."""
-    layers: dict[str, dict[str, Array]] = {}
-    for name, array in tensors.items():
-        match = NAME.fullmatch(name)
-        if match is None or array.ndim != (2 if match["part"] == "weight" else 1):
+    """Return W², W³, ... and b², b³, ... by the numbers in their names; no bias is one of zeros."""
+    layers: dict[int, dict[str, Array]] = {}
+    names = {name: NAME.fullmatch(name) for name in tensors}
+    for name, match in names.items():
+        if match is None:
             raise InvalidFile(
-                f"holds {name} of shape {array.shape}, which is no weight or bias of a linear layer"
+                f"holds {name}: bpnet reads linear layers alone, named by numbers, such as 0.weight"
             )
-        layers.setdefault(match["stem"] or "", {})[match["part"]] = array
-    found = [NUMBERED.fullmatch(stem) for stem in layers]
-    places = {
-        int(match["number"]): stem for match, stem in zip(found, layers, strict=True) if match
-    }
-    alike = {(match["before"], match["after"]) for match in found if match}
-    if len(layers) != 1 and (len(places) != len(layers) or len(alike) != 1):
-        raise InvalidFile(
-            f"holds layers named {', '.join(layers) or 'nothing'}, which does not tell their "
-            'order: bpnet reads names that differ in a number, such as "0.weight", "2.weight"'
-        )
-    ordered = [layers[places[n]] for n in sorted(places)] or [*layers.values()]
-    for layer in ordered:
-        if "weight" not in layer:
-            raise InvalidFile("holds a bias of a layer whose weight it does not hold")
+        layers.setdefault(int(match[2]), {})[match[3]] = tensors[name]
+    if len({match[1] for match in names.values() if match}) != 1:
+        raise InvalidFile(f"holds {', '.join(names) or 'nothing'}, which is no one sequence")
+    ordered = [layers[number] for number in sorted(layers)]
     W = [layer["weight"] for layer in ordered]
-    return W, [
-        layer.get("bias", np.zeros(len(w), w.dtype)) for layer, w in zip(ordered, W, strict=True)
-    ]
+    zeros = [np.zeros(len(W_l), W_l.dtype) for W_l in W]
+    return W, [layer.get("bias", zero) for layer, zero in zip(ordered, zeros, strict=True)]
 
 
-def own_net(metadata: Mapping[str, str], W: list[Array], b: list[Array]) -> MLP:
+def own_net(says: Mapping[str, str], W: list[Array], b: list[Array]) -> MLP:
     """Return the net of a file of `to_safetensors`, if its metadata fit its weights."""
-    if metadata["bpnet"] != VERSION:
-        raise InvalidFile(
-            f"is of format version {metadata['bpnet']}, but this bpnet reads version {VERSION}: "
-            "it was written by another release"
-        )
-    rules = metadata["activations"].split(",")
-    net = MLP.from_weights(W, b, activation=rules, loss=loss_named(metadata["loss"]))
-    if metadata["sizes"] != ",".join(map(str, net.sizes)):
-        raise InvalidFile(f"says sizes {metadata['sizes']}, but holds weights of {net.sizes}")
-    if metadata["crc32"] != checksum(net):
+    version, sizes = int(says["bpnet"]), [int(n) for n in says["sizes"].split(",")]
+    net = described_net(version, sizes, says["activations"].split(","), says["loss"], W, b)
+    if says["crc32"] != checksum(net):
         raise InvalidFile("holds other weights than were written: their checksum differs")
     return net
-
-
-def others_net(
-    W: list[Array],
-    b: list[Array],
-    name: str,
-    activation: str | Activation | Sequence[str | Activation] | None,
-    output: str | Activation | None,
-    loss: str | Loss | None,
-) -> MLP:
-    """Return a net of another's weights and the rules that the caller has named."""
-    if activation is not None and not isinstance(activation, (str, Activation)):
-        layers = [*activation]
-    elif activation is None and len(W) > 1:
-        raise ValueError(
-            f"{name} holds weights alone: say activation= of the hidden layers, such as "
-            "activation='relu', and output= or loss="
-        )
-    elif activation is not None and len(W) == 1:
-        raise ValueError(f"{name} has no hidden layer for activation=: say output=, or loss=")
-    else:
-        joined = None if loss is None else get_loss(loss).joined_output
-        output = output or joined or "identity"
-        layers = [*(activation or output for _ in W[1:]), output]
-    if loss is None and layers:
-        loss = loss_for(output or layers[-1])
-    return MLP.from_weights(
-        W, b, activation=layers, output=output, loss=loss or "half_squared_error"
-    )

@@ -8,13 +8,10 @@ knows one activation for all hidden layers and these ends:
     MLPClassifier    2 classes, or labels  sigmoid    binary_cross_entropy
     MLPRegressor                           identity   half_squared_error
     MLPRegressor     counts (since 1.7)    exp        poisson
-
-For estimators of its own, bpnet has `bpnet.estimators`.
 """
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from sklearn.neural_network import MLPClassifier, MLPRegressor  # type: ignore[import-untyped]
 
 HIDDEN = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
-OURS = {theirs: ours for ours, theirs in HIDDEN.items()}
 ENDS = {  # scikit-learn's out_activation_: ours, and the loss that it is trained with
     "softmax": ("softmax", "cross_entropy"),
     "logistic": ("sigmoid", "binary_cross_entropy"),
@@ -61,18 +57,21 @@ def from_sklearn(estimator: MLPClassifier | MLPRegressor) -> MLP:
     NotFittedError
         If it is not fitted; a ValueError.
     """
-    networks = optional("sklearn.neural_network", "from_sklearn", "scikit-learn")
+    networks = optional("sklearn.neural_network", "from_sklearn")
     if not isinstance(estimator, (networks.MLPClassifier, networks.MLPRegressor)):
-        hint = ": pass its last step, pipeline[-1]" if hasattr(estimator, "steps") else ""
         raise TypeError(
-            "from_sklearn takes a fitted MLPClassifier or MLPRegressor of scikit-learn, not "
-            f"{type(estimator).__name__}{hint}"
+            "from_sklearn takes a fitted MLPClassifier or MLPRegressor of scikit-learn, such as "
+            f"the last step of a pipeline, pipeline[-1], not {type(estimator).__name__}"
         )
     optional("sklearn.utils.validation", "from_sklearn").check_is_fitted(estimator, "coefs_")
     output, loss = ENDS[estimator.out_activation_]
-    hidden = [OURS[estimator.activation]] * (len(estimator.coefs_) - 1)
-    W = [coef.T for coef in estimator.coefs_]
-    return MLP.from_weights(W, estimator.intercepts_, activation=[*hidden, output], loss=loss)
+    (hidden,) = (ours for ours, theirs in HIDDEN.items() if theirs == estimator.activation)
+    return MLP.from_weights(
+        [coef.T for coef in estimator.coefs_],
+        estimator.intercepts_,
+        activation=[*(hidden for _ in estimator.coefs_[1:]), output],
+        loss=loss,
+    )
 
 
 def to_sklearn(net: MLP, *, classes: ArrayLike | None = None) -> MLPClassifier | MLPRegressor:
@@ -96,28 +95,38 @@ def to_sklearn(net: MLP, *, classes: ArrayLike | None = None) -> MLPClassifier |
         If scikit-learn cannot hold the net, or the classes do not fit it.
     """
     check_single(net, "to_sklearn")
-    networks = optional("sklearn.neural_network", "to_sklearn", "scikit-learn")
-    out = out_activation(net)
-    options = {"activation": hidden_activation(net), "hidden_layer_sizes": net.sizes[1:-1]}
-    coefs = [net.W[l].T.copy() for l in range(2, net.L + 1)]
-    intercepts = [net.b[l].copy() for l in range(2, net.L + 1)]
-    if out in ("identity", "exp"):
-        if classes is not None:
-            raise ValueError(f"classes= is for classifiers, but this net's output is {out}")
-        make = networks.MLPRegressor
-        if out == "exp":
-            if "loss" not in inspect.signature(make).parameters:
-                raise ValueError("scikit-learn has the poisson loss since 1.7: upgrade it")
-            options["loss"] = "poisson"
-        Y = np.ones((2, net.sizes[-1]))
-        return with_weights(make(**options), Y, coefs, intercepts)
-    if out == "softmax" and net.sizes[-1] == 2:  # e^z2 / (e^z1 + e^z2) is the sigmoid of z2 - z1
+    networks = optional("sklearn.neural_network", "to_sklearn")
+    *hidden, output = (f.name for f in net.activation.values())
+    n, end = net.sizes[-1], (output, net.loss_function.name)
+    rules = set(hidden) or {"relu"}  # where there is no hidden layer, scikit-learn's default
+    known = end in ENDS.values() and len(rules) == 1 and rules <= set(HIDDEN)
+    if not known or (output == "softmax" and n == 1):
+        ends = ", ".join(f"{output} with {loss}" for output, loss in ENDS.values())
+        raise ValueError(
+            f"scikit-learn has no such net as {net!r}, but one of {', '.join(HIDDEN)} for all "
+            f"hidden layers, and at the end {ends}, softmax of 2 outputs or more"
+        )
+    regression, labels = output in ("identity", "exp"), output == "sigmoid" and n > 1
+    k = 0 if regression or labels else max(2, n)
+    names = np.arange(k) if classes is None else np.asarray(classes)
+    if names.shape != (k,) or not np.array_equal(np.unique(names), names):
+        raise ValueError(
+            f"classes must name the {k} classes of this net in sorted order, each once, "
+            f"not {classes!r}"
+        )
+    coefs = [net.W[l].T.copy() for l in net.activation]
+    intercepts = [net.b[l].copy() for l in net.activation]
+    if output == "softmax" and n == 2:  # e^z2 / (e^z1 + e^z2) is the sigmoid of z2 - z1
         coefs[-1] = coefs[-1][:, 1:] - coefs[-1][:, :1]
         intercepts[-1] = intercepts[-1][1:] - intercepts[-1][:1]
-    labels = out == "logistic" and net.sizes[-1] > 1
-    names = as_classes(classes, max(2, net.sizes[-1]), labels)
-    Y = np.eye(len(names), dtype=int) if labels else names
-    return with_weights(networks.MLPClassifier(**options), Y, coefs, intercepts, names)
+    options = {"activation": HIDDEN[rules.pop()], "hidden_layer_sizes": net.sizes[1:-1]}
+    if regression:
+        options |= {"loss": "poisson"} if output == "exp" else {}
+        return with_weights(networks.MLPRegressor(**options), np.ones((2, n)), coefs, intercepts)
+    classifier = networks.MLPClassifier(**options)
+    if labels:
+        return with_weights(classifier, np.eye(n, dtype=int), coefs, intercepts, np.arange(n))
+    return with_weights(classifier, names, coefs, intercepts, names)
 
 
 def with_weights(
@@ -135,47 +144,10 @@ def with_weights(
     X = np.zeros((len(Y), len(coefs[0])), coefs[0].dtype)
     known = {} if classes is None else {"classes": classes}
     estimator.set_params(random_state=0)  # so that no one else's random numbers are drawn
-    estimator.partial_fit(X, Y.ravel() if Y.shape[1:] == (1,) else Y, **known)
+    estimator.partial_fit(X, Y.squeeze(), **known)
     estimator.set_params(random_state=None)
     estimator.coefs_, estimator.intercepts_ = coefs, intercepts
     vars(estimator).pop("_optimizer", None)  # which has seen that step
     estimator.n_iter_ = estimator.t_ = estimator._no_improvement_count = 0
     estimator.loss_curve_, estimator.loss_, estimator.best_loss_ = [], np.nan, np.inf
     return estimator
-
-
-def hidden_activation(net: MLP) -> str:
-    """Return scikit-learn's name for the activation of all hidden layers."""
-    names = {net.activation[l].name for l in range(2, net.L)} or {"relu"}
-    if len(names) > 1 or not names <= set(HIDDEN):
-        raise ValueError(
-            f"scikit-learn has one of {', '.join(HIDDEN)} for all hidden layers, but this net has "
-            f"{', '.join(sorted(names))}"
-        )
-    return HIDDEN[names.pop()]
-
-
-def out_activation(net: MLP) -> str:
-    """Return scikit-learn's name for the output activation, if it has such an end."""
-    end = net.activation[net.L].name, net.loss_function.name
-    for theirs, ours in ENDS.items():
-        if end == ours and (theirs != "softmax" or net.sizes[-1] > 1):
-            return theirs
-    raise ValueError(
-        f"scikit-learn has no MLP of {net.sizes[-1]} outputs of {end[0]} with the loss {end[1]}: "
-        f"it has {', '.join(f'{output} with {loss}' for output, loss in ENDS.values())}"
-    )
-
-
-def as_classes(classes: ArrayLike | None, n: int, labels: bool) -> Array:
-    """Return the names of n classes, sorted as scikit-learn keeps them."""
-    if classes is None:
-        return np.arange(n)
-    names = np.asarray(classes)
-    if labels:
-        raise ValueError(f"{n} labels, each 0 or 1, have no classes: leave the argument out")
-    if names.shape != (n,) or not np.array_equal(np.unique(names), names):
-        raise ValueError(
-            f"classes must name the {n} outputs in sorted order, each once, not {classes!r}"
-        )
-    return names

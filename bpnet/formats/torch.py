@@ -2,9 +2,9 @@
 
     Linear(n_1, n_2), activation of layer 2, Linear(n_2, n_3), ..., activation of layer L
 
-Linear layers stand at the even places, so that the names in a ``state_dict`` are ``0.weight``,
-``0.bias``, ``2.weight`` ...: a hidden layer without an activation gets an ``nn.Identity``, and one
-at the output nothing.
+Every activation has its module, an ``nn.Identity`` too, so that the names in a ``state_dict`` are
+``0.weight``, ``0.bias``, ``2.weight``, ..., and ``module[:-1]`` returns z^L, as PyTorch's losses
+want it: ``nn.CrossEntropyLoss`` contains the softmax, ``nn.BCEWithLogitsLoss`` the sigmoid.
 """
 
 from __future__ import annotations
@@ -14,44 +14,42 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bpnet.arrays import Array
-from bpnet.formats.shared import check_single, loss_for, optional
+from bpnet.formats.shared import check_single, optional
 from bpnet.mlp import MLP
-from bpnet.rules.activations import Activation
+from bpnet.rules.activations import Activation, get_activation
 from bpnet.rules.constants import LEAK, largest_exponent
+from bpnet.rules.losses import LOSSES
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bpnet.rules.losses import Loss
 
-# The class of each activation, and with what arguments it is bpnet's. Softplus is a straight line
-# beyond its threshold; PyTorch's own, 20, shows in float64 (2e-9), one of 40 does not.
-MODULES: dict[str, tuple[str, dict[str, Any]]] = {
+# The class of each activation, and the arguments with which it is bpnet's: the first is written,
+# the others are read too. Softplus is a straight line beyond its threshold; PyTorch's own, 20,
+# shows in float64 (2e-9), one of 40 does not.
+MODULES: dict[str, tuple[str, dict[str, tuple[Any, ...]]]] = {
     "identity": ("Identity", {}),
     "sigmoid": ("Sigmoid", {}),
     "tanh": ("Tanh", {}),
     "relu": ("ReLU", {}),
-    "leaky_relu": ("LeakyReLU", {"negative_slope": LEAK}),
-    "elu": ("ELU", {"alpha": 1.0}),
-    "softplus": ("Softplus", {"beta": 1.0, "threshold": 40.0}),
+    "leaky_relu": ("LeakyReLU", {"negative_slope": (LEAK,)}),
+    "elu": ("ELU", {"alpha": (1.0,)}),
+    "softplus": ("Softplus", {"beta": (1.0,), "threshold": (40.0, 20.0)}),
     "silu": ("SiLU", {}),
-    "gelu": ("GELU", {"approximate": "tanh"}),
-    "softmax": ("Softmax", {"dim": -1}),
+    "gelu": ("GELU", {"approximate": ("tanh",)}),
+    "softmax": ("Softmax", {"dim": (-1, 1)}),
+    "exp": ("Exp", {}),  # which PyTorch has not: see below
 }
-ALSO: dict[str, tuple[Any, ...]] = {"threshold": (20, 20.0), "dim": (1,)}  # as good when read
 
 
-def to_torch(net: MLP, *, logits: bool = False) -> nn.Sequential:
+def to_torch(net: MLP) -> nn.Sequential:
     """Return a net as an ``nn.Sequential`` with copies of its weights, in its dtype.
 
     Parameters
     ----------
     net : MLP
         One network, of real weights.
-    logits : bool
-        Leave the output activation out, so that the module returns z^L. PyTorch's losses want
-        this: ``nn.CrossEntropyLoss`` contains the softmax, ``nn.BCEWithLogitsLoss`` the sigmoid.
-        By default the module returns a^L, as `MLP.predict` does, whatever the loss of the net.
 
     Raises
     ------
@@ -73,23 +71,17 @@ def to_torch(net: MLP, *, logits: bool = False) -> nn.Sequential:
     check_single(net, "to_torch")
     torch = optional("torch", "to_torch")
     layers: list[Any] = []
-    for l in range(2, net.L + 1):
+    for l, f in net.activation.items():
         n_out, n_in = net.W[l].shape
-        linear = torch.nn.utils.skip_init(  # which draws no random numbers
-            torch.nn.Linear, n_in, n_out, dtype=getattr(torch, net.dtype.name)
-        )
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(net.W[l].copy()))
-            linear.bias.copy_(torch.from_numpy(net.b[l].copy()))
-        layers.append(linear)
-        if l < net.L or not (logits or net.activation[l].name == "identity"):
-            f = net.activation[l].name
-            kind, arguments = MODULES.get(f, ("", {}))
-            layers.append(
-                exp_module()(largest_exponent(net.dtype))
-                if f == "exp"
-                else getattr(torch.nn, kind)(**arguments)
-            )
+        linear = torch.nn.Linear(n_in, n_out, device="meta")  # draws no random numbers
+        linear.weight = torch.nn.Parameter(torch.tensor(net.W[l]))
+        linear.bias = torch.nn.Parameter(torch.tensor(net.b[l]))
+        if f.name == "exp":
+            rule = exp_module()(largest_exponent(net.dtype))
+        else:
+            kind, arguments = MODULES[f.name]
+            rule = getattr(torch.nn, kind)(**{name: v[0] for name, v in arguments.items()})
+        layers += [linear, rule]
     return torch.nn.Sequential(*layers)  # type: ignore[no-any-return]
 
 
@@ -110,8 +102,8 @@ def from_torch(
         Activation of the last layer, where the module ends in a linear one: ``"softmax"`` for a
         classifier that was trained with ``nn.CrossEntropyLoss``. The default is the identity.
     loss : str or Loss, optional
-        The default is the one that belongs to the output: ``"cross_entropy"`` to softmax,
-        ``"binary_cross_entropy"`` to sigmoid, ``"poisson"`` to exp, else ``"half_squared_error"``.
+        The default is the one that belongs to the output, such as ``"cross_entropy"`` to softmax,
+        else ``"half_squared_error"``.
 
     Returns
     -------
@@ -126,85 +118,62 @@ def from_torch(
     torch = optional("torch", "from_torch")
     W: list[Array] = []
     b: list[Array] = []
-    rules: list[Any] = []  # of each linear layer; None where nothing has followed it yet
-    for place, layer in leaves(torch.nn, module):
-        if is_plain(layer, torch.nn.Linear):
-            bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
-            W.append(as_array(torch, layer.weight, f"{place}.weight"))
-            b.append(as_array(torch, bias, f"{place}.bias"))
-            rules.append(None)
-        elif not is_plain(layer, torch.nn.Dropout):
-            name = activation_of(torch.nn, layer, place)
-            if name == "identity":
-                continue
-            if not rules or rules[-1] is not None:
-                raise ValueError(
-                    f"module {place} is {described(layer)}, which does not follow a Linear, as "
-                    "the activations of a net do"
-                )
+    rules: list[str | Activation] = []  # of each linear layer; "" where nothing has followed it
+    for layer in leaves(torch.nn, module):
+        if type(layer) is torch.nn.Linear:  # a subclass may compute something else
+            zeros = layer.weight.new_zeros(len(layer.weight))
+            W.append(as_array(torch, layer.weight))
+            b.append(as_array(torch, zeros if layer.bias is None else layer.bias))
+            rules.append("")
+        elif type(layer) not in (torch.nn.Dropout, torch.nn.Identity):
+            name = activation_of(torch.nn, layer)
+            if not rules or rules[-1]:
+                raise ValueError(f"{layer!r} does not follow a Linear, as a net's activations do")
             rules[-1] = name
     if not rules:
         raise ValueError("the module holds no Linear layer")
-    if output is not None and rules[-1] is not None:
-        raise ValueError(f"the module ends in {rules[-1]} itself: leave output= out")
-    layers = [rule or "identity" for rule in (*rules[:-1], rules[-1] or output)]
-    return MLP.from_weights(W, b, activation=layers, loss=loss or loss_for(layers[-1]))
+    rules = [rule or "identity" for rule in (*rules[:-1], rules[-1] or output)]
+    joined = (rule for rule in LOSSES.values() if rule.joins(get_activation(rules[-1])))
+    loss = loss or next(joined, "half_squared_error")
+    return MLP.from_weights(W, b, activation=rules, output=output, loss=loss)
 
 
-def leaves(nn: Any, module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the modules of nested sequences, in order, each with its name."""
+def leaves(nn: Any, module: Any) -> Iterator[Any]:
+    """Yield the modules of nested sequences, in order."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"from_torch takes an nn.Sequential, not {module!r}")
-    if not is_plain(module, nn.Sequential):
-        yield name or "0", module
+    if type(module) is not nn.Sequential:
+        yield module
         return
-    for place, child in enumerate(module):  # named_children() leaves repeated ones out
-        yield from leaves(nn, child, f"{name}.{place}" if name else f"{place}")
+    for child in module:  # children() leaves repeated ones out
+        yield from leaves(nn, child)
 
 
-def is_plain(layer: Any, kind: Any) -> bool:
-    """Whether a module is of this kind and computes what it does; a subclass may not."""
-    return isinstance(layer, kind) and type(layer).forward is kind.forward
-
-
-def as_array(torch: Any, tensor: Any, name: str) -> Array:
-    """Return a tensor of floats as an array; halves become float32."""
-    if tensor.dtype in (torch.float16, torch.bfloat16):
-        tensor = tensor.float()
-    if tensor.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"from_torch takes weights of floats, but {name} is {tensor.dtype}")
-    array: Array = tensor.detach().cpu().numpy()
+def as_array(torch: Any, tensor: Any) -> Array:
+    """Return a tensor as an array; of halves, which NumPy has not all, in float32."""
+    dtype = torch.promote_types(tensor.dtype, torch.float32)
+    array: Array = tensor.detach().cpu().to(dtype).numpy()
     return array
 
 
-def activation_of(nn: Any, layer: Any, place: str) -> str:
+def activation_of(nn: Any, layer: Any) -> str:
     """Return the name of the activation that a module is."""
-    if is_plain(layer, exp_module()):
-        return "exp"
+    forms = ["Linear", "Dropout"]
     for name, (kind, arguments) in MODULES.items():
-        if not is_plain(layer, getattr(nn, kind)):
-            continue
-        if all(getattr(layer, k) in (v, *ALSO.get(k, ())) for k, v in arguments.items()):
+        if type(layer) is (exp_module() if name == "exp" else getattr(nn, kind)) and all(
+            getattr(layer, argument) in values for argument, values in arguments.items()
+        ):
             return name
-        bpnets = ", ".join(f"{k}={v!r}" for k, v in arguments.items())
-        raise ValueError(
-            f"module {place} is {described(layer)}, but bpnet's {name} is {kind}({bpnets})"
-        )
-    known = ", ".join(["Linear", "Dropout", *(kind for kind, _ in MODULES.values())])
+        forms.append(f"{kind}({', '.join(f'{name}={v[0]!r}' for name, v in arguments.items())})")
     raise ValueError(
-        f"module {place} is {described(layer)}, which bpnet does not have: from_torch takes an "
-        f"nn.Sequential of {known}"
+        f"{type(layer).__name__}({layer.extra_repr()}) is nothing that bpnet has: from_torch takes "
+        f"an nn.Sequential of {', '.join(forms)}"
     )
-
-
-def described(layer: Any) -> str:
-    """Return a module's name and arguments, without what it holds."""
-    return f"{type(layer).__name__}({layer.extra_repr()})"
 
 
 @cache
 def exp_module() -> Any:
-    """Return the class of the activation exp, which PyTorch has no module for."""
+    """Return the class of the activation exp, a subclass of PyTorch's."""
     nn = optional("torch.nn", "to_torch")
 
     class Exp(nn.Module):  # type: ignore[misc, name-defined]
@@ -218,9 +187,6 @@ def exp_module() -> Any:
 
         def forward(self, z: Any) -> Any:
             return z.clamp(max=self.largest).exp()
-
-        def extra_repr(self) -> str:
-            return f"largest={self.largest:g}"
 
     return Exp
 
