@@ -12,6 +12,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import IO, Any
 
 import numpy as np
@@ -19,11 +20,8 @@ import numpy as np
 from bpnet.arrays import Array
 from bpnet.errors import InvalidFile
 
-fcntl: Any
-try:
-    fcntl = import_module("fcntl")
-except ImportError:  # Windows, where a file that is open cannot be renamed
-    fcntl = None
+# Not on Windows, where a file that is open cannot be renamed.
+fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 
 StrPath = str | os.PathLike[str]
 

@@ -8,13 +8,8 @@ from pathlib import Path
 
 from bpnet.cli.options import Parser
 
-SUFFIXES = {
-    "c": ".h",
-    "onnx": ".onnx",
-    "torch": ".pt",
-    "json": ".json",
-    "safetensors": ".safetensors",
-}
+FORMS = ("c", "onnx", "torch", "json", "safetensors")
+SUFFIXES = {"c": ".h", "torch": ".pt"}  # the others are called as the form is
 EXAMPLES = """\
 examples:
   bpnet export net.npz --to onnx
@@ -34,7 +29,7 @@ def add_export(commands: argparse._SubParsersAction[Parser]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("net", type=Path, metavar="NET.npz", help="the saved net")
-    parser.add_argument("--to", required=True, choices=SUFFIXES, help="the form")
+    parser.add_argument("--to", required=True, choices=FORMS, help="the form")
     where = "where to (default: beside the net, under its name)"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=where)
     parser.add_argument("--dtype", help="float32 or float64 (default: that of the net)")
@@ -48,7 +43,8 @@ def run_export(args: argparse.Namespace) -> int:
     from bpnet.formats.npz import load
     from bpnet.formats.shared import optional
 
-    net, path = load(args.net), args.output or args.net.with_suffix(SUFFIXES[args.to])
+    suffix = SUFFIXES.get(args.to, f".{args.to}")
+    net, path = load(args.net), args.output or args.net.with_suffix(suffix)
     net = net.astype(args.dtype or net.dtype)
     if path.exists() and os.path.samefile(path, args.net):
         raise ValueError(f"{path} is the net itself: name another file with -o")

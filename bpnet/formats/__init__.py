@@ -19,22 +19,13 @@ PyTorch, ONNX, safetensors and scikit-learn are needed only by the functions tha
 and imported when these are called; JSON and C need NumPy alone.
 """
 
-from bpnet.formats.c import to_c
-from bpnet.formats.json import from_json, to_json
-from bpnet.formats.onnx import to_onnx
-from bpnet.formats.safetensors import from_safetensors, to_safetensors
-from bpnet.formats.sklearn import from_sklearn, to_sklearn
-from bpnet.formats.torch import from_torch, to_torch
-
-__all__ = [
-    "from_json",
-    "from_safetensors",
-    "from_sklearn",
-    "from_torch",
-    "to_c",
-    "to_json",
-    "to_onnx",
-    "to_safetensors",
-    "to_sklearn",
-    "to_torch",
-]
+from bpnet.formats.c import to_c as to_c
+from bpnet.formats.json import from_json as from_json
+from bpnet.formats.json import to_json as to_json
+from bpnet.formats.onnx import to_onnx as to_onnx
+from bpnet.formats.safetensors import from_safetensors as from_safetensors
+from bpnet.formats.safetensors import to_safetensors as to_safetensors
+from bpnet.formats.sklearn import from_sklearn as from_sklearn
+from bpnet.formats.sklearn import to_sklearn as to_sklearn
+from bpnet.formats.torch import from_torch as from_torch
+from bpnet.formats.torch import to_torch as to_torch

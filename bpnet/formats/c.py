@@ -28,20 +28,21 @@ from bpnet.mlp import MLP
 from bpnet.rules.constants import GELU_CUBE, GELU_SCALE, LEAK, largest_exponent
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+CUBE = GELU_SCALE * GELU_CUBE
 
 # f(z) in C, as activations_inplace.py computes it. {f} is the suffix of float: expf(z), 1.0f.
 FUNCTIONS = {
+    "identity": "z",
     "sigmoid": "1.0{f} / (1.0{f} + exp{f}(-z))",
     "tanh": "tanh{f}(z)",
     "relu": "z > 0.0{f} ? z : 0.0{f}",
-    "leaky_relu": "z > 0.0{f} ? z : {leak} * z",
+    "leaky_relu": f"z > 0.0{{f}} ? z : {LEAK}{{f}} * z",
     "elu": "z > 0.0{f} ? z : expm1{f}(z)",
     "softplus": "(z > 0.0{f} ? z : 0.0{f}) + log1p{f}(exp{f}(z > 0.0{f} ? -z : z))",
     "silu": "z * (1.0{f} / (1.0{f} + exp{f}(-z)))",
-    "gelu": "(tanh{f}((z * z * {cube} + {scale}) * z) + 1.0{f}) * 0.5{f} * z",
-    "exp": "exp{f}(z < {largest} ? z : {largest})",
-    "softmax": "",  # a function of the whole layer, below
-    "identity": "z",
+    "gelu": f"(tanh{{f}}((z * z * {CUBE}{{f}} + {GELU_SCALE}{{f}}) * z) + 1.0{{f}}) * 0.5{{f}} * z",
+    "exp": "exp{f}(z < {largest}{f} ? z : {largest}{f})",
+    "softmax": "",  # a function of the whole layer
 }
 SOFTMAX = """\
 static inline void {name}_softmax({real} *a, size_t n)
@@ -147,11 +148,6 @@ def to_c(
         What the net's inputs were scaled with in training, x to (x - mean) / scale. It becomes
         part of the first layer, so that the function takes inputs as they were before.
 
-    Returns
-    -------
-    str
-        The text of the file.
-
     Raises
     ------
     TypeError, ValueError
@@ -179,17 +175,11 @@ def to_c(
 def render(net: MLP, name: str) -> str:
     """Return the text of a net's file."""
     dtype, rules = net.dtype, [f.name for f in net.activation.values()]
-    real, suffix = ("float", "f") if dtype == np.float32 else ("double", "")
-    words = {"name": name, "NAME": name.upper(), "real": real, "f": suffix}
-    numbers = {
-        "leak": literal(LEAK, dtype),
-        "cube": literal(GELU_SCALE * GELU_CUBE, dtype),
-        "scale": literal(GELU_SCALE, dtype),
-        "largest": literal(largest_exponent(dtype), dtype),
-    }
+    real, f = ("float", "f") if dtype == np.float32 else ("double", "")
+    words = {"name": name, "NAME": name.upper(), "real": real, "f": f}
     functions = [LAYER.format(**words)]
     for rule in dict.fromkeys(rules):
-        f_of_z = FUNCTIONS[rule].format(**words, **numbers)
+        f_of_z = FUNCTIONS[rule].format(f=f, largest=largest_exponent(dtype))
         form = SOFTMAX if rule == "softmax" else ACTIVATION
         functions.append(form.format(**words, rule=rule, f_of_z=f_of_z))
     libm = sorted(set(re.findall(r"\b(?:exp|expm1|log1p|tanh)f?(?=\()", "".join(functions))))
@@ -207,7 +197,7 @@ def render(net: MLP, name: str) -> str:
         n_out=net.sizes[-1],
         cells=cells,
         constants="\n".join(
-            constant(f"static const {real} {name}_{letter}{l}", array)
+            constant(f"static const {real} {name}_{letter}{l}", array, f)
             for l in net.activation
             for letter, array in (("W", net.W[l]), ("b", net.b[l]))
         ),
@@ -225,18 +215,12 @@ def scratch_cells(sizes: tuple[int, ...]) -> int:
     return max([1, *hidden, *(n_in + n_out for n_in, n_out in pairwise(hidden))])
 
 
-def constant(declared: str, values: Array) -> str:
-    """Return the definition of an array, row by row as W lies in memory."""
-    numbers = [literal(value, values.dtype) for value in values.ravel()]
+def constant(declared: str, values: Array, suffix: str) -> str:
+    """Return the definition of an array, in hexadecimal floats, row by row as W lies in memory."""
+    numbers = [re.sub(r"\.?0*p", "p", value.hex()) + suffix for value in values.ravel().tolist()]
     rows = [", ".join(numbers[i : i + 4]) for i in range(0, len(numbers), 4)]
     shape, body = " * ".join(map(str, values.shape)), ",\n    ".join(rows)
     return f"{declared}[{shape}] = {{\n    {body}\n}};\n"
-
-
-def literal(value: float, dtype: np.dtype[Any]) -> str:
-    """Return a number as C's hexadecimal float, exactly."""
-    digits = re.sub(r"\.?0*p", "p", float(dtype.type(value)).hex(), count=1)
-    return digits + ("f" if dtype == np.float32 else "")
 
 
 def calls(net: MLP, name: str, cells: int) -> str:

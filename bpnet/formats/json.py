@@ -35,11 +35,6 @@ def to_json(net: MLP, path: StrPath | None = None) -> str:
     path : path, optional
         Where to write the text; an older file survives a failed write.
 
-    Returns
-    -------
-    str
-        The text of the file, but for its last line break.
-
     Raises
     ------
     TypeError, ValueError

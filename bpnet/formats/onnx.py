@@ -14,6 +14,7 @@ and a^l go by the names ``z2``, ``a2``, .... Opset 17, IR version 10.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,11 +44,6 @@ def to_onnx(net: MLP, path: StrPath | None = None, *, scaler: Any = None) -> onn
     scaler : fitted StandardScaler or MinMaxScaler, or (mean, scale), optional
         What the net's inputs were scaled with in training, x to (x - mean) / scale. It becomes
         part of the first layer, so that the model takes inputs as they were before.
-
-    Returns
-    -------
-    onnx.ModelProto
-        Which ``SerializeToString`` turns into the bytes of the file.
 
     Raises
     ------
@@ -81,20 +77,14 @@ def to_onnx(net: MLP, path: StrPath | None = None, *, scaler: Any = None) -> onn
     return model  # type: ignore[no-any-return]
 
 
+@dataclass
 class Graph:
-    """Nodes and constants, as they are added.
+    """Nodes and constants, as they are added; all tensors are of one dtype."""
 
-    Parameters
-    ----------
-    onnx : module
-    dtype : dtype
-        Of all tensors.
-    """
-
-    def __init__(self, onnx: Any, dtype: np.dtype[Any]) -> None:
-        self.onnx, self.dtype = onnx, dtype
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+    onnx: Any
+    dtype: np.dtype[Any]
+    nodes: list[Any] = field(default_factory=list)
+    constants: list[Any] = field(default_factory=list)
 
     def constant(self, value: Array | float, name: str) -> Tensor:
         """Add a constant."""
@@ -103,14 +93,15 @@ class Graph:
         return Tensor(self, name)
 
 
+@dataclass
 class Tensor:
     """A tensor of a graph: what is computed from it adds nodes.
 
     ``z("Tanh")`` is tanh z, ``z("Min", 0.0)`` the smaller of z and 0, ``z * z`` the square.
     """
 
-    def __init__(self, graph: Graph, name: str) -> None:
-        self.graph, self.name = graph, name
+    graph: Graph
+    name: str
 
     def __call__(self, operator: str, *others: Tensor | float, **attributes: Any) -> Tensor:
         """Add a node whose first input this is."""

@@ -95,7 +95,7 @@ def from_safetensors(path: StrPath, **rules: Any) -> MLP:
         raise ValueError(f"{name} holds weights alone: say activation=, and output= or loss=")
     if net is not None and rules:
         raise ValueError(f"{name} says its rules itself: leave out {', '.join(rules)}")
-    return net or MLP.from_weights(W, b, **rules)
+    return MLP.from_weights(W, b, **rules) if net is None else net
 
 
 def checksum(net: MLP) -> str:
@@ -106,15 +106,17 @@ def checksum(net: MLP) -> str:
 def linear_layers(tensors: Mapping[str, Array]) -> tuple[list[Array], list[Array]]:
     """Return W², W³, ... and b², b³, ... by the numbers in their names; no bias is one of zeros."""
     layers: dict[int, dict[str, Array]] = {}
-    names = {name: NAME.fullmatch(name) for name in tensors}
-    for name, match in names.items():
+    prefixes = set()
+    for name, array in tensors.items():
+        match = NAME.fullmatch(name)
         if match is None:
             raise InvalidFile(
                 f"holds {name}: bpnet reads linear layers alone, named by numbers, such as 0.weight"
             )
-        layers.setdefault(int(match[2]), {})[match[3]] = tensors[name]
-    if len({match[1] for match in names.values() if match}) != 1:
-        raise InvalidFile(f"holds {', '.join(names) or 'nothing'}, which is no one sequence")
+        prefixes.add(match[1])
+        layers.setdefault(int(match[2]), {})[match[3]] = array
+    if len(prefixes) != 1:
+        raise InvalidFile(f"holds {', '.join(tensors) or 'nothing'}, which is no one sequence")
     ordered = [layers[number] for number in sorted(layers)]
     W = [layer["weight"] for layer in ordered]
     zeros = [np.zeros(len(W_l), W_l.dtype) for W_l in W]

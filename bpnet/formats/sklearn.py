@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sklearn.neural_network import MLPClassifier, MLPRegressor  # type: ignore[import-untyped]
 
 HIDDEN = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
-ENDS = {  # scikit-learn's out_activation_: ours, and the loss that it is trained with
+ENDS = {  # by scikit-learn's out_activation_: ours, and the loss that it is trained with
     "softmax": ("softmax", "cross_entropy"),
     "logistic": ("sigmoid", "binary_cross_entropy"),
     "identity": ("identity", "half_squared_error"),
@@ -34,7 +34,7 @@ ENDS = {  # scikit-learn's out_activation_: ours, and the loss that it is traine
 
 
 def from_sklearn(estimator: MLPClassifier | MLPRegressor) -> MLP:
-    """Return a net with copies of the weights of a fitted MLP of scikit-learn.
+    """Return a net with copies of the weights of a fitted MLP of scikit-learn, in its dtype.
 
     `MLP.predict` returns what ``predict_proba`` or a regressor's ``predict`` does, to rounding,
     but as rows, (m, n_L); of two classes it is the probability of the second alone. The classes'
@@ -45,17 +45,10 @@ def from_sklearn(estimator: MLPClassifier | MLPRegressor) -> MLP:
     estimator : MLPClassifier or MLPRegressor
         Of scikit-learn. The last step of a pipeline is ``pipeline[-1]``.
 
-    Returns
-    -------
-    MLP
-        In the estimator's dtype.
-
     Raises
     ------
-    TypeError
-        If it is another estimator.
-    NotFittedError
-        If it is not fitted; a ValueError.
+    TypeError, NotFittedError
+        If it is another estimator, or not fitted, which is a ValueError too.
     """
     networks = optional("sklearn.neural_network", "from_sklearn")
     if not isinstance(estimator, (networks.MLPClassifier, networks.MLPRegressor)):
@@ -99,8 +92,8 @@ def to_sklearn(net: MLP, *, classes: ArrayLike | None = None) -> MLPClassifier |
     *hidden, output = (f.name for f in net.activation.values())
     n, end = net.sizes[-1], (output, net.loss_function.name)
     rules = set(hidden) or {"relu"}  # where there is no hidden layer, scikit-learn's default
-    known = end in ENDS.values() and len(rules) == 1 and rules <= set(HIDDEN)
-    if not known or (output == "softmax" and n == 1):
+    fits = end in ENDS.values() and len(rules) == 1 and rules <= set(HIDDEN)
+    if not fits or (output == "softmax" and n == 1):
         ends = ", ".join(f"{output} with {loss}" for output, loss in ENDS.values())
         raise ValueError(
             f"scikit-learn has no such net as {net!r}, but one of {', '.join(HIDDEN)} for all "
@@ -120,21 +113,15 @@ def to_sklearn(net: MLP, *, classes: ArrayLike | None = None) -> MLPClassifier |
         coefs[-1] = coefs[-1][:, 1:] - coefs[-1][:, :1]
         intercepts[-1] = intercepts[-1][1:] - intercepts[-1][:1]
     options = {"activation": HIDDEN[rules.pop()], "hidden_layer_sizes": net.sizes[1:-1]}
+    options |= {"loss": "poisson"} if output == "exp" else {}
     if regression:
-        options |= {"loss": "poisson"} if output == "exp" else {}
         return with_weights(networks.MLPRegressor(**options), np.ones((2, n)), coefs, intercepts)
-    classifier = networks.MLPClassifier(**options)
-    if labels:
-        return with_weights(classifier, np.eye(n, dtype=int), coefs, intercepts, np.arange(n))
-    return with_weights(classifier, names, coefs, intercepts, names)
+    Y, known = (np.eye(n, dtype=int), np.arange(n)) if labels else (names, names)
+    return with_weights(networks.MLPClassifier(**options), Y, coefs, intercepts, classes=known)
 
 
 def with_weights(
-    estimator: Any,
-    Y: Array,
-    coefs: list[Array],
-    intercepts: list[Array],
-    classes: Array | None = None,
+    estimator: Any, Y: Array, coefs: list[Array], intercepts: list[Array], **classes: Array
 ) -> Any:
     """Return an estimator as if fitted to these weights.
 
@@ -142,9 +129,8 @@ def with_weights(
     the weights and the records of that step are replaced.
     """
     X = np.zeros((len(Y), len(coefs[0])), coefs[0].dtype)
-    known = {} if classes is None else {"classes": classes}
     estimator.set_params(random_state=0)  # so that no one else's random numbers are drawn
-    estimator.partial_fit(X, Y.squeeze(), **known)
+    estimator.partial_fit(X, Y.squeeze(), **classes)
     estimator.set_params(random_state=None)
     estimator.coefs_, estimator.intercepts_ = coefs, intercepts
     vars(estimator).pop("_optimizer", None)  # which has seen that step

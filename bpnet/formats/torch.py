@@ -93,6 +93,8 @@ def from_torch(
 ) -> MLP:
     """Return a net with copies of the weights of an ``nn.Sequential`` of linear layers.
 
+    It is in float64 if a weight is, else in float32.
+
     Parameters
     ----------
     module : nn.Sequential
@@ -105,11 +107,6 @@ def from_torch(
         The default is the one that belongs to the output, such as ``"cross_entropy"`` to softmax,
         else ``"half_squared_error"``.
 
-    Returns
-    -------
-    MLP
-        In float64 if a weight is, else in float32.
-
     Raises
     ------
     TypeError, ValueError
@@ -121,9 +118,11 @@ def from_torch(
     rules: list[str | Activation] = []  # of each linear layer; "" where nothing has followed it
     for layer in leaves(torch.nn, module):
         if type(layer) is torch.nn.Linear:  # a subclass may compute something else
-            zeros = layer.weight.new_zeros(len(layer.weight))
-            W.append(as_array(torch, layer.weight))
-            b.append(as_array(torch, zeros if layer.bias is None else layer.bias))
+            dtype = torch.promote_types(layer.weight.dtype, torch.float32)  # of halves, float32
+            weight = layer.weight.detach().cpu().to(dtype)
+            bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach()
+            W.append(weight.numpy())
+            b.append(bias.cpu().to(dtype).numpy())
             rules.append("")
         elif type(layer) not in (torch.nn.Dropout, torch.nn.Identity):
             name = activation_of(torch.nn, layer)
@@ -147,13 +146,6 @@ def leaves(nn: Any, module: Any) -> Iterator[Any]:
         return
     for child in module:  # children() leaves repeated ones out
         yield from leaves(nn, child)
-
-
-def as_array(torch: Any, tensor: Any) -> Array:
-    """Return a tensor as an array; of halves, which NumPy has not all, in float32."""
-    dtype = torch.promote_types(tensor.dtype, torch.float32)
-    array: Array = tensor.detach().cpu().to(dtype).numpy()
-    return array
 
 
 def activation_of(nn: Any, layer: Any) -> str:

@@ -1,7 +1,6 @@
 """What all formats have in common: what they refuse, and what they need."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -21,6 +20,8 @@ PACKAGES = {
     "to_torch": "torch",
 }
 own = Activation("sine", f=np.sin, df=lambda z, a: np.cos(z))
+broken = make()
+broken.b[2][1] = np.nan
 cubic = Loss("cubic", E=lambda a, y: abs(a - y) ** 3, dE=lambda a, y: 3 * (a - y) * abs(a - y))
 
 
@@ -28,16 +29,6 @@ def write(name, net, path):
     """Call a writer, which takes a path or not."""
     call = getattr(formats, name)
     return call(net) if name in ("to_sklearn", "to_torch") else call(net, path)
-
-
-def test_no_package_is_imported_until_it_is_used():
-    code = (
-        "import sys, bpnet\n"
-        "net = bpnet.MLP.init((2, 2), rng=0)\n"
-        "bpnet.formats.to_c(net), bpnet.formats.to_json(net)\n"
-        "assert not {'torch', 'onnx', 'sklearn', 'safetensors'} & {*sys.modules}\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", [name for name, package in PACKAGES.items() if package])
@@ -49,12 +40,6 @@ def test_a_missing_package_is_named(name, tmp_path, monkeypatch):
         write(name, make(), tmp_path / "net")
 
 
-def broken():
-    net = make()
-    net.b[2][1] = np.nan
-    return net
-
-
 @pytest.mark.parametrize("name", PACKAGES)
 @pytest.mark.parametrize(
     ("net", "kind", "message"),
@@ -63,7 +48,7 @@ def broken():
         (make(dtype="complex64"), TypeError, "{} takes real weights, but these are complex64: o…"),
         (make(activation=own), ValueError, "{} knows bpnet's own activations, but 'sine' is yours"),
         ("net.npz", TypeError, "{} takes an MLP, not 'net.npz'"),
-        (broken(), ValueError, "…b[2][1] is nan…"),
+        (broken, ValueError, "…b[2][1] is nan…"),
     ],
 )
 def test_what_no_format_takes(name, net, kind, message, tmp_path):
@@ -72,28 +57,20 @@ def test_what_no_format_takes(name, net, kind, message, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["to_c", "to_json", "to_onnx", "to_safetensors", "to_torch"])
-def test_a_loss_of_ones_own_has_no_name_in_a_file(name, tmp_path):
+@pytest.mark.parametrize("name", ["to_c", "to_json", "to_onnx", "to_safetensors"])
+def test_an_older_file_survives_a_failed_write_and_a_loss_without_a_name(
+    name, tmp_path, monkeypatch
+):
     pytest.importorskip(PACKAGES[name] or "bpnet")
+    path, net = tmp_path / "net", make(loss=cubic)
+    path.write_text("older")
     if name in ("to_json", "to_safetensors"):  # the others hold no loss
         with complains(ValueError, "the loss 'cubic' is your own, which a file cannot name…"):
-            write(name, make(loss=cubic), tmp_path / "net")
-    else:
-        write(name, make(loss=cubic), tmp_path / "net")
-
-
-@pytest.mark.parametrize("name", ["to_c", "to_json", "to_onnx", "to_safetensors"])
-def test_an_older_file_survives_a_failed_write(name, tmp_path, monkeypatch):
-    pytest.importorskip(PACKAGES[name] or "bpnet")
-    path = tmp_path / "net"
-    path.write_text("older")
-
-    def full(descriptor):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="disk full"):
-        write(name, make(), path)
+            write(name, net, path)
+        net = make()
+    monkeypatch.setattr(os, "fsync", None)
+    with pytest.raises(TypeError):
+        write(name, net, path)
     assert path.read_text() == "older"
     assert os.listdir(tmp_path) == ["net"]
 
@@ -118,20 +95,17 @@ def test_scalers_that_do_not_fit(scaler, kind, message):
 
 def test_scikit_learn_s_scalers():
     preprocessing = pytest.importorskip("sklearn.preprocessing")
+    standard, to_range = preprocessing.StandardScaler, preprocessing.MinMaxScaler
     x = np.random.default_rng(0).normal(size=(50, 3)) * [1, 40, 0.02] + [2, -30, 0.1]
     net = make()
     for scaler in (
-        preprocessing.StandardScaler(),
-        preprocessing.StandardScaler(with_mean=False),
-        preprocessing.StandardScaler(with_std=False),
-        preprocessing.MinMaxScaler((-1, 2)),
+        standard(),
+        standard(with_mean=False),
+        standard(with_std=False),
+        to_range((-1, 2)),
     ):
         want = net.predict(scaler.fit(x).transform(x))
         assert np.allclose(with_scaler(net, scaler).predict(x), want, rtol=0, atol=1e-14)
-    for scaler in (
-        preprocessing.StandardScaler(),
-        preprocessing.MinMaxScaler(clip=True).fit(x),
-        preprocessing.RobustScaler().fit(x),
-    ):
+    for scaler in standard(), to_range(clip=True).fit(x), preprocessing.RobustScaler().fit(x):
         with complains(TypeError, f"scaler must be …, fitted and without clip, not {scaler!r}"):
             with_scaler(net, scaler)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bpnet import MLP
+from bpnet.network.saved import loss_name
 from bpnet.rules.activations import ACTIVATIONS
 from bpnet.testing import case
 from tests.helpers.nets import HIDDEN, PAIRS
@@ -37,5 +38,6 @@ def units(a, want):
 
 
 def assert_same(net, other):
-    assert repr(other) == repr(net)  # sizes, activations, loss and dtype
+    assert repr(other) == repr(net)  # sizes, activations and dtype
+    assert loss_name(other.loss_function) == loss_name(net.loss_function)
     assert other.theta.tobytes() == net.theta.tobytes()

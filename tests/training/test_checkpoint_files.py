@@ -103,13 +103,6 @@ def test_a_saved_net_is_no_checkpoint_and_survives(tmp_path, resume):
     assert path.read_bytes() == before
 
 
-def test_an_empty_file_becomes_a_checkpoint(tmp_path):
-    (tmp_path / "file").touch()  # as tempfile makes it
-    write(tmp_path / "file")
-    write(tmp_path / "file")
-    assert zipfile.is_zipfile(tmp_path / "file")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
