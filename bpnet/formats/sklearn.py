@@ -92,12 +92,11 @@ def to_sklearn(net: MLP, *, classes: ArrayLike | None = None) -> MLPClassifier |
     *hidden, output = (f.name for f in net.activation.values())
     n, end = net.sizes[-1], (output, net.loss_function.name)
     rules = set(hidden) or {"relu"}  # where there is no hidden layer, scikit-learn's default
-    fits = end in ENDS.values() and len(rules) == 1 and rules <= set(HIDDEN)
-    if not fits or (output == "softmax" and n == 1):
+    if end not in ENDS.values() or len(rules) > 1 or not rules <= set(HIDDEN):
         ends = ", ".join(f"{output} with {loss}" for output, loss in ENDS.values())
         raise ValueError(
             f"scikit-learn has no such net as {net!r}, but one of {', '.join(HIDDEN)} for all "
-            f"hidden layers, and at the end {ends}, softmax of 2 outputs or more"
+            f"hidden layers, and at the end {ends}"
         )
     regression, labels = output in ("identity", "exp"), output == "sigmoid" and n > 1
     k = 0 if regression or labels else max(2, n)

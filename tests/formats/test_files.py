@@ -78,7 +78,7 @@ STACKED = [{"activation": "tanh", "W": [[[1.0]]], "b": [[1.0]]}]
         (changed(layers=[[]]), 'must hold "activation" of layer 2, text'),
         (changed(3, "b", None), 'must hold "b" of layer 3, a list'),
         (changed(2, "activation", "step"), "…unknown activation 'step'…"),
-        (changed(2, "W", [[1, 2], [1], [1, 2]]), "…W[2] is no array: its rows differ in length…"),
+        (changed(2, "W", [[1, 2], [1], [1, 2]]), "…W[2] is no array: W[2][1] has length 1…"),
         (changed(2, "W", [[10**400, None]]), "…W[2] must hold real numbers, but holds dtype obj…"),
         (changed(2, "b", [1e39, 0, 0], dtype="float32"), "…b[2] holds numbers too large for flo…"),
         (changed(sizes=[1, 1], layers=STACKED), "…takes one network, but this is a stack of 1…"),
