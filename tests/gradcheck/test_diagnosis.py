@@ -395,6 +395,17 @@ class TestFunctions:
             assert not report.ok
             assert report.cause == cause
 
+    @pytest.mark.parametrize(("n", "more"), [(5, ""), (6, " and 1 more"), (8, " and 3 more")])
+    def test_of_many_blocks_five_are_named(self, n, more):
+        p = {k: np.array([1.5, 2.5]) for k in range(n + 1)}
+
+        def wrong(p):
+            return {k: (3 if k < n else 2) * v for k, v in p.items()}
+
+        report = check_function(lambda p: sum(v @ v for v in p.values()), wrong, p)
+        blocks = ", ".join(f"[{k}]" for k in range(5))
+        assert report.cause == f"in {blocks}{more} 1.5 times the derivative"
+
     def test_nothing_is_said_where_nothing_is_wrong(self):
         p, loss, right = self.problem()
         assert check_function(loss, right, p).cause is None

@@ -454,6 +454,11 @@ class TestBadInput:
                 "gradient['b'] has shape (1, 2), but at['b'] has (2,): sum without keepdims=True",
             ),
             (
+                {"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": ["x", "y"]},
+                TypeError,
+                "gradient['b'] must hold real numbers, but holds text",
+            ),
+            (
                 {"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": None},
                 TypeError,
                 "gradient['b'] is None: is a return missing?",

@@ -303,6 +303,7 @@ class TestReport:
         assert report.worst.name == "[2]"
         assert report.table[0].worst == "[2]"
         assert self.made([2, 20, 3], [1, 10, 1]).worst.name == "[2]"
+        assert self.made([1.0010005, 10.001], [1, 10], 2e-5).worst.name == "[0]"
 
     def test_what_rounding_blurs(self):
         report = self.made([1, 1, 1e-6, 0, 1, -2], [1, 1, 1e-6, 0, 0, -2], [0.009, 0.011] * 3, [5])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bpnet import MLP, GradientCheckFailed, check_gradient
+from bpnet.gradcheck import StackReport
 
 X = np.random.default_rng(0).normal(size=(5, 3))
 Y = np.eye(2)[[0, 1, 1, 0, 1]]
@@ -71,6 +72,10 @@ def test_a_function_of_ones_own_gets_the_stack():
     report = check_gradient(stack(), X, Y, gradient=doubled)
     assert report.failed == (0, 1, 2, 3)
     assert "2 times" in report.cause
+    assert "4 of 4 networks wrong (0, 1, 2, 3); the worst:" in str(report)
+    for count, few in ((5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4, ...")):
+        many = StackReport((report.reports[0],) * count)
+        assert f" {count} of {count} networks wrong ({few}); the worst:" in str(many)
 
 
 def test_a_gradient_that_is_none_of_the_stack_is_refused():
@@ -78,3 +83,5 @@ def test_a_gradient_that_is_none_of_the_stack_is_refused():
         check_gradient(stack(), X, Y, gradient=np.zeros(26))
     with pytest.raises(TypeError, match="gradient is None: is a return missing"):
         check_gradient(stack(), X, Y, gradient=lambda *_: None)
+    with pytest.raises(TypeError, match=r"^gradient must hold real numbers, but holds text"):
+        check_gradient(stack(), X, Y, gradient=["a"])

@@ -80,6 +80,7 @@ def test_one_array_one_number_and_no_block_without_numbers():
     assert type(rebuild(1.5, np.array([2.5]))) is float
     _, layout, _ = flatten([np.zeros(0), np.ones(2), np.zeros((0, 3)), 1.0])
     assert [layout.name(k) for k in range(3)] == ["[1][0]", "[1][1]", "[3]"]
+    assert [block.label for block in layout.blocks] == ["[1]", "[3]"]
 
 
 def test_a_networks_names():
