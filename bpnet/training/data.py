@@ -88,7 +88,9 @@ class ArraySource:
         array = checks.as_numbers(values, name)
         width = self.net.sizes[0 if name == "x" else -1]
         lazy = isinstance(values, np.memmap) and array.ndim == 2 and array.size > 0
-        return array if lazy and array.shape[1] == width else self.net.parameters.rows(array, name)
+        if lazy and array.shape[1] == width:
+            return array
+        return self.net.parameters.rows(values if array.ndim == 1 else array, name)
 
     def split(self, fraction: float, rng: np.random.Generator) -> tuple[ArraySource, ArraySource]:
         """Return two sources of disjoint rows: the rest, and a fraction drawn at random.
