@@ -124,6 +124,7 @@ def test_a_stacked_pass_is_its_networks_one_by_one(layout, data, pair, seed):
     between = data.draw(st.lists(st.sampled_from(HIDDEN), max_size=4))
     width = st.integers(1, 6)
     sizes = [data.draw(width) for _ in range(len(between) + 2)]
+    sizes[-1] += output == "softmax"  # of one it is always 1
     networks, m = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
     own_x, own_y, weighted = (data.draw(st.booleans()) for _ in range(3))
     rules = {"activation": (*between, output), "loss": loss}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpnet import MLP, Parameters
+from bpnet import MLP, Parameters, fit
 from bpnet.checks import (
     all_finite,
     as_float,
@@ -428,3 +428,41 @@ def test_floats_of_any_kind_and_bounds():
     ]:
         with complains(ValueError, text):
             as_float(value, "r", **bounds)
+
+
+def test_rows_that_lie_as_columns_are_asked_about():
+    net = MLP.init((3, 2), rng=0)
+    with complains(ValueError, "x has shape (3, 5), but …one row a sample; samples are rows: x.T?"):
+        net.predict(np.ones((3, 5)))
+    with complains(ValueError, "y has shape (2, 5), but …one row a sample; samples are rows: y.T?"):
+        fit(net, np.ones((5, 3)), np.ones((2, 5)), epochs=1)
+
+
+def test_what_is_wrong_in_a_table_is_told_by_column():
+    pd = pytest.importorskip("pandas", reason="tables are of pandas")
+    net = MLP.init((2, 1), rng=0)
+    good = {"age": [1.0, 2.0]}
+    for second, message in [
+        (["m", "f"], "its column 'sex' holds text: give each category a column of 0 and 1"),
+        ([True, False], "its columns are of several kinds: pass x.astype(float)"),
+        (pd.array([1, None], dtype="Int64"), "its columns are of several kinds: pass…"),
+        (pd.array([1, 2], dtype="Int64"), "its columns are of several kinds: pass x.astype…"),
+        (np.array(["2020", "2021"], "M8[s]"), "its column 'sex' holds dtype datetime64…"),
+        ([1 + 1j, 0], "its column 'sex' holds complex numbers"),
+        ([object(), 1], "its column 'sex' holds dtype object"),
+    ]:
+        with complains(TypeError, f"x must hold real numbers, but {message}"):
+            net.predict(pd.DataFrame({**good, "sex": second}))
+    assert net.predict(pd.DataFrame({**good, "sex": [1, 2]})).shape == (2, 1)
+    x = np.ones((2, 2))
+    with complains(ValueError, "y has shape (2,), but …; pass y.to_frame()"):
+        fit(net, x, pd.Series([0.0, 1.0]), epochs=1)
+    with complains(ValueError, "y has shape (2,), but …; pass y.reshape(-1, 1)"):
+        fit(net, x, np.array([0.0, 1.0]), epochs=1)
+    labels = "y must hold real numbers, but holds text: labels become rows by np.eye(n)[np.unique(…"
+    for y in (pd.Series(["a", "b"]), pd.Series(["a", "b"], dtype="category"), ["a", "b"]):
+        with complains(TypeError, labels):
+            fit(net, x, y, epochs=1)
+    missing = pd.Series([True, None], dtype="object")
+    with complains(TypeError, "y must hold real numbers, but lacks values (NA): fill them or…"):
+        fit(net, x, missing, epochs=1)

@@ -273,6 +273,14 @@ def test_a_cache_may_read_x_without_copying_it():
         assert (cache.fed[1] is x) == kept  # what a mask leaves of x has room of its own
 
 
+def test_a_mask_may_change_after_forward():
+    mask, net = np.ones((5, 4)), make()
+    cache = net.forward(X, mask={2: mask})
+    before = net.backward(cache, Y).theta.copy()
+    mask[...] = 0
+    np.testing.assert_array_equal(net.backward(cache, Y).theta, before)
+
+
 def test_masks_are_held_in_the_nets_dtype():
     net = make(dtype="float32")
     mask = np.full((5, 4), 0.1)

@@ -10,7 +10,6 @@ its own, all but the mass have the networks in front.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from math import isinf
 from typing import Any, NamedTuple
 
@@ -89,7 +88,9 @@ class ArraySource:
         array = checks.as_numbers(values, name)
         width = self.net.sizes[0 if name == "x" else -1]
         lazy = isinstance(values, np.memmap) and array.ndim == 2 and array.size > 0
-        return array if lazy and array.shape[1] == width else self.net.parameters.rows(array, name)
+        if lazy and array.shape[1] == width:
+            return array
+        return self.net.parameters.rows(values if array.ndim == 1 else array, name)
 
     def split(self, fraction: float, rng: np.random.Generator) -> tuple[ArraySource, ArraySource]:
         """Return two sources of disjoint rows: the rest, and a fraction drawn at random.
@@ -283,18 +284,16 @@ class StreamSource:
 
     def first_rows(self) -> int:
         """Return the number of rows of the first batch, which training is given all the same."""
-        self.running, self.peeked = self._begun(), True
-        first: Any = None
+        batches = self._begun()
+        first: list[Any] = []
+        failure: Exception | None = None
         try:
-            first = next(self.running)
-        except StopIteration:
-            return 0
-        except Exception as error:
-            self.running = raising(error)  # in its time
-            return 0
-        self.running = chain([first], self.running)
+            first = [next(batches, END)]
+        except Exception as error:  # to be raised in its time
+            failure = error
+        self.running, self.peeked = again(first, batches, failure), True
         try:
-            return int(self.net.parameters.rows(first[0], "x").shape[-2])
+            return int(self.net.parameters.rows(first[0][0], "x").shape[-2])
         except (LookupError, TypeError, ValueError):  # which `_checked` will tell of
             return 0
 
@@ -391,10 +390,12 @@ class Batches(NamedTuple):
     rng: np.random.Generator
 
 
-def raising(error: Exception) -> Iterator[Any]:
-    """Return an iterator that raises this where it is asked for the first."""
-    raise error
-    yield  # type: ignore[unreachable]  # it makes this a generator
+def again(first: list[Any], rest: Iterator[Any], failure: Exception | None) -> Iterator[Any]:
+    """Yield what was taken off an iterator and what is left of it, or raise what it has raised."""
+    yield from first
+    if failure is not None:
+        raise failure
+    yield from rest
 
 
 END = object()  # what follows the last batch

@@ -118,8 +118,8 @@ def epoch_of_batches(run: Run, batches: Batches, recipe: Recipe) -> Callable[[],
             take = steps.on(x)
             run.step += 1
             loss = take(y, share)
-            if trend.first is None:
-                trend.begin(loss, y.size)
+            if trend.first is None and np.all(weight):
+                trend.begin(loss * (mass / weight), y.size)
             if mass == source.m == weight:  # all in one step: nothing to add up
                 return float(loss) if single else np.asarray(loss, np.float64)
             total += mass * loss

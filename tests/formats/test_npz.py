@@ -1,13 +1,16 @@
 """Nets in files: bit for bit back, never half written, never trusted."""
 
+import errno
 import io
 import os
 import pickle
 import stat
+import struct
 import subprocess
 import sys
 import textwrap
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -129,15 +132,20 @@ def test_an_older_file_survives_a_failed_write(tmp_path, path):
     assert os.listdir(tmp_path) == ["net.npz"]
 
 
-def test_an_older_file_survives_a_failed_save(tmp_path, path, monkeypatch):
+@pytest.mark.parametrize(
+    "full", [OSError(errno.ENOSPC, "No space left on device"), OSError("8 requested and 0 written")]
+)
+def test_an_older_file_survives_a_failed_save_and_is_named(tmp_path, path, monkeypatch, full):
     example().save(path)
 
-    def full(descriptor):
-        raise OSError("disk full")
+    def fail(descriptor):
+        raise full
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=full.strerror or str(full)) as caught:
         example("float32").save(path)
+    assert (caught.value.filename, caught.value.errno) == (str(path), full.errno)
+    assert str(path) in str(caught.value)
     assert os.listdir(tmp_path) == ["net.npz"]
     assert_same(example(), load(path))
 
@@ -393,6 +401,29 @@ def test_sizes_in_the_directory_are_bounded_by_the_file(path):
     path.write_bytes(data)
     with pytest.raises(InvalidFile, match="announces more than its"):
         load(path)
+
+
+def test_members_within_each_other_are_refused(path):
+    """Each fits into the file, which holds the next: 300 of them would take 150 times its room."""
+
+    data, directory, names = b"", [], [f"{k}.npy".encode() for k in range(300)]
+    for name in names:
+        data = npy(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({len(data)},), }}", data)
+        size = struct.pack("<IIIHH", zlib.crc32(data), len(data), len(data), len(name), 0)
+        head = struct.pack("<4sHHHHH", b"PK\3\4", 20, 0, 0, 0, 33) + size + name
+        directory.append((name, size, len(data)))
+        data = head + data
+    central = b""
+    for name, size, length in directory:
+        offset = len(data) - length - 30 - len(name)
+        central += struct.pack("<4sHHHHHH", b"PK\1\2", 20, 20, 0, 0, 0, 33) + size
+        central += struct.pack("<HHHII", 0, 0, 0, 0, offset) + name
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 300, 300, len(central), len(data), 0)
+    path.write_bytes(data + central + end)
+    with zipfile.ZipFile(path) as archive:
+        assert max(member.file_size for member in archive.infolist()) < path.stat().st_size
+    with pytest.raises(InvalidFile, match="announces more than its"):
+        read_arrays(path)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

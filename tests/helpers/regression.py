@@ -4,9 +4,7 @@ import numpy as np
 
 from bpnet import MLP, SGD, fit
 
-RNG = np.random.default_rng(4)
-X = RNG.normal(size=(20, 3))
-Y = RNG.normal(size=(20, 2))
+X, Y = np.split(np.random.default_rng(4).normal(size=(20, 5)), [3], axis=1)
 ZERO = np.zeros((4, 1))
 FAR = np.full((4, 1), 2.6)  # passed after some steps
 

@@ -4,9 +4,8 @@ import numpy as np
 
 from bpnet import MLP, SGD, fit
 
-RNG = np.random.default_rng(2)
-X = RNG.normal(size=(23, 4))
-LABELS = RNG.integers(3, size=23)
+X = np.random.default_rng(2).normal(size=(23, 4))
+LABELS = np.random.default_rng(3).integers(3, size=23)
 Y = np.eye(3)[LABELS]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpnet import ACTIVATIONS, LOSSES, MLP, Activation, Loss
+from bpnet import ACTIVATIONS, LOSSES, MLP, Activation, Loss, Parameters, load
 from bpnet.network.construction import as_dtype
 from tests.helpers.complaint import complains
 
@@ -236,3 +236,41 @@ def test_theta_is_single_or_double_real_or_complex():
     ):
         with complains(ValueError, f"dtype must be one of {known}, not 'int8'"):
             call("int8")
+
+
+def test_softmax_of_one_output_is_refused_with_the_way_out(tmp_path):
+    message = (
+        "softmax of one output is always 1: for two classes take output='sigmoid' and "
+        "loss='binary_cross_entropy', or two outputs"
+    )
+    with complains(ValueError, message):
+        MLP.init((2, 1), loss="cross_entropy", rng=0)
+    with complains(ValueError, message):
+        MLP.from_weights([[[1.0, 2.0]]], [[0.0]], activation="softmax")
+    assert MLP.init((2, 2), output="softmax", rng=0).sizes == (2, 2)
+    two = MLP.init((2, 2), loss="cross_entropy", rng=0)
+    old = MLP(Parameters((2, 1), np.ones(3)), two.activation, two.loss_function)
+    old.save(tmp_path / "net")  # as 0.1 made them
+    assert load(tmp_path / "net").activation[2].name == "softmax"
+
+
+def test_weights_that_lie_the_other_way_round_are_asked_about():
+    hint = "…; is it transposed, as scikit-learn's coefs_ are? Pass [W.T for W in coefs_]"
+    W = [np.ones((4, 3)), np.ones((2, 4))]
+    b = [np.ones(4), np.ones(2)]
+    for given_W, given_b in [
+        ([w.T for w in W], b),
+        ([np.ones((3, 3)), np.ones((3, 2))], [np.ones(3), np.ones(2)]),  # the first is square
+        ([np.ones((5, 3, 4)), W[1]], [np.ones((5, 4)), b[1]]),
+    ]:
+        with complains(ValueError, hint):
+            MLP.from_weights(given_W, given_b)
+    with complains(
+        ValueError, "b[2] has shape (5,), but W[2] of shape (4, 3) has 4 neurons: …(4,)"
+    ):
+        MLP.from_weights(W, [np.ones(5), b[1]])
+
+
+def test_a_net_larger_than_the_machine_is_refused_in_words():
+    with complains(MemoryError, "800,000,000,000,000,000,002 parameters need …, but this machine…"):
+        MLP.init((10**20, 2, 2 * 10**20), rng=0)

@@ -99,6 +99,13 @@ def test_stacked_weights_must_be_of_equally_many_networks():
         MLP.from_weights([ones((0, 4, 3))], [ones((0, 4))])
 
 
+def test_from_the_end_they_count_as_of_a_list():
+    net = make(networks=3)
+    for k in (-1, -2, -3):
+        np.testing.assert_array_equal(net[k].theta, net.theta[3 + k])
+        assert np.shares_memory(net[k].theta, net.theta)
+
+
 @pytest.mark.parametrize("k", [3, -4, 10**6])
 def test_only_networks_that_are_there(k):
     with complains(IndexError, f"there is no network {k}: the stack holds 3"):

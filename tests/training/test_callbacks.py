@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from bpnet import SGD, Adam, ExponentialDecay, evaluate, fit
+from bpnet import SGD, Adam, EarlyStopping, ExponentialDecay, ReduceOnPlateau, evaluate, fit
 from tests.helpers.complaint import complains
 from tests.helpers.regression import FAR, ZERO, X, Y, drift, drifting, make
 
@@ -147,7 +147,7 @@ def test_progress_without_tqdm_is_a_line_an_epoch(monkeypatch, capsys):
     )
 
 
-def test_progress_with_tqdm_is_a_bar(monkeypatch):
+def test_progress_with_tqdm_is_a_bar(monkeypatch, tmp_path):
     bars = []
 
     class Bar:
@@ -173,6 +173,17 @@ def test_progress_with_tqdm_is_a_bar(monkeypatch):
     assert (bar.n, bar.closed) == (3, True)
     assert bar.figures == {"loss": f"{history.loss[-1]:.4g}", "learning_rate": "0.001"}
 
+    def fail(training):
+        if training.epoch == 2:
+            raise KeyError("no")
+
+    path = tmp_path / "file"
+    with pytest.raises(KeyError):
+        fit(make(), X, Y, epochs=5, progress=True, callbacks=[fail], checkpoint=path)
+    assert (bars[-1].n, bars[-1].closed) == (1, True)
+    fit(make(), X, Y, epochs=5, progress=True, checkpoint=path, resume=True)
+    assert (bars[-1].options["initial"], bars[-1].n) == (1, 4)
+
 
 def test_progress_with_the_real_tqdm(capsys):
     pytest.importorskip("tqdm", reason="draws tqdm's bar")
@@ -181,6 +192,35 @@ def test_progress_with_the_real_tqdm(capsys):
     assert out == ""
     assert "2/2" in err
     assert "loss=" in err
+
+
+# One training at a time
+
+
+@pytest.mark.parametrize("shared", ["optimizer", "schedule", "early_stopping"])
+def test_what_has_state_serves_one_training_at_a_time(shared):
+    rule, stopper = Adam(ReduceOnPlateau(0.1)), EarlyStopping(3)
+    parts = {"optimizer": rule, "early_stopping": stopper}
+    theirs, name = {
+        "optimizer": ({"optimizer": rule}, "Adam"),
+        "schedule": ({"optimizer": SGD(rule.schedule)}, "ReduceOnPlateau"),
+        "early_stopping": ({"early_stopping": stopper}, "EarlyStopping"),
+    }[shared]
+
+    def within(training):
+        message = f"this {name} is in use by a training that still runs: give a new one"
+        before = rule.t, stopper.best
+        with complains(ValueError, message):
+            fit(make(), X, Y, epochs=1, **theirs)
+        assert (rule.t, stopper.best) == before
+        fit(make(), X, Y, epochs=1, optimizer=Adam(), early_stopping=EarlyStopping(3))
+
+    net, alone = make(), make()
+    history = fit(net, X, Y, epochs=3, callbacks=[within], **parts)
+    assert fit(alone, X, Y, epochs=3, **parts).loss == history.loss  # free again
+    with pytest.raises(ValueError, match="x has"):
+        fit(alone, X[:, 1:], Y, epochs=3, **parts)
+    fit(alone, X, Y, epochs=1, **theirs)
 
 
 # Ctrl-C

@@ -30,9 +30,7 @@ from bpnet import (
 from bpnet.archive import read_arrays
 from tests.helpers.complaint import complains
 
-RNG = np.random.default_rng(5)
-X = RNG.normal(size=(22, 3))
-Y = RNG.normal(size=(22, 2))
+X, Y = np.split(np.random.default_rng(5).normal(size=(22, 5)), [3], axis=1)
 EPOCHS = 7
 
 

@@ -10,9 +10,7 @@ from bpnet import MLP, SGD, Adam, InvalidFile, StepDecay, fit
 from bpnet.archive import read_arrays, write_arrays
 from tests.helpers.complaint import refuses
 
-RNG = np.random.default_rng(5)
-X = RNG.normal(size=(22, 3))
-Y = RNG.normal(size=(22, 2))
+X, Y = np.split(np.random.default_rng(5).normal(size=(22, 5)), [3], axis=1)
 
 
 def make(dtype="float64", sizes=(3, 6, 2), **options):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bpnet import MLP, SGD, evaluate, fit
+from bpnet.training import loop
 from bpnet.training.data import ArraySource, StreamSource
 from tests.helpers.complaint import complains, refuses
 from tests.helpers.three_classes import X, Y, assert_same, make, trained
@@ -186,6 +187,20 @@ def test_endless_generator_is_continued_from_epoch_to_epoch():
 def test_list_of_known_length_is_gone_through_anew():
     assert_same(trained(BATCHES, steps_per_epoch=3), trained(BATCHES))
     assert_same(trained(lambda: iter(BATCHES), steps_per_epoch=3), trained(BATCHES))
+
+
+def test_buffers_are_of_eight_shapes_at_most(monkeypatch):
+    made, known = [], []
+    step = loop.best_step
+    monkeypatch.setattr(loop, "best_step", lambda *a: made.append(a[1].shape[0]) or step(*a))
+    on = loop.Steps.on
+    monkeypatch.setattr(
+        loop.Steps, "on", lambda self, x: (on(self, x), known.append(len(self.by_shape)))[0]
+    )
+    batches = [(X[:n], Y[:n]) for n in (*range(1, 9), 1, 8, 9, 9, 1)]
+    trained(batches, epochs=1)
+    assert made == [*range(1, 10), 1]
+    assert max(known) == 8
 
 
 def test_batches_of_many_sizes():

@@ -22,6 +22,19 @@ def test_validation_loss_is_that_of_the_data_given():
         assert len(history.validation_loss) == 2
 
 
+def test_rows_left_by_a_fraction_keep_their_order_without_shuffle():
+    seen, x = [], np.arange(1.0, 21.0)[:, None] * [1, 0, 0]
+
+    class Spy(SGD):
+        def compute(self, theta, g, move):
+            seen.append(round(g[0] / g[12]))
+            super().compute(theta, g, move)
+
+    how = {"epochs": 2, "batch_size": 1, "optimizer": Spy(1e-9), "validation": 0.25}
+    fit(make(), x, Y, shuffle=False, **how)
+    assert seen[:15] == seen[15:] == sorted(set(seen))
+
+
 def test_fraction_is_set_aside_at_random_and_not_trained_on():
     x = np.arange(1.0, 21.0)[:, None] * [1, 0, 0]
     seen, net = set(), make()

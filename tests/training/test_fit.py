@@ -398,3 +398,29 @@ def test_loss_that_rises_from_next_to_nothing_has_not_exploded():
     targets = [0.3, *[1e-12] * 3, 0.1]
     batches = iter([(np.ones((4, 1)), np.full((4, 1), t)) for t in targets])
     fit(net, batches, epochs=5, steps_per_epoch=1, optimizer=SGD(0.5))
+
+
+@pytest.mark.parametrize("place", [0, 9_999, 10_000, 11_999])
+def test_a_move_that_is_not_finite_is_seen_wherever_it_stands(place):
+    class Broken(SGD):
+        def compute(self, theta, g, move):
+            super().compute(theta, g, move)
+            move[..., place] = math.nan
+
+    net = MLP.init((119, 100), activation="identity", rng=0)
+    with refuses(net, TrainingDiverged, "training diverged …: the step is not finite…"):
+        fit(net, np.ones((2, 119)), np.ones((2, 100)), epochs=1, optimizer=Broken(0.1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("networks", [None, 1, 3, 100])
+def test_two_finite_numbers_whose_difference_overflows_are_divergence(dtype, networks):
+    class Leap(SGD):
+        def compute(self, theta, g, move):
+            super().compute(theta, g, move)
+            move[..., -1] = -0.9 * np.finfo(theta.dtype).max
+
+    net = MLP.init((1, 1), activation="tanh", networks=networks, dtype=dtype, rng=0)
+    net.theta[..., -1] = 0.2 * np.finfo(dtype).max
+    with refuses(net, TrainingDiverged, "…diverged…: the step is not finite…"):
+        fit(net, np.ones((2, 1)), np.ones((2, 1)), epochs=3, optimizer=Leap(0.1))

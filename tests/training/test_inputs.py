@@ -6,9 +6,8 @@ import pytest
 from bpnet import LBFGS, MLP, SGD, Adagrad, Adam, EarlyStopping, RMSprop, StepDecay, fit
 from tests.helpers.complaint import complains, refuses
 
-RNG = np.random.default_rng(9)
-X = RNG.normal(size=(20, 3))
-Y = np.abs(RNG.normal(size=(20, 2)))
+X, Y = np.split(np.random.default_rng(9).normal(size=(20, 5)), [3], axis=1)
+Y = np.abs(Y)
 
 
 def make(dtype="float64"):

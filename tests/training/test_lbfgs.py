@@ -11,9 +11,9 @@ from tests.helpers.complaint import complains, refuses
 
 pytest.importorskip("scipy", reason="L-BFGS is SciPy's")
 
-RNG = np.random.default_rng(3)
-X = RNG.normal(size=(40, 3)) * [1.0, 5.0, 0.2]
-Y = X @ RNG.normal(size=(3, 2)) + RNG.normal(size=(40, 2)) + [2.0, -1.0]
+X, W_TRUE, NOISE = np.split(np.random.default_rng(3).normal(size=(82, 3)), [40, 42])
+X = X * [1.0, 5.0, 0.2]
+Y = X @ W_TRUE.T + NOISE[:, :2] + [2.0, -1.0]
 
 
 def linear(dtype="float64"):
@@ -44,6 +44,47 @@ def test_least_squares(l2, weighted):
     assert history.loss[-1] == pytest.approx(loss, rel=1e-12)  # without the penalty
     assert (np.diff(history.loss) <= 1e-12).all() or l2
     assert history.learning_rate == []
+
+
+def lasso(x, y, l1, l2):
+    """W and b that minimise the mean of ½ |W x + b - y|² + l1 Σ|w| + ½ l2 Σ w², by coordinates."""
+    off = x - x.mean(axis=0)
+    W, square = np.zeros((y.shape[1], x.shape[1])), np.square(off).mean(axis=0)
+    for _ in range(500):
+        for j in range(x.shape[1]):
+            W[:, j] = 0
+            pull = (off[:, j, None] * (y - off @ W.T)).mean(axis=0)
+            W[:, j] = np.sign(pull) * np.maximum(abs(pull) - l1, 0) / (square[j] + l2)
+    return W, y.mean(axis=0) - W @ x.mean(axis=0)
+
+
+@pytest.mark.parametrize(("l1", "l2"), [(0.01, 0.0), (0.2, 0.0), (0.5, 0.3), (30.0, 0.0)])
+def test_lasso_and_elastic_net_reach_the_optimum_with_exact_zeros(l1, l2):
+    net = linear()
+    start = net.theta.copy()
+    history = fit(net, X, Y, epochs=500, optimizer=LBFGS(tolerance=1e-10), l1=l1, l2=l2)
+    W, b = lasso(X, Y, l1, l2)
+    assert net.W[2] == pytest.approx(W, abs=1e-7)
+    assert net.b[2] == pytest.approx(b, abs=1e-6)
+    np.testing.assert_array_equal(net.W[2] == 0, W == 0)
+    assert history.stopped.startswith("L-BFGS: CONVERGENCE")
+    assert history.loss[-1] == pytest.approx(evaluate(net, X, Y)["loss"], rel=1e-12)
+    assert history.loss[0] <= evaluate(linear(), X, Y)["loss"] or l1 > 1
+    assert not np.array_equal(net.theta, start)
+
+
+def test_l1_of_a_net_goes_where_no_direction_leads_down():
+    net = MLP.init((3, 6, 2), activation="tanh", output="identity", rng=0)
+    fit(net, X, Y, epochs=3000, optimizer=LBFGS(tolerance=1e-9), l1=0.05, l2=0.01)
+    weights = weight_coordinates(net)
+    g = net.backward(net.forward(X), Y).theta + 0.01 * net.theta * weights
+    zero = weights & (net.theta == 0)
+    assert zero.sum() > 5
+    assert (abs(g[zero]) <= 0.05 + 1e-7).all()
+    assert g[weights & ~zero] == pytest.approx(
+        -0.05 * np.sign(net.theta[weights & ~zero]), abs=1e-5
+    )
+    assert g[~weights] == pytest.approx(0, abs=1e-5)
 
 
 def test_logistic_regression():
@@ -98,6 +139,33 @@ def test_watching_works_as_with_any_rule():
         net, X[:5], Y[:5], epochs=50, optimizer=LBFGS(), validation=(X, Y), early_stopping=0
     )
     assert evaluate(net, X, Y)["loss"] == pytest.approx(min(history.validation_loss), rel=1e-12)
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.1])
+def test_weights_that_a_callback_sets_are_gone_on_from_and_kept(l1):
+    seen = []
+
+    def reset(training):
+        seen.append(training.net.theta.copy())
+        if training.epoch in (3, 8):
+            training.net.theta = np.full(8, float(training.epoch))
+
+    net, how = linear(), {"optimizer": LBFGS(), "l1": l1}
+    history = fit(net, X, Y, epochs=8, callbacks=[reset], **how)
+    assert (len(history), history.stopped, len(seen)) == (8, None, 8)
+    assert net.theta.tolist() == [8.0] * 8  # as with any rule
+    other = linear()
+    other.theta = np.full(8, 3.0)
+    again = fit(other, X, Y, epochs=4, **how)
+    assert history.loss[3:7] == again.loss
+    assert history.loss[3] > history.loss[2]
+
+
+def test_times_add_up_to_the_time_that_iterations_took(monkeypatch):
+    ticks = iter(range(1000))
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
+    history = fit(linear(), X, Y, epochs=4, optimizer=LBFGS())
+    assert history.time == [1.0] * 4  # two looks at the clock an iteration; between them not
 
 
 def test_callback_that_raises_leaves_the_net_usable():

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from bpnet import MLP, SGD, AdamW, Parameters, fit
+from bpnet.network.cache import Cache
 from bpnet.training.regularization import Clip, Dropout, Penalty, norms, weight_coordinates
 from tests.helpers.complaint import complains
 
-RNG = np.random.default_rng(6)
-X = RNG.normal(size=(12, 3))
-Y = RNG.normal(size=(12, 2))
+X, Y = np.split(np.random.default_rng(6).normal(size=(12, 5)), [3], axis=1)
 
 
 def make(sizes=(3, 5, 4, 2), **options):
@@ -177,6 +176,22 @@ def test_mask_keeps_a_share_of_the_outputs_and_their_mean():
     dropout.draw(cache)
     assert cache.mask[3] is mask
     assert not np.array_equal(mask, first)
+
+
+@pytest.mark.parametrize("hidden", [1, 3])
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+def test_masks_are_drawn_whatever_the_layout(layout, hidden):
+    """Also of one neuron, with the networks fastest: drawn into a view, not into a copy."""
+    net = MLP.init((2, hidden, 2), networks=100, rng=0)
+    net = net.with_theta(layout(net.theta))
+    cache, x = Cache.empty(net.signature, net.theta, np.ones((7, 2))), np.ones((7, 2))
+    dropout = Dropout(net, {1: 0.25, 2: 0.25}, np.random.default_rng(0))
+    for _ in range(2):
+        cache.read(x)
+        dropout.draw(cache)
+        for l in (1, 2):
+            assert set(np.unique(cache.mask[l])) == {0, 1 / 0.75}
+            assert cache.mask[l].mean() == pytest.approx(1, abs=0.1)
 
 
 def test_a_number_drops_hidden_outputs_and_a_mapping_any():

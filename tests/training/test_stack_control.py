@@ -17,6 +17,7 @@ from bpnet import (
     InvalidFile,
     ReduceOnPlateau,
     TrainingDiverged,
+    evaluate,
     fit,
 )
 from tests.helpers.complaint import complains
@@ -322,3 +323,19 @@ def test_rates_of_many_networks_are_told_apart(tmp_path):
         InvalidFile, "…optimizer is ...…0.01, 0.02, 0.01…, but was ...…0.01, 0.01, 0.01…"
     ):
         fit(net, X, Y, epochs=2, optimizer=SGD(rates), checkpoint=path, resume=True)
+
+
+def test_metrics_of_a_stack_are_of_each_networks_own_targets(way):
+    net = make(way)
+    y = np.linspace(0.5, 2, way)[:, None, None] * Y
+
+    def worst(y, a):
+        assert y.shape == a.shape == Y.shape
+        return abs(y - a).max()
+
+    names = ["mean_squared_error", "r2", worst]
+    history = fit(net, X, y, epochs=2, batch_size=4, optimizer=SGD(0.01), metrics=names)
+    for k in (0, 1, way - 1):
+        own = evaluate(net[k], X, y[k], metrics=names)
+        for name, column in history.metrics.items():
+            assert column[-1][k] == pytest.approx(own[name], rel=1e-11)
