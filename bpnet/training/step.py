@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,30 +13,13 @@ from bpnet.arrays import Array
 from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
+from bpnet.rules.update import make_update
 
 if TYPE_CHECKING:
     from bpnet.rules.optimizers import Optimizer
     from bpnet.training.regularization import Clip, Dropout, Penalty
 
 Failed = Callable[[Cache, Gradient, str, Any], None]
-
-
-SHORT = 10_000  # numbers; BLAS takes longer vectors to several threads, which may wait for a core
-
-
-def sum_of_squares(v: Array) -> Callable[[], Any]:
-    """Return a function that gives Σ v²: not finite if one of v is not, or if it overflows."""
-    if v.size <= SHORT:
-        return partial(v.dot, v)
-    parts = [v[start : start + SHORT] for start in range(0, v.size, SHORT)]
-
-    def total() -> Any:
-        found = 0.0
-        for part in parts:
-            found += part.dot(part)
-        return found
-
-    return total
 
 
 class Step(NamedTuple):
@@ -114,12 +96,12 @@ def make_step(
     grad = Gradient.shared(one.theta, cache)
     theta, move = net.theta, np.empty_like(net.theta)
     g = grad.theta[None] if lone else grad.theta
-    advance = make_advance(one, cache, grad, theta, g, move, optimizer, penalty, dropout, clip)
-    squares = sum_of_squares(move.ravel(order="K"))  # a view, whatever the order in memory
+    advance = make_advance(one, cache, grad, theta, g, penalty, dropout, clip)
+    update = make_update(optimizer, theta, g, move, decays=penalty is not None)
 
     def take(y: Array, share: Array | None) -> Any:
         loss = advance(y, share)
-        if not isfinite(loss + squares()):  # which may have overflowed: look closer
+        if not isfinite(loss + update()):  # which may have overflowed: look closer
             if not isfinite(loss):
                 failed(cache, grad, "loss", None)
             if not np.isfinite(move).all():
@@ -130,7 +112,7 @@ def make_step(
     def take_stack(y: Array, share: Array | None) -> Any:
         assert going is not None
         loss: Array = advance(y, share)
-        if not isfinite(add.reduce(loss) + squares()):
+        if not isfinite(add.reduce(loss) + update()):
             lost = np.asarray(~np.isfinite(loss))
             broken = np.asarray(~np.isfinite(move).all(axis=1))
             for what, networks in (
@@ -159,14 +141,11 @@ def make_advance(
     grad: Gradient,
     theta: Array,
     g: Array,
-    move: Array,
-    optimizer: Optimizer,
     penalty: Penalty | None,
     dropout: Dropout | None,
     clip: Clip | None,
 ) -> Callable[..., Any]:
-    """Return what computes the loss of a batch and writes the step, if any, into move."""
-    compute = optimizer.compute
+    """Return what computes the loss of a batch and, if asked, the gradient into g."""
     value, z, a = cache.value, cache.z.list[-1], cache.a.list[-1]
 
     def advance(y: Array, share: Array | None, moving: bool = True) -> Any:
@@ -185,8 +164,6 @@ def make_advance(
             penalty.add(theta, g)
         if clip is not None:
             clip.apply(g)  # which leaves a gradient that is not finite as it is
-        optimizer.t += 1
-        compute(theta, g, move)
         return loss
 
     return advance

@@ -12,7 +12,8 @@ from bpnet.arrays import Array, better_in_turn
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
-from bpnet.training.step import Failed, Going, Step, make_advance, make_step, sum_of_squares
+from bpnet.rules.update import make_update
+from bpnet.training.step import Failed, Going, Step, make_advance, make_step
 
 if TYPE_CHECKING:
     from bpnet.rules.optimizers import Optimizer
@@ -56,25 +57,19 @@ def make_turns(
     cache = Cache.empty(nets[0].signature, nets[0].theta, x if x.ndim == 2 else x[0])
     grad = Gradient.empty(nets[0].theta, cache)
     move = np.empty_like(nets[0].theta)
-    squares = sum_of_squares(move)
-    rules, advances = [], []
+    rules, advances, updates = [], [], []
     for k, one in enumerate(nets):
         rule, own = optimizer.of_network(k), penalty and penalty.of_network(k)
         rules.append(rule)
         theta, g = one.theta, grad.theta
-        advances.append(make_advance(one, cache, grad, theta, g, move, rule, own, dropout, clip))
+        advances.append(make_advance(one, cache, grad, theta, g, own, dropout, clip))
+        updates.append(make_update(rule, theta, g, move, decays=own is not None))
     thetas = [one.theta for one in nets]
-    rate, own_x = None, None
+    own_x = None
 
     def take(y: Array, share: Array | None) -> Any:
-        nonlocal rate
-        if rate is not optimizer.rate:
-            rate = optimizer.rate
-            for k, rule in enumerate(rules):
-                rule.rate = rate[k] if rate.ndim else rate
         losses = np.empty(len(nets))
         for k, theta in enumerate(thetas):
-            rules[k].t = optimizer.t
             if own_x is not None:
                 cache.read(own_x[k])
             y_k = y if y.ndim == 2 else y[k]
@@ -83,7 +78,8 @@ def make_turns(
             loss = losses[k] = advances[k](y_k, share_k, moving)
             if not moving:
                 continue
-            if isfinite(loss + squares()) or (isfinite(loss) and np.isfinite(move).all()):
+            rules[k].follow(optimizer)
+            if isfinite(loss + updates[k]()) or (isfinite(loss) and np.isfinite(move).all()):
                 subtract(theta, move, theta)
             else:
                 this = np.arange(len(nets)) == k
