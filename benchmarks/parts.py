@@ -72,6 +72,7 @@ class Clocks:
         """Give the step with clocks inside it."""
         from bpnet import mlp
         from bpnet.network import cache
+        from bpnet.rules import update
         from bpnet.training import step
 
         m = len(ours.data.x)
@@ -86,7 +87,7 @@ class Clocks:
             (cache, "multiply", "loss", self.around),  # by each sample's share in the mean
             (cache, "layer_kernels", "f and f'", self.around_made),
             (cache, "output_kernels", "loss", self.around_made),
-            (step, "sum_of_squares", "finite?", self.around_made),
+            (update, "sum_of_squares", "finite?", self.around_made),
             (step, "subtract", "θ", self.around),
             (ours.optimizer, "compute", "optimiser", self.around),
         ]

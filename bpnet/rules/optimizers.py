@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy import (  # by name, as in activations_inplace.py
@@ -30,6 +31,15 @@ from numpy import (  # by name, as in activations_inplace.py
 from bpnet.arrays import Array
 from bpnet.checks import all_finite, as_float
 from bpnet.rules.schedules import EqualByFields, Schedule, as_rate, as_schedule
+from bpnet.rules.subnormal import EVERY, clear, end_small, negligible, negligible_theta
+
+Compute = TypeVar("Compute", bound=Callable[..., None])
+
+
+def by_element(compute: Compute) -> Compute:
+    """Mark a `compute` that takes each coordinate by itself: it may be given θ piece by piece."""
+    compute.by_element = True  # type: ignore[attr-defined]
+    return compute
 
 
 class Optimizer(EqualByFields):
@@ -80,7 +90,11 @@ class Optimizer(EqualByFields):
     """
 
     constants: ClassVar[tuple[str, ...]] = ()
+    squares: ClassVar[tuple[str, ...]] = ()  # those of the vectors that are used as √v + ε
+    decays = False  # whether θ shrinks by itself
     learning_rate: Any
+    epsilon: float
+    _index: Any  # of a part in the whole
     _shape: tuple[int, ...]  # of θ, once there is one
 
     @property
@@ -163,6 +177,9 @@ class Optimizer(EqualByFields):
         self._largest = float(np.finfo(theta.dtype).max)
         self._scratch: dict[tuple[Any, ...], Array] = {}
         self.typed = {name: self._in_dtype(name, getattr(self, name)) for name in self.constants}
+        beside = {name: self.epsilon if name in self.squares else None for name in self.vectors}
+        self._least = {name: negligible(self._dtype, beside[name]) for name in self.vectors}
+        self._least_theta = negligible_theta(self._dtype)
         if isinstance(self.learning_rate, float):
             self._in_dtype("learning_rate", self.learning_rate)
         self.last_rate: Any = None
@@ -212,11 +229,54 @@ class Optimizer(EqualByFields):
 
     def of_network(self, k: int) -> Self:
         """Return the rule for network k of a stack, whose vectors are views of this one's."""
+        return self.part(k)
+
+    def part(self, index: Any) -> Self:
+        """Return the rule for theta[index], whose vectors are views of this one's.
+
+        Parameters
+        ----------
+        index : int, slice or tuple
+            Along the first axis, or (..., slice) along the last.
+        """
         one = copy.copy(self)
-        one._shape = self._shape[1:]
-        one.state = {name: vector[k] for name, vector in self.state.items()}
-        one.rate = self.rate[k, 0] if self.rate.ndim else self.rate
+        one._index = index
+        one._shape = np.broadcast_to(0, self._shape)[index].shape
+        one.state = {name: vector[index] for name, vector in self.state.items()}
+        one.typed = {
+            name: array if array.ndim == 0 else np.broadcast_to(array, self._shape)[index]
+            for name, array in self.typed.items()
+        }
+        one.follow(self)
         return one
+
+    def follow(self, whole: Optimizer) -> None:
+        """Take over the number of the step and the rate of the rule that this is a part of."""
+        self.t, rate = whole.t, whole.rate
+        across = rate.ndim == 0 or isinstance(self._index, tuple)
+        self.rate = rate if across else rate[self._index]
+
+    def advance(self, theta: Array, g: Array, move: Array, decays: bool = False) -> None:
+        """Count t up and compute the step; in every fiftieth clear what is very small.
+
+        Why, and from where on, `subnormal.py` tells.
+
+        Parameters
+        ----------
+        theta, g, move : array
+            As in `compute`.
+        decays : bool
+            Whether g holds a penalty under which θ shrinks by itself.
+        """
+        self.t += 1
+        self.compute(theta, g, move)
+        decays = decays or self.decays
+        if self.t % EVERY == 0 and (self.state or decays):
+            spare, kept = self.scratch("spare", theta), self.scratch("kept", theta, bool)
+            for name, vector in self.state.items():
+                clear(vector, self._least[name], spare, kept)
+            if decays:
+                end_small(theta, move, self._least_theta, spare, kept)
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write what to subtract from θ in step ``t`` into move; count t up before.
@@ -250,14 +310,13 @@ class Optimizer(EqualByFields):
                 f"{self._shape} in the steps before: call start(theta) to begin afresh"
             )
         move = self.scratch("move", theta)
-        self.t += 1
-        self.compute(theta, g, move)
+        self.advance(theta, g, move)
         subtract(theta, move, theta)
 
-    def scratch(self, name: str, like: Array) -> Array:
-        """Return an array to write into, made once for each shape; a copy of the rule shares it."""
+    def scratch(self, name: str, like: Array, dtype: Any = None) -> Array:
+        """Return an array to write into, made once for each shape; a part of the rule shares it."""
         if (name, like.shape) not in self._scratch:
-            self._scratch[name, like.shape] = np.empty_like(like)
+            self._scratch[name, like.shape] = np.empty_like(like, dtype)
         return self._scratch[name, like.shape]
 
 
@@ -300,6 +359,7 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum: give momentum=0.9 or so")
 
+    @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         if not self.momentum:
@@ -334,12 +394,13 @@ class Adagrad(Optimizer):
 
     learning_rate: Any = 0.01
     epsilon: float = 1e-10
-    vectors = ("s",)
+    vectors = squares = ("s",)
     constants = ("epsilon",)
 
     def _check(self) -> None:
         self.epsilon = as_float(self.epsilon, "epsilon", above=0)
 
+    @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         s = self.state["s"]
@@ -374,6 +435,7 @@ class RMSprop(Optimizer):
     epsilon: float = 1e-8
     momentum: float = 0.0
     constants = ("rho", "one_less_rho", "epsilon", "momentum")
+    squares = ("s",)
 
     @property
     def vectors(self) -> tuple[str, ...]:
@@ -386,6 +448,7 @@ class RMSprop(Optimizer):
         self.momentum = as_float(self.momentum, "momentum", least=0, below=1)
         self.one_less_rho = 1 - self.rho
 
+    @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         s, typed = self.state["s"], self.typed
@@ -438,6 +501,7 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
     vectors = ("m", "v")
+    squares = ("v",)
     constants: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "epsilon")
 
     def _check(self) -> None:
@@ -445,6 +509,7 @@ class Adam(Optimizer):
         self.beta2 = as_float(self.beta2, "beta2", least=0, below=1)
         self.epsilon = as_float(self.epsilon, "epsilon", above=0)
 
+    @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         m, v, typed = self.state["m"], self.state["v"], self.typed
@@ -482,16 +547,18 @@ class AdamW(Adam):
     def _check(self) -> None:
         super()._check()
         self.weight_decay = as_float(self.weight_decay, "weight_decay", least=0)
+        self.decays = self.weight_decay > 0
 
     def _prepare(self, theta: Array, weights: Array | None) -> None:
         super()._prepare(theta, weights)
         if weights is not None:
             self.typed["weight_decay"] = self.typed["weight_decay"] * weights
 
+    @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
         super().compute(theta, g, move)
-        decay = self.scratch("decay", theta)
+        decay = self.scratch("spare", theta)
         multiply(theta, self.typed["weight_decay"], decay)
         multiply(decay, self.rate, decay)
         add(move, decay, move)

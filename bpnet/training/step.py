@@ -14,12 +14,12 @@ from bpnet.arrays import Array
 from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
+from bpnet.rules.update import make_update
 from bpnet.training.regularization import Clip, Dropout, Penalty
 
 Failed = Callable[[Cache, Gradient, str, Any], None]
 Take = Callable[[Array, Array | None], Any]
 Call = Callable[..., Any]
-ONE_THREAD = 10_000  # numbers: longer vectors BLAS takes to several, which may wait for a core
 
 
 class Recipe(NamedTuple):
@@ -42,24 +42,6 @@ class Recipe(NamedTuple):
         """Return the recipe for network k of a stack."""
         own = {"optimizer": self.optimizer.of_network(k), "penalty": self.penalty.of_network(k)}
         return self._replace(**own)
-
-
-def sum_of_squares(v: Array) -> Callable[[], Any]:
-    """Return a function that gives Σ v²: not finite if one of v is not, or if it overflows.
-
-    Where it is finite, no v is large enough to carry a finite number over the edge either.
-    """
-    if v.size <= ONE_THREAD:
-        return partial(v.dot, v)
-    parts = [v[start : start + ONE_THREAD] for start in range(0, v.size, ONE_THREAD)]
-
-    def total() -> Any:
-        found = 0.0
-        for part in parts:
-            found += part.dot(part)
-        return found
-
-    return total
 
 
 class Step(NamedTuple):
@@ -124,12 +106,12 @@ def make_step(
     grad = Gradient.shared(one.theta, cache)
     theta, move = net.theta, np.empty_like(net.theta)
     g = grad.theta[None] if lone else grad.theta
-    advance = make_advance(one, cache, grad, theta, g, move, recipe)
-    squares = sum_of_squares(move.ravel(order="K"))  # a view, whatever the order in memory
+    advance = make_advance(one, cache, grad, theta, g, recipe)
+    update = make_update(recipe.optimizer, theta, g, move, decays=bool(recipe.penalty))
     if going is not None:
         failing = partial(failed, cache, grad)
-        return Step(cache.read, take_stack(advance, theta, move, squares, failing, going))
-    take = take_one(advance, theta, move, squares, lambda what: failed(cache, grad, what, None))
+        return Step(cache.read, take_stack(advance, theta, move, update, failing, going))
+    take = take_one(advance, theta, move, update, lambda what: failed(cache, grad, what, None))
     if lone:
         return Step(
             lambda x: cache.read(x if x.ndim == 2 else x[0]),
@@ -138,12 +120,12 @@ def make_step(
     return Step(cache.read, take)
 
 
-def take_one(advance: Call, theta: Array, move: Array, squares: Call, failed: Call) -> Take:
+def take_one(advance: Call, theta: Array, move: Array, update: Call, failed: Call) -> Take:
     """Return what takes a step of one network."""
 
     def take(y: Array, share: Array | None) -> Any:
         loss = advance(y, share)
-        if not isfinite(loss + squares()):  # which may have overflowed: look closer
+        if not isfinite(loss + update()):  # which may have overflowed: look closer
             if not isfinite(loss):
                 failed("loss")
                 return loss
@@ -157,13 +139,13 @@ def take_one(advance: Call, theta: Array, move: Array, squares: Call, failed: Ca
 
 
 def take_stack(
-    advance: Call, theta: Array, move: Array, squares: Call, failed: Call, going: Going
+    advance: Call, theta: Array, move: Array, update: Call, failed: Call, going: Going
 ) -> Take:
     """Return what takes a step of all networks of a stack that are going."""
 
     def take(y: Array, share: Array | None) -> Any:
         loss: Array = advance(y, share)
-        if not isfinite(add.reduce(loss) + squares()):
+        if not isfinite(add.reduce(loss) + update()):
             lost = np.asarray(~np.isfinite(loss))
             broken = np.asarray(~np.isfinite(theta - move).all(axis=1)) & ~lost
             for what, networks in (("loss", lost & going.mask), ("step", broken & going.mask)):
@@ -179,12 +161,10 @@ def take_stack(
 
 
 def make_advance(
-    net: MLP, cache: Cache, grad: Gradient, theta: Array, g: Array, move: Array, recipe: Recipe
+    net: MLP, cache: Cache, grad: Gradient, theta: Array, g: Array, recipe: Recipe
 ) -> Call:
-    """Return what computes the loss of a batch and writes the step, if any, into move."""
-    optimizer = recipe.optimizer
+    """Return what computes the loss of a batch and, if asked, the gradient into g."""
     penalty, dropout, clip = recipe.penalty or None, recipe.dropout or None, recipe.clip or None
-    compute = optimizer.compute
     value, z, a = cache.value, cache.z.list[-1], cache.a.list[-1]
 
     def advance(y: Array, share: Array | None, moving: bool = True) -> Any:
@@ -203,8 +183,6 @@ def make_advance(
             penalty.add(theta, g)
         if clip is not None:
             clip.apply(g)  # which leaves a gradient that is not finite as it is
-        optimizer.t += 1
-        compute(theta, g, move)
         return loss
 
     return advance

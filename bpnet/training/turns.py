@@ -11,7 +11,8 @@ from bpnet.arrays import Array
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
-from bpnet.training.step import Failed, Going, Recipe, Step, make_advance, sum_of_squares, take_one
+from bpnet.rules.update import make_update
+from bpnet.training.step import Failed, Going, Recipe, Step, make_advance, take_one
 
 
 def make_turns(net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going) -> Step:
@@ -20,7 +21,6 @@ def make_turns(net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going)
     cache = Cache.empty(nets[0].signature, nets[0].theta, x if x.ndim == 2 else x[0])
     grad = Gradient.empty(nets[0].theta, cache)
     move = np.empty_like(nets[0].theta)
-    squares = sum_of_squares(move)
 
     def fail(k: int, what: str) -> None:
         this = np.arange(len(nets)) == k
@@ -30,21 +30,18 @@ def make_turns(net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going)
     rules, advances, takes = [], [], []
     for k, one in enumerate(nets):
         own = recipe.of_network(k)
-        advance = make_advance(one, cache, grad, one.theta, grad.theta, move, own)
+        theta, g = one.theta, grad.theta
+        advance = make_advance(one, cache, grad, theta, g, own)
+        update = make_update(own.optimizer, theta, g, move, decays=bool(own.penalty))
         rules.append(own.optimizer)
         advances.append(advance)
-        takes.append(take_one(advance, one.theta, move, squares, partial(fail, k)))
-    rate, own_x = None, None
+        takes.append(take_one(advance, theta, move, update, partial(fail, k)))
+    own_x = None
 
     def take(y: Array, share: Array | None) -> Any:
-        nonlocal rate
-        if rate is not optimizer.rate:
-            rate = optimizer.rate
-            for k, rule in enumerate(rules):
-                rule.rate = rate[k] if rate.ndim else rate
         losses = np.empty(len(nets))
         for k, rule in enumerate(rules):
-            rule.t = optimizer.t
+            rule.follow(optimizer)
             if own_x is not None:
                 cache.read(own_x[k])
             y_k = y if y.ndim == 2 else y[k]
