@@ -28,7 +28,10 @@ __all__ = sorted(_MODULE_OF)  # a list it is
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'bpnet' has no attribute {name!r}")
-    value = getattr(import_module(_MODULE_OF[name]), name)
+    home = _MODULE_OF[name]
+    value = (
+        import_module(f"bpnet.{name}") if home == "bpnet" else getattr(import_module(home), name)
+    )
     globals()[name] = value
     return value
 

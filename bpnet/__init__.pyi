@@ -1,5 +1,6 @@
 """The public names, each with the module that it is loaded from on first use."""
 
+from bpnet import formats as formats
 from bpnet.errors import GradientCheckFailed as GradientCheckFailed
 from bpnet.errors import InvalidFile as InvalidFile
 from bpnet.errors import TrainingDiverged as TrainingDiverged

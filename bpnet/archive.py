@@ -11,6 +11,8 @@ import secrets
 import stat
 import zipfile
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from typing import IO, Any
 
 import numpy as np
@@ -18,7 +20,12 @@ import numpy as np
 from bpnet.arrays import Array
 from bpnet.errors import InvalidFile
 
+# Not on Windows, where a file that is open cannot be renamed.
+fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
+
 StrPath = str | os.PathLike[str]
+
+BEGIN, END = ".bpnet-", ".tmp"  # of the name of a file that is being written
 
 
 def cause(error: Exception) -> str:
@@ -129,27 +136,78 @@ def write_atomically(path: StrPath, write: Callable[[IO[bytes]], object]) -> Non
     """
     target = writable_target(path)
     folder, suffix = os.path.dirname(target), os.path.splitext(target)[1]
-    part = os.path.join(folder, f".bpnet-{secrets.token_hex(8)}{suffix}.tmp")
-    try:
-        with open(part, "xb") as file:
+    clear_parts_of_the_dead(folder)
+    with new_part(folder, suffix) as file:
+        try:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        if os.path.exists(target):
-            os.chmod(part, stat.S_IMODE(os.stat(target).st_mode))
-        os.replace(part, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        if isinstance(error, OSError) and error.filename in (None, part):  # as on a full disk
-            raise type(error)(error.errno, error.strerror or str(error), target) from error
-        raise
+            if os.path.exists(target):
+                os.chmod(file.name, stat.S_IMODE(os.stat(target).st_mode))
+            if fcntl is None:
+                file.close()
+            os.replace(file.name, target)  # while it is locked
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                file.close()
+            with contextlib.suppress(OSError):
+                os.unlink(file.name)
+            if isinstance(error, OSError) and error.filename in (None, file.name):  # a full disk
+                raise type(error)(error.errno, error.strerror or str(error), target) from error
+            raise
     with contextlib.suppress(OSError):  # not every system lets a folder be opened
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def new_part(folder: str, suffix: str) -> IO[bytes]:
+    """Return a new file to write to, locked as long as it is open."""
+    while True:
+        name = os.path.join(folder, f"{BEGIN}{secrets.token_hex(8)}{suffix}{END}")
+        file = open(name, "xb")  # noqa: SIM115  # the caller closes it
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        if os.path.exists(name):
+            return file
+        file.close()  # another writer has cleared it before it was locked
+
+
+def clear_parts_of_the_dead(folder: str) -> None:
+    """Remove what a killed process has left of a file that it was writing.
+
+    Whoever writes holds a lock until the file has its name, and the system takes the lock from
+    the dead, so that what can be locked is nobody's. Without locks nothing is removed.
+    """
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            named = entry.name.startswith(BEGIN) and entry.name.endswith(END)
+            if named and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError), open(entry.path, "r+b") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
+
+
+def check_replaceable(path: StrPath, form: str, what: str) -> None:
+    """Raise InvalidFile if a file is there that is neither empty nor what `what` calls this format.
+
+    The format is what the member "format" of a file of `write_arrays` says.
+    """
+    target = writable_target(path)
+    if not os.path.exists(target) or not os.path.getsize(target):
+        return
+    with contextlib.suppress(InvalidFile, KeyError):
+        if str(read_arrays(target)["format"]) == form:
+            return
+    raise InvalidFile(
+        f"{os.fsdecode(path)} is no {what} of bpnet, or a damaged one, and is not overwritten: "
+        "name another file, or remove it"
+    )
 
 
 def writable_target(path: StrPath) -> str:

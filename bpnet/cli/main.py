@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from bpnet import __version__
 from bpnet.cli.article import ARTICLE_EXAMPLES, ARTICLE_HELP, add_article
 from bpnet.cli.check import add_check
+from bpnet.cli.export import add_export
 from bpnet.cli.mnist import add_mnist
 from bpnet.cli.options import Parser
 from bpnet.errors import TrainingDiverged
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         named = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         return failed(named or str(error))
-    except (ValueError, TypeError, MemoryError, TrainingDiverged) as error:
+    except (ValueError, TypeError, MemoryError, ImportError, TrainingDiverged) as error:
         return failed(str(error) or type(error).__name__)
     return status
 
@@ -104,4 +105,5 @@ def make_parser() -> Parser:
 COMMANDS: tuple[Callable[[argparse._SubParsersAction[Parser]], None], ...] = (
     add_mnist,
     add_check,
+    add_export,
 )

@@ -13,7 +13,7 @@ from bpnet.errors import InvalidFile
 from bpnet.mlp import MLP
 from bpnet.network.construction import DTYPES, layer_rules
 from bpnet.network.parameters import Parameters, count
-from bpnet.network.saved import FORMAT, MEMBERS, VERSION, loss_named
+from bpnet.network.saved import FORMAT, MEMBERS, VERSION, check_version, loss_named
 
 
 def load(path: StrPath) -> MLP:
@@ -54,12 +54,7 @@ def build(arrays: Mapping[str, Array]) -> MLP:
     if "format" not in arrays or text(arrays, "format") != FORMAT:
         held = ", ".join(sorted(arrays)) or "nothing"
         raise InvalidFile(f"is an .npz file, but not of a bpnet net: it holds {held}")
-    version = whole(arrays, "version", ndim=0)
-    if version != VERSION:
-        raise InvalidFile(
-            f"is of format version {version}, but this bpnet reads version {VERSION}: "
-            "it was written by another release"
-        )
+    check_version(whole(arrays, "version", ndim=0), VERSION)
     if set(arrays) != set(MEMBERS):
         wrong = ", ".join(sorted(set(arrays) ^ set(MEMBERS)))
         raise InvalidFile(f"does not hold {', '.join(MEMBERS)}, these and no others: see {wrong}")

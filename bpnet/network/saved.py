@@ -15,6 +15,7 @@ import re
 import numpy as np
 
 from bpnet.arrays import Array
+from bpnet.errors import InvalidFile
 from bpnet.network.parameters import ByLayer, Parameters
 from bpnet.rules.activations import ACTIVATIONS, Activation
 from bpnet.rules.losses import LOSSES, Loss, get_loss, huber, huber_limit
@@ -44,6 +45,15 @@ def members(
         "loss": np.array(loss_name(loss)),
         "theta": parameters.theta,
     }
+
+
+def check_version(version: object, known: int) -> None:
+    """Raise InvalidFile unless a file is of the version that this bpnet knows."""
+    if version != known:
+        raise InvalidFile(
+            f"is of format version {version!r}, but this bpnet reads version {known}: "
+            "it was written by another release"
+        )
 
 
 def activation_name(activation: Activation) -> str:

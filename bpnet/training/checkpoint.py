@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bpnet.archive import described, read_arrays, writable_target, write_arrays
+from bpnet.archive import check_replaceable, described, read_arrays, write_arrays
 from bpnet.arrays import Array
 from bpnet.checks import as_int, warn
 from bpnet.errors import InvalidFile
@@ -49,6 +49,8 @@ class Checkpoint:
     ------
     OSError
         If no file can be written there.
+    InvalidFile
+        If there is a file that is no checkpoint, such as a saved net.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Checkpoint:
         self.batches, self.recipe, self.stopper = batches, recipe, stopper
         self.settings: dict[str, Any] = {}
         self.environment: dict[str, Any] = {}
-        writable_target(self.path)
+        check_replaceable(self.path, FORMAT, "checkpoint")
 
     def begin(self, run: Run) -> None:
         """Note what the training is, before a callback can change it, and where it runs."""

@@ -67,8 +67,8 @@ def rewritten(path, **changes):
     [
         ({"version": 1}, "…is a checkpoint of version 1, but this bpnet reads version 2: start…"),
         ({"version": None}, "…is a checkpoint of version None, but…"),
-        ({"format": "bpnet.MLP"}, "…is no checkpoint of bpnet"),
-        ({"format": None}, "…is no checkpoint of bpnet"),
+        ({"format": "bpnet.MLP"}, "…is no checkpoint of bpnet…"),
+        ({"format": None}, "…is no checkpoint of bpnet…"),
         ({"theta": None}, "…is a damaged checkpoint: KeyError('theta')"),
         ({"theta": np.zeros(3)}, "…is a damaged checkpoint: …theta is float64 of shape (3,)…"),
         ({"theta": np.zeros(38, "f")}, "…is a damaged checkpoint: …theta is float32 of shape…"),
@@ -92,9 +92,15 @@ def test_file_whose_state_is_not_whole(path):
             assert_refused(path, f"…is a damaged checkpoint: KeyError('{name}')")
 
 
-def test_net_s_own_file_is_no_checkpoint(tmp_path):
-    make().save(tmp_path / "net")
-    assert_refused(tmp_path / "net", f"{tmp_path / 'net'} is no checkpoint of bpnet")
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_saved_net_is_no_checkpoint_and_survives(tmp_path, resume):
+    path, net = tmp_path / "net.npz", make()
+    net.save(path)
+    before = path.read_bytes()
+    message = f"{path} is no checkpoint of bpnet, …, and is not overwritten: …"
+    with refuses(net, InvalidFile, message):
+        fit(net, X, Y, epochs=1, checkpoint=path, resume=resume)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
