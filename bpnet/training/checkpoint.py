@@ -189,7 +189,7 @@ class Checkpoint:
     def settings_of(self, run: Run) -> dict[str, Any]:
         """Return what must be equal for a training to go on with the same bits."""
         batches, stopper = self.batches, self.stopper
-        source, (optimizer, penalty, dropout, clip) = batches.source, self.recipe
+        source, (optimizer, penalty, dropout, clip, frozen) = batches.source, self.recipe
         arrays = source if isinstance(source, ArraySource) else None
         stream = source if isinstance(source, StreamSource) else None
         held = run.evaluation.held
@@ -216,6 +216,7 @@ class Checkpoint:
             **penalty.given,
             "dropout": {str(l): keep for l, keep in dropout.keep.items()},
             "clip": [clip.norm, clip.value],
+            "frozen": frozen.names or None,
             "early_stopping": waits,
         }
 

@@ -23,6 +23,7 @@ from bpnet.training.callbacks import Audience, Progress, as_callbacks
 from bpnet.training.data import ArraySource, Batches, Reach, StreamSource
 from bpnet.training.early_stopping import EarlyStopping, as_early_stopping
 from bpnet.training.evaluation import Evaluation, check_metrics
+from bpnet.training.frozen import Frozen
 from bpnet.training.history import History
 from bpnet.training.lbfgs import LBFGS, run_lbfgs
 from bpnet.training.loop import run_steps, tell_schedule
@@ -54,9 +55,11 @@ def fit(
     metrics: str | Metric | Sequence[str | Metric] = (),
     l1: Any = 0.0,
     l2: Any = 0.0,
+    penalize_biases: bool = False,
     dropout: float | Mapping[int, float] = 0.0,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    frozen: str | Iterable[str] = (),
     early_stopping: EarlyStopping | int | None = None,
     callbacks: Sequence[Any] = (),
     progress: bool = False,
@@ -103,11 +106,17 @@ def fit(
         "accuracy", "mean_squared_error", "mean_absolute_error", "r2"; taken after each epoch on
         the validation data if there are any, else on the training data, with their weights.
     l1, l2 : float, or array with one for each network of a stack
-        λ₁ and λ₂ of the penalty λ₁ Σ|w| + ½ λ₂ Σ w² on weights, not biases; see `Penalty`.
+        λ₁ and λ₂ of the penalty λ₁ Σ|w| + ½ λ₂ Σ w² on weights; see `Penalty`.
+    penalize_biases : bool
+        Whether it is on biases too.
     dropout : float, or mapping of layer to float
         Probability that an output of a hidden layer (by mapping, also of the input) is dropped.
     clip_norm, clip_value : float, optional
         Limits of the whole gradient's length, and of its entries.
+    frozen : str, or sequence of them
+        Parameters that keep their bits, by the gradient check's names: ``"b"`` is all biases,
+        ``"W[2]"`` a layer's weights, ``"W[3][1, 0]"`` one. The gradient, its length and the
+        penalties are then those of the others.
     early_stopping : EarlyStopping or int, optional
         An int is the patience.
     callbacks : sequence
@@ -155,7 +164,8 @@ def fit(
     epochs = as_int(epochs, "epochs", least=1)
     rng = generator(rng)
     shuffle = as_shuffle(shuffle, y)
-    check_flags(progress=progress, resume=resume, keep_state=keep_state)
+    flags = {"resume": resume, "keep_state": keep_state, "penalize_biases": penalize_biases}
+    check_flags(progress=progress, **flags)
     if steps_per_epoch is not None:
         steps_per_epoch = as_int(steps_per_epoch, "steps_per_epoch", least=1)
     if optimizer is None:
@@ -174,9 +184,10 @@ def fit(
     theta = best_layout(net.theta, net.sizes, size)
     work = net if theta is net.theta else net.with_theta(theta)  # callbacks see the net itself
     batches = Batches(source, size, shuffle, rng)
-    recipe = Recipe(
-        optimizer, Penalty(work, l1, l2), Dropout(net, dropout, rng), Clip(clip_norm, clip_value)
-    )
+    held_still, weights = Frozen(net.sizes, frozen), weight_coordinates(net)
+    penalty = Penalty(work, l1, l2, held_still.free & (weights | penalize_biases))
+    clip = Clip(clip_norm, clip_value)
+    recipe = Recipe(optimizer, penalty, Dropout(net, dropout, rng), clip, held_still)
     if by_lbfgs and (recipe.dropout or recipe.clip or checkpoint is not None):
         raise ValueError("L-BFGS goes without dropout, clipping and checkpoints")
     evaluation = Evaluation(held, source, as_metrics(metrics, net.loss_function))
@@ -194,7 +205,7 @@ def fit(
         raise ValueError("resume needs the checkpoint file to resume from: give checkpoint=")
     with alone(optimizer, getattr(optimizer, "learning_rate", None), stopper):
         begin = optimizer.resume if keep_state else optimizer.start
-        begin(work.theta, weight_coordinates(work))
+        begin(work.theta, weights)
         if stopper is not None:
             stopper.start()
         observes = isinstance(optimizer, Optimizer) and (given or optimizer.schedule.observes)

@@ -14,6 +14,7 @@ from bpnet.arrays import Array
 from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
+from bpnet.training.frozen import Frozen
 from bpnet.training.regularization import Clip, Dropout, Penalty
 
 Failed = Callable[[Cache, Gradient, str, Any], None]
@@ -32,11 +33,13 @@ class Recipe(NamedTuple):
     penalty: Penalty
     dropout: Dropout
     clip: Clip
+    frozen: Frozen
 
     @classmethod
     def plain(cls, net: MLP, optimizer: Any) -> Self:
         """Return the recipe with nothing beside the optimiser."""
-        return cls(optimizer, Penalty(net), Dropout(net, {}, np.random.default_rng(0)), Clip())
+        dropout = Dropout(net, {}, np.random.default_rng(0))
+        return cls(optimizer, Penalty(net), dropout, Clip(), Frozen(net.sizes))
 
     def of_network(self, k: int) -> Self:
         """Return the recipe for network k of a stack."""
@@ -184,6 +187,7 @@ def make_advance(
     """Return what computes the loss of a batch and writes the step, if any, into move."""
     optimizer = recipe.optimizer
     penalty, dropout, clip = recipe.penalty or None, recipe.dropout or None, recipe.clip or None
+    hold = recipe.frozen.hold if recipe.frozen else None
     compute = optimizer.compute
     value, z, a = cache.value, cache.z.list[-1], cache.a.list[-1]
 
@@ -201,10 +205,14 @@ def make_advance(
         backward_pass(net, cache, y, grad)
         if penalty is not None:
             penalty.add(theta, g)
+        if hold is not None:
+            hold(g)
         if clip is not None:
             clip.apply(g)  # which leaves a gradient that is not finite as it is
         optimizer.t += 1
         compute(theta, g, move)
+        if hold is not None:
+            hold(move)
         return loss
 
     return advance

@@ -241,8 +241,6 @@ def test_without_hypothesis_there_is_one_clear_error(monkeypatch):
         lambda: targets(net, 3),
         lambda: assert_backward(homework.forward, homework.backward),
     ):
-        with complains(
-            ImportError, "bpnet.testing needs Hypothesis: pip install hypothesis"
-        ):
+        with complains(ImportError, "bpnet.testing needs Hypothesis: pip install hypothesis"):
             call()
     assert case((2, 3), m=4, seed=1).x.shape == (4, 2)
