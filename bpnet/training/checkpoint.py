@@ -196,6 +196,7 @@ class Checkpoint:
         waits = None
         if stopper is not None:
             waits = [stopper.patience, stopper.min_delta, stopper.monitor, stopper.restore_best]
+            waits += [stopper.mode] if stopper.mode else []
         return {
             "sizes": list(run.net.sizes),
             "networks": list(run.net.theta.shape[:-1]),

@@ -193,7 +193,7 @@ def test_a_derivative_by_an_input_can_be_left_open():
         (TypeError, relu, d_relu, (X, X), "forward(x) does not take these inputs: too many…"),
         (TypeError, relu, d_relu, ([1, 2],), "forward has no input to differentiate by…"),
         (ValueError, affine, lambda d, c: (d, d), (X, W, B),
-         "backward returned 2 derivatives, but forward takes 3 floats or arrays of floats: x, w, b"),
+         "backward returned 2 derivatives, but forward takes 3 floats or arrays of…: x, w, b"),
         (ValueError, affine, lambda d, c: (d @ c[1].T, d.T @ c[0], d.sum(axis=0)), (X, W, B),
          "backward returned dw of shape (4, 3), but w has shape (3, 4)"),
         (TypeError, softmax_loss, lambda d, c: (d * c[0], c[1]), (X, np.zeros(5, int)),
