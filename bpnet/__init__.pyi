@@ -8,6 +8,7 @@ from bpnet.formats.npz import load as load
 from bpnet.gradcheck import GradientReport as GradientReport
 from bpnet.gradcheck import check_function as check_function
 from bpnet.gradcheck import check_gradient as check_gradient
+from bpnet.gradcheck import check_vjp as check_vjp
 from bpnet.machine import environment as environment
 from bpnet.mlp import MLP as MLP
 from bpnet.network.cache import Cache as Cache

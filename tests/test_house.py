@@ -26,6 +26,7 @@ FLOORS = (
     ("network",),
     ("mlp",),
     ("training", "gradcheck", "formats"),
+    ("tables",),
     ("worked", "testing", "estimators", "plots", "distributed", "page"),
     ("cli",),
     ("__main__",),

@@ -9,7 +9,7 @@ Han & Kamber: J. Han, M. Kamber, "Data Mining: Concepts and Techniques", the 3-2
 import numpy as np
 import pytest
 
-from bpnet import MLP
+from bpnet import MLP, SGD, fit
 from bpnet.reference import Network
 
 MAZUR = {"W": [[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]]}
@@ -163,6 +163,13 @@ def test_mazur_trained_for_10_000_steps(form, biases):
     if not biases:
         assert_printed(outputs, ".01591362044355068 .9840642735146238")
     assert np.all(np.abs(outputs - [0.015912196, 0.984065734]) > 1e-6)
+
+
+def test_mazur_trained_by_fit_with_its_biases_held():
+    net = MLP.from_weights(**MAZUR)
+    fit(net, X, Y, epochs=10_000, optimizer=SGD(RATE), frozen="b")
+    assert net.loss(net.predict(X), Y) == pytest.approx(float(LOSS_AFTER[10_000][False]), rel=1e-13)
+    assert [*net.b[2], *net.b[3]] == [0.35, 0.35, 0.60, 0.60]
 
 
 def test_mazur_the_circulating_figures_come_from_updated_weights():

@@ -3,6 +3,7 @@
 check        `check_gradient`, the front door for networks
 one_net      the check of one net
 stack        that of a stack: its one backward pass, network by network
+vjp          `check_vjp`, for a layer's own backward
 function     `check_function`, for anything else
 measure      what these share: method, tolerance, coordinates, and a second look
 claims       the claimed gradient, read and tried for what it changes
@@ -35,6 +36,7 @@ from bpnet.gradcheck.function import check_function
 from bpnet.gradcheck.measure import METHODS
 from bpnet.gradcheck.report import BlockResult, Coordinate, GradientReport
 from bpnet.gradcheck.stack import StackReport
+from bpnet.gradcheck.vjp import check_vjp
 
 __all__ = [
     "METHODS",
@@ -44,4 +46,5 @@ __all__ = [
     "StackReport",
     "check_function",
     "check_gradient",
+    "check_vjp",
 ]

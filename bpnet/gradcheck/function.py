@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +106,23 @@ def check_function(
     ['W2'][1, 0]
     """
     method = as_method(method)
-    probe = FunctionProbe(f, at)
-    changed = claims.changed_by(probe)
+    return checked(FunctionProbe(f, at), gradient, method, tolerance, coordinates, rng)
+
+
+def checked(
+    probe: FunctionProbe,
+    gradient: Any,
+    method: str,
+    tolerance: float | None,
+    coordinates: int | None,
+    rng: Seed,
+    changed: Collection[str] = (),
+) -> GradientReport:
+    """Return the report on a gradient of what is probed; parameters as in `check_function`.
+
+    What is in `changed` when both have been called is told of as changed by them.
+    """
+    by_function = claims.changed_by(probe)
     analytic, moved, eps, also = claims.of_function(probe, gradient)
     k = chosen(analytic, coordinates, rng)
     why = "" if method == "central" else refusal(probe)
@@ -118,7 +133,8 @@ def check_function(
         allowed, claim = tolerance_of(tolerance, method, eps, probe.eps), analytic[k]
         largest = np.max(np.abs(numeric), initial=0.0, where=np.isfinite(numeric))
         noise = ROUNDINGS * max(eps, probe.eps) * largest + 4 * moved[k] + uncertainty
-        parts = numeric, noise, kink & np.isfinite(claim), changed + also, why
+        all_changed = (*by_function, *also, *sorted(changed))
+        parts = numeric, noise, kink & np.isfinite(claim), all_changed, why
         return GradientReport(probe.layout, method, allowed, k, claim, *parts)
 
     report = measured_by(compared, method, why, probe, lambda: rounding_in(probe))

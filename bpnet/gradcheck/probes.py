@@ -141,8 +141,8 @@ class NetProbe:
         found = [
             touches(f.kinks, self.cache.z[l], rounding.z[l]) for l, f in self.net.activation.items()
         ]
-        kinks = self.net.loss_function.kinks
-        return [*found, touches(kinks, self.cache.a.list[-1] - self.y, rounding.a[-1])]
+        a = self.cache.a.list[-1]
+        return [*found, self.net.loss_function.on_kinks(a, self.y, rounding.a[-1])]
 
     def _passes(self, k: Array, step: Array) -> Iterator[tuple[slice, Array, Cache]]:
         """Yield a part of the steps, E after each of them, and the cache of its pass."""

@@ -52,7 +52,7 @@ def wrong_loss(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> 
     low, high = (-np.inf, np.inf) if output.attained else output.range
     h = STEP * np.minimum(np.maximum(1.0, np.abs(a)), np.minimum(a - low, high - a))
     measured = slope(lambda t: loss.E(a + t * h, y), h)
-    told = away(a - y, loss.kinks, h) & (h > 0)
+    told = ~loss.on_kinks(a, y, 2 * h) & np.isfinite(a - y) & (h > 0)
     return difference(f"dE of the loss {loss.name!r}", loss.dE(a, y), measured, told, "a", a)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -225,3 +226,37 @@ def coordinate_name(sizes: Sequence[int], k: int) -> str:
         if start <= k < start + math.prod(shape):
             return entry_name(name, shape, k - start)
     raise IndexError(f"theta has coordinates 0..{count(sizes) - 1}, not {k}")
+
+
+def coordinates_named(sizes: Sequence[int], name: str) -> list[slice]:
+    """Return which coordinates of θ a name means, as runs.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Neurons in each layer.
+    name : str
+        ``"W"`` or ``"b"`` for those of all layers, ``"W[3]"``, or one as in `coordinate_name`.
+
+    Raises
+    ------
+    KeyError
+        If nothing has this name.
+    """
+    name, named = "".join(name.split()), list(named_blocks(sizes))
+    found = [
+        slice(start, start + math.prod(shape))
+        for block, _, start, shape in named
+        if name in (block, block[0])
+    ]
+    block, bracket, place = name.removesuffix("]").partition("][")
+    for known, _, start, shape in named:
+        if found or not (bracket and name.endswith("]") and known == f"{block}]"):
+            continue
+        index = [int(i) for i in place.split(",") if re.fullmatch("[0-9]+", i)]
+        if len(index) == place.count(",") + 1 == len(shape) and all(map(operator.lt, index, shape)):
+            k = start + int(np.ravel_multi_index(index, shape))
+            found = [slice(k, k + 1)]
+    if not found:
+        raise KeyError(name)
+    return found

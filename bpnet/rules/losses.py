@@ -68,8 +68,9 @@ class Loss:
         The closed interval that targets must lie in.
     distribution : bool
         Whether each row of outputs and of targets must be a probability distribution.
-    kinks : tuple of float
-        The values of a - y at which dE jumps.
+    kinks : tuple
+        Where dE jumps: numbers are values of a - y, functions of (a, y) change their sign there,
+        as ``lambda a, y: a * y - 1`` for a hinge.
     analytic : bool
         Whether E and dE take complex a, so that the complex step may be used.
 
@@ -90,7 +91,7 @@ class Loss:
     output_range: Real = (-math.inf, math.inf)
     target_range: Real = (-math.inf, math.inf)
     distribution: bool = False
-    kinks: tuple[float, ...] = ()
+    kinks: tuple[float | Callable[[Array, Array], Array], ...] = ()
     analytic: bool = False
     # Its forms in place; only the table's losses have them, as in `Activation`.
     in_place: InPlace | None = field(default=None, init=False, repr=False, compare=False)
@@ -124,6 +125,18 @@ class Loss:
     def derivative(self, a: Array, y: Array) -> Array:
         """Return ∂E/∂a; one of the wrong shape is refused."""
         return self._elements(self.dE(a, y), a, "dE(a, y)")
+
+    def on_kinks(self, a: Array, y: Array, off: Array) -> Array:
+        """Return which outputs lie within `off` of a kink."""
+        found = np.zeros(a.shape, bool)
+        for kink in self.kinks:
+            if callable(kink):
+                with np.errstate(all="ignore"):
+                    signs = np.array([np.sign(kink(at, y)) for at in (a - off, a, a + off)])
+                found |= (signs.min(axis=0) <= 0) & (signs.max(axis=0) >= 0)
+            else:
+                found |= np.abs(a - y - kink) <= off
+        return found
 
     def _elements(self, values: Array, like: Array, what: str) -> Array:
         if np.shape(values) != like.shape:

@@ -33,7 +33,7 @@ class Mean:
         """Return the metric of data that are all there."""
         return self.value(self.add(None, y, a))
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> Any:
         return self.__name__  # a constant of this module
 
     def add(self, so_far: Any, y: Array, a: Array, weight: Array | None = None) -> Any:
@@ -177,10 +177,125 @@ def r2(y: Array, a: Array) -> Any:
     return np.square(a - y)
 
 
-METRICS: dict[str, Metric] = {
-    rule.__name__: rule for rule in (accuracy, mean_squared_error, mean_absolute_error, r2)
-}
+@Mean
+def log_loss(y: Array, a: Array) -> Any:
+    """Return -Σ y log a of each sample; of a single output -y log a - (1 - y) log(1 - a).
+
+    Outputs are probabilities, taken no closer to 0 and 1 than their dtype's eps.
+    """
+    for name, v in (("targets", y), ("outputs", a)):
+        off = (v < 0) | (v > 1)
+        if v.shape[-1] > 1:
+            off |= np.abs(v.sum(axis=-1, keepdims=True) - 1) > ROW_SUM_TOLERANCE
+        if off.any():
+            raise ValueError(
+                f"log_loss needs {name} that are probabilities: rows that sum to 1, or a single "
+                "column between 0 and 1"
+            )
+    eps = np.finfo(a.dtype).eps
+    p = np.clip(a, eps, 1 - eps).astype(np.float64)
+    if y.shape[-1] == 1:
+        return -(y * np.log(p) + (1 - y) * np.log(1 - p))[..., 0]
+    return -(y * np.log(p)).sum(axis=-1)
+
+
+class ClassScore(Mean):
+    """Precision, recall or F1 of classes, from counts that add up part by part.
+
+        precision = TP / (TP + FP),  recall = TP / (TP + FN),  F1 = 2 TP / (2 TP + FP + FN)
+
+    and 0 for 0/0. What are classes, the targets say: rows with a single 1 (the class is the largest
+    output), else labels of 0 and 1 or of -1 and 1, each column by itself (a label is there from ½
+    on, or from 0); a single column has the two classes that its label is there or not.
+
+    Parameters
+    ----------
+    name : str
+        ``"f1"`` is of the second of two classes; ``"f1_macro"`` the mean over classes, those that
+        appear, or over labels; ``"f1_weighted"`` takes each by its number of samples.
+    """
+
+    KINDS = ("precision", "recall", "f1")
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+        self.kind, _, self.average = name.partition("_")
+
+    def __reduce__(self) -> Any:
+        return ClassScore, (self.__name__,)
+
+    def add(self, so_far: Any, y: Array, a: Array, weight: Array | None = None) -> Any:
+        """Return counts by each way to read targets, which may be meant, and which exclude."""
+        single = y.shape[-1] == 1
+        ways = [(largest(y), largest(a)), (y >= 0.5, a >= 0.5), (y >= 0, a >= 0)]
+        if single:
+            ways = [(either(true), either(said)) for true, said in ways]
+        counts = np.array([counted(true, said, weight) for true, said in ways])
+        one = y == 1
+        bits, signs = bool((one | (y == 0)).all()), bool((one | (y == -1)).all())
+        rows = not single and (bits or signs) and bool((one.sum(axis=-1) == 1).all())
+        may, exclusive = np.array([rows, bits, signs]), (True, single, single)
+        if so_far is None:
+            return counts, may, exclusive
+        return so_far[0] + counts, so_far[1] & may, exclusive
+
+    def value(self, so_far: Any) -> Any:
+        """Return the score by the first of the ways that suits all targets.
+
+        Raises
+        ------
+        ValueError
+            If none does, or the second of two classes is asked for where there are others.
+        """
+        counts, may, exclusive = so_far
+        name, way = self.__name__, int(may.argmax())
+        if not may.any():
+            raise ValueError(
+                f"{name} needs classes: y must hold rows with a single 1, or labels of 0 and 1 or "
+                "of -1 and 1"
+            )
+        right, said, true = counts[way]
+        over = {"precision": said, "recall": true, "f1": (said + true) / 2}[self.kind]
+        score = np.divide(right, over, out=np.zeros_like(right), where=over > 0)
+        if not self.average:
+            if not exclusive[way] or score.shape[-1] != 2:
+                raise ValueError(
+                    f"{name} is of the second of two classes, but there are others: take "
+                    f"{name}_macro or {name}_weighted"
+                )
+            return number_or_array(score[..., 1])
+        share = true
+        if self.average == "macro":
+            share = ((said + true > 0) | (not exclusive[way])).astype(np.float64)
+        total = share.sum(axis=-1)
+        return number_or_array((score * share).sum(axis=-1) / np.where(total > 0, total, 1))
+
+
+def largest(v: Array) -> Array:
+    """Return which column of each row is the largest, as rows with a single True."""
+    is_largest: Array = v.argmax(axis=-1)[..., None] == np.arange(v.shape[-1])
+    return is_largest
+
+
+def either(label: Array) -> Array:
+    """Return a column that is True or not as two classes, rows with a single True."""
+    return np.concatenate([~label, label], axis=-1)
+
+
+def counted(true: Array, said: Array, weight: Array | None) -> Array:
+    """Return by class how many samples are said to be of it and are, are said to, and are."""
+    of = 1.0 if weight is None else weight[..., None]
+    found = [(v * of).sum(axis=-2, dtype=np.float64) for v in (true & said, said, true)]
+    return np.stack(np.broadcast_arrays(*found))
+
+
+TABLE = (
+    *(accuracy, mean_squared_error, mean_absolute_error, r2, log_loss),
+    *(ClassScore(kind + of) for of in ("", "_macro", "_weighted") for kind in ClassScore.KINDS),
+)
+METRICS: dict[str, Metric] = {rule.__name__: rule for rule in TABLE}
 ALIKE = {"acc": "accuracy", "mse": "mean_squared_error", "mae": "mean_absolute_error"}
+SMALLER_IS_BETTER = {"mean_squared_error", "mean_absolute_error", "log_loss"}
 
 
 def as_metrics(

@@ -256,8 +256,11 @@ class Warmup(Schedule):
 class Patience:
     """Counts the epochs ``waited`` since the ``best`` loss, for a stack those of each network.
 
-    Better is a loss that is lower by more than ``min_delta``; ``patience`` epochs are waited for.
+    Better is a loss that is lower by more than ``min_delta``, or with ``sign`` -1 a score that is
+    higher; ``patience`` epochs are waited for.
     """
+
+    sign = 1.0
 
     patience: int
     min_delta: float
@@ -271,7 +274,7 @@ class Patience:
 
     def wait_afresh(self) -> None:
         """Forget the losses seen so far."""
-        self.best, self.waited = math.inf, 0
+        self.best, self.waited = self.sign * math.inf, 0
 
     def wait(self, loss: Any) -> tuple[Array, Array]:
         """Take the loss of an epoch; return whether it is better, and whether patience has ended.
@@ -279,7 +282,8 @@ class Patience:
         What was not waited for any more does not improve.
         """
         waiting = self.waited <= self.patience
-        better = np.asarray((loss < self.best - self.min_delta) & waiting)
+        lower = self.sign * loss < self.sign * self.best - self.min_delta
+        better = np.asarray(lower & waiting)
         self.best = np.where(better, loss, self.best)
         self.waited = np.where(better, 0, self.waited + 1)
         return better, self.waited > self.patience

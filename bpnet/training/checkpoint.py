@@ -189,13 +189,14 @@ class Checkpoint:
     def settings_of(self, run: Run) -> dict[str, Any]:
         """Return what must be equal for a training to go on with the same bits."""
         batches, stopper = self.batches, self.stopper
-        source, (optimizer, penalty, dropout, clip) = batches.source, self.recipe
+        source, (optimizer, penalty, dropout, clip, frozen) = batches.source, self.recipe
         arrays = source if isinstance(source, ArraySource) else None
         stream = source if isinstance(source, StreamSource) else None
         held = run.evaluation.held
         waits = None
         if stopper is not None:
             waits = [stopper.patience, stopper.min_delta, stopper.monitor, stopper.restore_best]
+            waits += [stopper.mode] if stopper.mode else []
         return {
             "sizes": list(run.net.sizes),
             "networks": list(run.net.theta.shape[:-1]),
@@ -216,6 +217,7 @@ class Checkpoint:
             **penalty.given,
             "dropout": {str(l): keep for l, keep in dropout.keep.items()},
             "clip": [clip.norm, clip.value],
+            "frozen": frozen.names or None,
             "early_stopping": waits,
         }
 

@@ -92,23 +92,17 @@ class ArraySource:
             return array
         return self.net.parameters.rows(values if array.ndim == 1 else array, name)
 
-    def split(self, fraction: float, rng: np.random.Generator) -> tuple[ArraySource, ArraySource]:
-        """Return two sources of disjoint rows: the rest, and a fraction drawn at random.
+    def split(
+        self, fraction: float, rng: np.random.Generator, labels: Array | None = None
+    ) -> tuple[ArraySource, ArraySource]:
+        """Return two sources of disjoint rows: the rest, and a fraction as `set_aside` draws it.
 
         Raises
         ------
         ValueError
             If the fraction leaves either without rows, or without a weight above 0.
         """
-        fraction = checks.as_float(fraction, "validation", above=0, below=1)
-        n = round(fraction * self.m)
-        if not 0 < n < self.m:
-            raise ValueError(
-                f"validation={fraction:g} of {self.m} samples leaves {n} to validate and "
-                f"{self.m - n} to train on: both need some"
-            )
-        order = rng.permutation(self.m)
-        rest, held = np.sort(order[n:]), np.sort(order[:n])
+        rest, held = set_aside(self.m, fraction, rng, labels)
         return self._part(rest, "train on"), self._part(held, "validate")
 
     def _part(self, rows: Array, purpose: str) -> ArraySource:
@@ -214,6 +208,45 @@ class ArraySource:
             check_memory(what, lead[0], source.dtype, n, gradients=False)
         raw = np.empty((*lead, index.shape[-1], source.shape[-1]), source.dtype)
         return raw, raw
+
+
+def set_aside(
+    m: int,
+    fraction: float,
+    rng: np.random.Generator,
+    labels: Array | None = None,
+    purposes: tuple[str, str] = ("validation", "validate"),
+) -> tuple[Array, Array]:
+    """Return which of m rows stay and which are set aside, drawn at random, both in order.
+
+    With labels, numbers from 0 on, each class gives its share, as near as whole rows come to it
+    (those nearest to one more give it), and keeps one row at least.
+
+    Raises
+    ------
+    ValueError
+        If either is left without rows.
+    """
+    fraction = checks.as_float(fraction, purposes[0], above=0, below=1)
+    n, order = round(fraction * m), rng.permutation(m)
+    if labels is not None:
+        counts = np.bincount(labels)
+        most = np.maximum(counts - 1, 0)
+        takes = np.minimum((fraction * counts).astype(int), most)
+        missing = np.where(takes < most, fraction * counts - takes, -1.0)
+        more = np.argsort(-missing, kind="stable")[: n - takes.sum()]
+        takes[more[missing[more] >= 0]] += 1
+        by_class = [order[labels[order] == c] for c in range(len(counts))]
+        order = np.concatenate([rows[:k] for rows, k in zip(by_class, takes, strict=True)])
+        n = len(order)
+    if not 0 < n < m:
+        raise ValueError(
+            f"{purposes[0]}={fraction:g} of {m} samples leaves {n} to {purposes[1]} and "
+            f"{m - n} to train on: both need some"
+        )
+    held = np.zeros(m, bool)
+    held[order[:n]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def take_rows(source: Array, index: Array, out: Array) -> None:

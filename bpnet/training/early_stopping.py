@@ -1,4 +1,4 @@
-"""Early stopping: end training when a loss no longer improves."""
+"""Early stopping: end training when a loss or a metric no longer improves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import as_int
+from bpnet.rules.losses import Loss
+from bpnet.rules.metrics import METRICS, SMALLER_IS_BETTER, Mean, Metric, as_metrics
 from bpnet.rules.schedules import Patience
 from bpnet.training.run import Run
 
 
 @dataclass
 class EarlyStopping(Patience):
-    """End training when a loss has not improved for some epochs, with the best weights.
+    """End training when a loss or a metric has stopped improving, with the best weights.
 
     Parameters
     ----------
@@ -25,15 +27,19 @@ class EarlyStopping(Patience):
     min_delta : float
         What counts as an improvement is more than this, >= 0.
     monitor : str
-        "validation_loss" or "loss"; the default is the first if there are validation data.
+        "validation_loss", "loss" or the name of a metric; the default is the first if there are
+        validation data. A metric that bpnet names, such as "accuracy", is measured for it.
     restore_best : bool
         Whether the net ends with the weights of the best epoch.
+    mode : {"min", "max"}, optional
+        Whether less is better or more. It is known but for a metric of your own.
     """
 
     patience: int = 10
     min_delta: float = 0.0
     monitor: str | None = None
     restore_best: bool = True
+    mode: str | None = None
     best: Any = field(default=math.inf, init=False)
     waited: Any = field(default=0, init=False)
     best_epoch: Any = field(default=0, init=False)
@@ -41,16 +47,20 @@ class EarlyStopping(Patience):
 
     def __post_init__(self) -> None:
         self.check_patience()
-        if self.monitor not in (None, "loss", "validation_loss"):
-            raise ValueError(f"monitor must be 'loss' or 'validation_loss', not {self.monitor!r}")
+        if not isinstance(self.monitor, (str, type(None))):
+            raise TypeError(f"monitor must be the name of a loss or metric, not {self.monitor!r}")
+        if self.mode not in (None, "min", "max"):
+            raise ValueError(f"mode must be 'min' or 'max', not {self.mode!r}")
 
     def start(self) -> None:
         """Forget what an earlier training left."""
+        more = self.monitor in METRICS and self.monitor not in SMALLER_IS_BETTER
+        self.sign = -1.0 if self.mode == "max" or (more and self.mode is None) else 1.0
         self.wait_afresh()
         self.best_epoch, self.best_theta = 0, None
 
     def observe(self, loss: Any, epoch: int, theta: Array) -> Array:
-        """Take the loss of an epoch, for a stack one each; return which have finished."""
+        """Take the loss or metric of an epoch, for a stack one each; return which have finished."""
         better, finished = self.wait(loss)
         self.best_epoch = np.where(better, epoch, self.best_epoch)
         if self.restore_best:
@@ -60,10 +70,13 @@ class EarlyStopping(Patience):
         return finished
 
     def on_epoch_end(self, run: Run) -> None:
-        """Take the epoch's loss; end training, or of a stack those networks that have finished."""
+        """Take what is monitored; end training, or of a stack those networks that have finished."""
         history = run.history
-        held = history.validation_loss if self.monitor != "loss" else ()
-        finished = self.observe((held or history.loss)[-1], run.epoch, run.net.theta)
+        columns = {**history.metrics, "loss": history.loss}
+        if history.validation_loss:
+            columns |= {"validation_loss": history.validation_loss}
+        column = columns[self.monitor or [*columns][-1]]
+        finished = self.observe(column[-1], run.epoch, run.net.theta)
         run.finish(finished, "early stopping")
 
     def on_train_end(self, run: Run) -> None:
@@ -84,14 +97,14 @@ class EarlyStopping(Patience):
 
 
 def as_early_stopping(
-    given: EarlyStopping | int | None, *, validation: bool
+    given: EarlyStopping | int | None, *, validation: bool, metrics: dict[str, Metric]
 ) -> EarlyStopping | None:
     """Return early stopping from a patience, or as it is.
 
     Raises
     ------
     TypeError, ValueError
-        If it is neither, or monitors the validation loss where there is none.
+        If it is neither, or monitors what is not measured, or whose better side is not known.
     """
     if given is None:
         return None
@@ -99,4 +112,21 @@ def as_early_stopping(
         given = EarlyStopping(patience=as_int(given, "early_stopping", least=0))
     if given.monitor == "validation_loss" and not validation:
         raise ValueError("early stopping on the validation loss needs validation data")
+    if given.monitor not in (None, "loss", "validation_loss", *metrics):
+        measured = ", ".join(("loss", "validation_loss", *(metrics or METRICS)))
+        raise ValueError(
+            f"early stopping monitors {given.monitor!r}, but what is measured is {measured}"
+        )
+    own = given.monitor in metrics and not isinstance(metrics[given.monitor], Mean)
+    if own and given.mode is None:
+        raise ValueError(
+            f"whether more of {given.monitor!r} is better is not known: say mode='max' or 'min'"
+        )
     return given
+
+
+def as_measured(metrics: Any, stopper: Any, loss: Loss) -> dict[str, Metric]:
+    """Return the metrics by name, with one of bpnet's that early stopping monitors."""
+    monitor = getattr(stopper, "monitor", None)
+    more = as_metrics(monitor, loss) if monitor in METRICS else {}
+    return more | as_metrics(metrics, loss)

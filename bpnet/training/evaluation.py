@@ -12,7 +12,7 @@ from bpnet.arrays import Array, number_or_array
 from bpnet.checks import quiet, report_nan
 from bpnet.mlp import MLP, forward_pass
 from bpnet.network.cache import Cache
-from bpnet.rules.metrics import Accuracy, Mean, Metric, as_metrics
+from bpnet.rules.metrics import Mean, Metric, as_metrics
 from bpnet.training.data import CHUNK, ArraySource, StreamSource
 from bpnet.training.history import History
 from bpnet.training.weights import combined_weight
@@ -96,7 +96,7 @@ def check_metrics(metrics: dict[str, Metric], source: ArraySource | StreamSource
     TypeError
         If samples have weights, and a function of the user's own knows nothing of them.
     ValueError
-        If targets name no classes, and accuracy counts them.
+        If targets name no classes, or are no probabilities, and a metric needs them.
     """
     if not isinstance(source, ArraySource):
         return
@@ -105,8 +105,12 @@ def check_metrics(metrics: dict[str, Metric], source: ArraySource | StreamSource
             raise TypeError(
                 f"the metric {name} takes no weights: measure it on data without, or one by name"
             )
-        if isinstance(rule, Accuracy) and not source.lazy:
-            rule(source.y, source.y)
+        if isinstance(rule, Mean) and not source.lazy:
+            so_far = None
+            for start in range(0, source.y.shape[-2], CHUNK):
+                part = source.y[..., start : start + CHUNK, :]
+                so_far = rule.add(so_far, part, part)
+            rule.value(so_far)
 
 
 def evaluate(

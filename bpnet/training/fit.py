@@ -16,20 +16,21 @@ from bpnet.arrays import best_layout, better_in_turn, check_memory
 from bpnet.checks import as_float, as_int
 from bpnet.mlp import MLP
 from bpnet.rules.initializers import generator
-from bpnet.rules.metrics import Metric, as_metrics
+from bpnet.rules.metrics import Metric
 from bpnet.rules.optimizers import Adam, Optimizer
 from bpnet.rules.schedules import Schedule
 from bpnet.training.callbacks import Audience, Progress, as_callbacks
 from bpnet.training.data import ArraySource, Batches, Reach, StreamSource
-from bpnet.training.early_stopping import EarlyStopping, as_early_stopping
+from bpnet.training.early_stopping import EarlyStopping, as_early_stopping, as_measured
 from bpnet.training.evaluation import Evaluation, check_metrics
+from bpnet.training.frozen import Frozen
 from bpnet.training.history import History
 from bpnet.training.lbfgs import LBFGS, run_lbfgs
 from bpnet.training.loop import run_steps, tell_schedule
 from bpnet.training.regularization import Clip, Dropout, Penalty, weight_coordinates
 from bpnet.training.run import Run
 from bpnet.training.step import Recipe
-from bpnet.training.weights import combined_weight
+from bpnet.training.weights import class_labels, combined_weight
 
 if TYPE_CHECKING:
     import os
@@ -51,12 +52,15 @@ def fit(
     class_weight: Mapping[int, float] | str | None = None,
     weight_mean: float | None = None,
     validation: tuple[ArrayLike, ...] | float | None = None,
+    stratify: bool = False,
     metrics: str | Metric | Sequence[str | Metric] = (),
     l1: Any = 0.0,
     l2: Any = 0.0,
+    penalize_biases: bool = False,
     dropout: float | Mapping[int, float] = 0.0,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    frozen: str | Iterable[str] = (),
     early_stopping: EarlyStopping | int | None = None,
     callbacks: Sequence[Any] = (),
     progress: bool = False,
@@ -99,15 +103,25 @@ def fit(
         count relative to it, as those of arrays do.
     validation : (x, y) or (x, y, sample_weight), or float, optional
         Data to evaluate after each epoch, or the fraction of the rows to set aside for it.
+    stratify : bool
+        Whether that fraction is taken of each class alike; y as for class_weight.
     metrics : name, function of (y, a), or a sequence of them
-        "accuracy", "mean_squared_error", "mean_absolute_error", "r2"; taken after each epoch on
-        the validation data if there are any, else on the training data, with their weights.
+        "accuracy", "precision", "recall", "f1", "log_loss", "mean_squared_error",
+        "mean_absolute_error", "r2", and over several classes "f1_macro", "f1_weighted" and so on;
+        taken after each epoch on the validation data if there are any, else on the training data,
+        with their weights.
     l1, l2 : float, or array with one for each network of a stack
-        λ₁ and λ₂ of the penalty λ₁ Σ|w| + ½ λ₂ Σ w² on weights, not biases; see `Penalty`.
+        λ₁ and λ₂ of the penalty λ₁ Σ|w| + ½ λ₂ Σ w² on weights; see `Penalty`.
+    penalize_biases : bool
+        Whether it is on biases too.
     dropout : float, or mapping of layer to float
         Probability that an output of a hidden layer (by mapping, also of the input) is dropped.
     clip_norm, clip_value : float, optional
         Limits of the whole gradient's length, and of its entries.
+    frozen : str, or sequence of them
+        Parameters that keep their bits, by the gradient check's names: ``"b"`` is all biases,
+        ``"W[2]"`` a layer's weights, ``"W[3][1, 0]"`` one. The gradient, its length and the
+        penalties are then those of the others.
     early_stopping : EarlyStopping or int, optional
         An int is the patience.
     callbacks : sequence
@@ -155,7 +169,9 @@ def fit(
     epochs = as_int(epochs, "epochs", least=1)
     rng = generator(rng)
     shuffle = as_shuffle(shuffle, y)
-    check_flags(progress=progress, resume=resume, keep_state=keep_state)
+    flags = {"resume": resume, "keep_state": keep_state, "penalize_biases": penalize_biases}
+    flags["stratify"] = stratify
+    check_flags(progress=progress, **flags)
     if steps_per_epoch is not None:
         steps_per_epoch = as_int(steps_per_epoch, "steps_per_epoch", least=1)
     if optimizer is None:
@@ -165,7 +181,7 @@ def fit(
     if weight_mean is not None:
         weight_mean = as_float(weight_mean, "weight_mean", above=0)
     source = as_source(net, x, y, epochs, steps_per_epoch, sample_weight, class_weight, weight_mean)
-    held, source = validation_source(net, source, validation, rng)
+    held, source = validation_source(net, source, validation, stratify, rng)
     by_lbfgs = isinstance(optimizer, LBFGS)
     size = batch_rows(batch_size, source, full=by_lbfgs)
     if isinstance(source, StreamSource) and net.theta.ndim > 1:
@@ -174,16 +190,18 @@ def fit(
     theta = best_layout(net.theta, net.sizes, size)
     work = net if theta is net.theta else net.with_theta(theta)  # callbacks see the net itself
     batches = Batches(source, size, shuffle, rng)
-    recipe = Recipe(
-        optimizer, Penalty(work, l1, l2), Dropout(net, dropout, rng), Clip(clip_norm, clip_value)
-    )
+    held_still, weights = Frozen(net.sizes, frozen), weight_coordinates(net)
+    penalty = Penalty(work, l1, l2, held_still.free & (weights | penalize_biases))
+    clip = Clip(clip_norm, clip_value)
+    recipe = Recipe(optimizer, penalty, Dropout(net, dropout, rng), clip, held_still)
     if by_lbfgs and (recipe.dropout or recipe.clip or checkpoint is not None):
         raise ValueError("L-BFGS goes without dropout, clipping and checkpoints")
-    evaluation = Evaluation(held, source, as_metrics(metrics, net.loss_function))
-    check_metrics(evaluation.metrics, held or source)
-    if metrics and held is None and not isinstance(source, ArraySource):
+    measures = as_measured(metrics, early_stopping, net.loss_function)
+    evaluation = Evaluation(held, source, measures)
+    check_metrics(measures, held or source)
+    if measures and held is None and not isinstance(source, ArraySource):
         raise ValueError("metrics of an iterable need validation=(x, y)")
-    stopper = as_early_stopping(early_stopping, validation=held is not None)
+    stopper = as_early_stopping(early_stopping, validation=held is not None, metrics=measures)
     bar, saved = Progress(), None
     given = [*as_callbacks(callbacks), *([bar] if progress else [])]
     if checkpoint is not None:
@@ -194,7 +212,7 @@ def fit(
         raise ValueError("resume needs the checkpoint file to resume from: give checkpoint=")
     with alone(optimizer, getattr(optimizer, "learning_rate", None), stopper):
         begin = optimizer.resume if keep_state else optimizer.start
-        begin(work.theta, weight_coordinates(work))
+        begin(work.theta, weights)
         if stopper is not None:
             stopper.start()
         observes = isinstance(optimizer, Optimizer) and (given or optimizer.schedule.observes)
@@ -306,9 +324,12 @@ def validation_source(
     net: MLP,
     source: ArraySource | StreamSource,
     given: tuple[ArrayLike, ...] | float | None,
+    stratify: bool,
     rng: np.random.Generator,
 ) -> tuple[ArraySource | None, ArraySource | StreamSource]:
     """Return the validation data, if any, and what is left to train on."""
+    if stratify and (given is None or isinstance(given, (tuple, list))):
+        raise ValueError("stratify is for validation as a fraction, such as validation=0.2")
     if given is None:
         return None, source
     if isinstance(given, (tuple, list)):
@@ -330,7 +351,8 @@ def validation_source(
         )
     if not isinstance(source, ArraySource):
         raise ValueError("a fraction cannot be set aside of an iterable: give validation=(x, y)")
-    rest, held = source.split(given, rng)
+    labels = class_labels(source.y, "stratify") if stratify else None
+    rest, held = source.split(given, rng, labels)
     return held, rest
 
 

@@ -27,7 +27,7 @@ class History:
     time : list of float
         Seconds that the epoch took.
     best_epoch : int or None
-        Number, from 1, of the epoch with the lowest monitored loss, under early stopping.
+        Number, from 1, of the epoch with the best monitored loss or metric, under early stopping.
     diverged : list of dict
         Of a stack: "network", "epoch", "step" and "layer" of each that diverged, while others went
         on; for one network `TrainingDiverged` is raised instead.

@@ -22,7 +22,6 @@ from bpnet.mlp import backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
 from bpnet.training.data import ArraySource, Batches
-from bpnet.training.regularization import Penalty
 from bpnet.training.run import Run
 from bpnet.training.step import Recipe
 
@@ -78,7 +77,7 @@ def run_lbfgs(run: Run, batches: Batches, recipe: Recipe) -> None:
         raise ValueError("L-BFGS needs the full batch as arrays, not an iterable of batches")
     if run.net.theta.ndim > 1:
         raise ValueError("L-BFGS trains one network: train net[k] for each k of a stack")
-    objective = Objective(run, source, recipe.penalty)
+    objective = Objective(run, source, recipe)
     begun = time.perf_counter()
     changed = True
 
@@ -131,8 +130,8 @@ class Objective:
     bounds : array, shape (len(v), 2), or None
     """
 
-    def __init__(self, run: Run, source: ArraySource, penalty: Penalty) -> None:
-        self.run = run
+    def __init__(self, run: Run, source: ArraySource, recipe: Recipe) -> None:
+        self.run, self.frozen, penalty = run, recipe.frozen, recipe.penalty
         self.smooth, l1 = penalty.without_l1(), penalty.l1
         self.split = np.flatnonzero(np.zeros(0) if l1 is None else l1)
         self.l1 = np.zeros(0) if l1 is None else l1[self.split].astype(np.float64)
@@ -161,11 +160,12 @@ class Objective:
         theta, negative = v[: net.theta.size].copy(), v[net.theta.size :]
         penalised = self.l1 @ (theta[split] + negative)
         theta[split] -= negative
-        net.theta[...] = theta
+        np.copyto(net.theta, theta, casting="same_kind", where=self.frozen.free)
         forward_pass(net, cache)
         loss = float(cache.loss(self.y))
         backward_pass(net, cache, self.y, grad)
         self.smooth.add(net.theta, grad.theta)
+        self.frozen.hold(grad.theta)
         if not (math.isfinite(loss) and np.isfinite(grad.theta).all()):
             net.theta = self.accepted
             epoch = len(self.run.history) + 1

@@ -24,7 +24,7 @@ def weight_coordinates(net: MLP) -> Array:
 
 
 class Penalty:
-    """λ₁ Σ|w| + ½ λ₂ Σ w² over all weights w, not biases, added to E, the mean over samples.
+    """λ₁ Σ|w| + ½ λ₂ Σ w² over weights w, added to E, the mean over samples.
 
     Its gradient λ₁ sign(w) + λ₂ w is added whole to each step's, so that the strength does not
     depend on the batch size. Nielsen's and Hinton's λ/n, with n samples in all, is λ₂.
@@ -37,18 +37,22 @@ class Penalty:
     net : MLP
     l1, l2 : float, or array with one for each network of a stack
         λ₁ and λ₂, both >= 0.
+    over : array of bool, shape (P,), optional
+        The coordinates that count; the default is all weights, and no biases.
     """
 
-    def __init__(self, net: MLP, l1: Any = 0.0, l2: Any = 0.0) -> None:
-        weights = weight_coordinates(net)
+    def __init__(self, net: MLP, l1: Any = 0.0, l2: Any = 0.0, over: Array | None = None) -> None:
+        weights = weight_coordinates(net) if over is None else over
         self.given = {name: np.asarray(value).tolist() for name, value in (("l1", l1), ("l2", l2))}
+        biases = bool((weights & ~weight_coordinates(net)).any())
+        self.given["penalize_biases"] = biases or None
         self.l1 = self._strengths(net, l1, "l1", weights)
         self.l2 = self._strengths(net, l2, "l2", weights)
         self.term = np.empty_like(net.theta)
 
     @staticmethod
     def _strengths(net: MLP, value: Any, name: str, weights: Array) -> Array | None:
-        """Return λ for each coordinate, 0 for biases, or None if all are 0."""
+        """Return λ for each coordinate, 0 for those that do not count, or None if all are 0."""
         lead = net.theta.shape[:-1]
         if np.ndim(value) == 0:
             strength = np.array(as_float(value, name, least=0))

@@ -15,6 +15,7 @@ from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
 from bpnet.rules.update import make_update
+from bpnet.training.frozen import Frozen
 from bpnet.training.regularization import Clip, Dropout, Penalty
 
 Failed = Callable[[Cache, Gradient, str, Any], None]
@@ -32,11 +33,26 @@ class Recipe(NamedTuple):
     penalty: Penalty
     dropout: Dropout
     clip: Clip
+    frozen: Frozen
 
     @classmethod
     def plain(cls, net: MLP, optimizer: Any) -> Self:
         """Return the recipe with nothing beside the optimiser."""
-        return cls(optimizer, Penalty(net), Dropout(net, {}, np.random.default_rng(0)), Clip())
+        dropout = Dropout(net, {}, np.random.default_rng(0))
+        return cls(optimizer, Penalty(net), dropout, Clip(), Frozen(net.sizes))
+
+    def update(self, theta: Array, g: Array, move: Array) -> Call:
+        """Return what writes the step into move, 0 where θ is frozen, and returns Σ move²."""
+        update = make_update(self.optimizer, theta, g, move, decays=bool(self.penalty))
+        if not self.frozen:
+            return update
+
+        def held() -> Any:
+            squares = update()
+            self.frozen.hold(move)
+            return squares
+
+        return held
 
     def of_network(self, k: int) -> Self:
         """Return the recipe for network k of a stack."""
@@ -107,7 +123,7 @@ def make_step(
     theta, move = net.theta, np.empty_like(net.theta)
     g = grad.theta[None] if lone else grad.theta
     advance = make_advance(one, cache, grad, theta, g, recipe)
-    update = make_update(recipe.optimizer, theta, g, move, decays=bool(recipe.penalty))
+    update = recipe.update(theta, g, move)
     if going is not None:
         failing = partial(failed, cache, grad)
         return Step(cache.read, take_stack(advance, theta, move, update, failing, going))
@@ -165,6 +181,7 @@ def make_advance(
 ) -> Call:
     """Return what computes the loss of a batch and, if asked, the gradient into g."""
     penalty, dropout, clip = recipe.penalty or None, recipe.dropout or None, recipe.clip or None
+    hold = recipe.frozen.hold if recipe.frozen else None
     value, z, a = cache.value, cache.z.list[-1], cache.a.list[-1]
 
     def advance(y: Array, share: Array | None, moving: bool = True) -> Any:
@@ -181,6 +198,8 @@ def make_advance(
         backward_pass(net, cache, y, grad)
         if penalty is not None:
             penalty.add(theta, g)
+        if hold is not None:
+            hold(g)
         if clip is not None:
             clip.apply(g)  # which leaves a gradient that is not finite as it is
         return loss

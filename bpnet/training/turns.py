@@ -11,7 +11,6 @@ from bpnet.arrays import Array
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
-from bpnet.rules.update import make_update
 from bpnet.training.step import Failed, Going, Recipe, Step, make_advance, take_one
 
 
@@ -32,7 +31,7 @@ def make_turns(net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going)
         own = recipe.of_network(k)
         theta, g = one.theta, grad.theta
         advance = make_advance(one, cache, grad, theta, g, own)
-        update = make_update(own.optimizer, theta, g, move, decays=bool(own.penalty))
+        update = own.update(theta, g, move)
         rules.append(own.optimizer)
         advances.append(advance)
         takes.append(take_one(advance, theta, move, update, partial(fail, k)))

@@ -58,13 +58,13 @@ def combined_weight(
     return weight
 
 
-def class_labels(y: Array) -> Array:
-    """Return the class number of each row of one-hot or 0/1 targets."""
+def class_labels(y: Array, user: str = "class_weight") -> Array:
+    """Return the class number of each row of one-hot or 0/1 targets, for a user named in errors."""
     one_hot = ((y == 0) | (y == 1)).all() and (y.shape[-1] == 1 or (y.sum(axis=-1) == 1).all())
     if y.ndim != 2 or not one_hot:
         raise ValueError(
-            "class_weight needs classes: y must hold one-hot rows, or one column of 0 and 1; "
-            "use sample_weight for other targets"
+            f"{user} needs classes: y must hold one-hot rows, or one column of 0 and 1"
+            + ("; use sample_weight for other targets" if user == "class_weight" else "")
         )
     return y[:, 0].astype(int) if y.shape[-1] == 1 else y.argmax(axis=-1)
 

@@ -205,7 +205,7 @@ def test_help_and_version(capsys, monkeypatch):
         (["--initializer", "best"], "unknown initializer 'best': the known ones are uniform"),
         (["--published", "--seed", "1"], "leave out --seed"),
         (["--published", "--sizes", "2,3,2"], "leave out --seed, --initializer and --sizes"),
-        (["train"], "invalid choice: 'train'"),
+        (["learn"], "invalid choice: 'learn'"),
         (["mnist"], "the following arguments are required: DIR"),
         (["check", "--sizes", "3"], "input and the output layer"),
         (["check", "--sizes", "3;2"], "'3;2' is no list of layer sizes such as 2,5,2"),
