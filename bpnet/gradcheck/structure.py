@@ -110,15 +110,7 @@ def layout_of_net(sizes: Sequence[int]) -> Layout:
 
 
 def flatten(structure: Any) -> tuple[Array, Layout, np.dtype[Any]]:
-    """Return the numbers of a structure as one float64 vector, its layout, and its coarsest dtype.
-
-    Raises
-    ------
-    TypeError
-        If something in it has no derivative: integers, text, complex numbers, None.
-    ValueError
-        If it holds no number, or one that is not finite.
-    """
+    """Return a structure's numbers as one float64 vector, its layout, and its coarsest dtype."""
     found: list[Block] = []
     parts: list[Array] = []
     dtype = np.dtype(np.float64)
@@ -189,13 +181,7 @@ def build(structure: Any, flat: Array, start: int) -> tuple[Any, int]:
 
 
 def flatten_like(structure: Any, given: Any) -> tuple[Array, np.dtype[Any]]:
-    """Return a gradient that was given in the structure's form, flat, and its coarsest dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If its form, a shape or a kind of number differs.
-    """
+    """Return a gradient that was given in the structure's form, flat, and its coarsest dtype."""
     parts: list[Array] = []
     dtype = np.dtype(np.float64)
     for array in matched(structure, given, ""):

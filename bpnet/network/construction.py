@@ -24,13 +24,7 @@ T = TypeVar("T")
 
 
 def as_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return a dtype that θ may have.
-
-    Raises
-    ------
-    ValueError
-        If it is another one.
-    """
+    """Return a dtype that θ may have."""
     try:
         found = np.dtype(dtype).newbyteorder("=")
     except TypeError:
@@ -59,13 +53,7 @@ def checked_rules(
     output: str | Activation | None,
     loss: str | Loss,
 ) -> tuple[ByLayer[Activation], Loss]:
-    """Return the rules of a new net, as `layer_rules`; those of older files may be as they are.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `layer_rules`, or if the output could say one thing only.
-    """
+    """Return the rules of a new net, as `layer_rules`; those of older files may be as they are."""
     rules = layer_rules(len(sizes), activation, output, loss)
     last = rules[0][len(sizes)]
     if last.rows_sum_to_one and sizes[-1] == 1:
@@ -82,13 +70,7 @@ def layer_rules(
     output: str | Activation | None,
     loss: str | Loss,
 ) -> tuple[ByLayer[Activation], Loss]:
-    """Return the activation of each layer and the loss, if they can go together.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a name is unknown, or the output and the loss cannot go together.
-    """
+    """Return the activation of each layer and the loss, if they can go together."""
     loss = get_loss(loss)
     several = not isinstance(activation, (str, Activation)) and isinstance(activation, Sequence)
     layers = [get_activation(f) for f in per_layer(activation, (str, Activation), L, "activation")]
@@ -157,13 +139,7 @@ def join_weights(
     b: Sequence[ArrayLike] | Mapping[int, ArrayLike],
     dtype: DTypeLike | None,
 ) -> tuple[tuple[int, ...], Array]:
-    """Return the sizes and θ of given weights, copied.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the arrays do not fit together or hold something else than finite numbers.
-    """
+    """Return the sizes and θ of given weights, copied."""
     Ws, bs = listed(W, "W"), listed(b, "b")
     if len(Ws) != len(bs):
         raise ValueError(f"W has {len(Ws)} layers, but b has {len(bs)}: each layer needs both")

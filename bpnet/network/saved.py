@@ -28,14 +28,7 @@ HUBER = re.compile(r"huber\((.+)\)")
 def members(
     parameters: Parameters, activation: ByLayer[Activation], loss: Loss
 ) -> dict[str, Array]:
-    """Return the arrays of a net.
-
-    Raises
-    ------
-    ValueError
-        If the net holds an activation or a loss of your own, which a file cannot name, or a
-        weight is NaN or infinite.
-    """
+    """Return the arrays of a net."""
     parameters.check_finite()
     return {
         "format": np.array(FORMAT),

@@ -105,13 +105,7 @@ class Stackable(ABC):
 
 
 def joined(nets: Sequence[Any]) -> Array:
-    """Return the θ, (networks, P), of networks put together.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `Stackable.stack`.
-    """
+    """Return the θ, (networks, P), of networks put together."""
     if not nets:
         raise ValueError("a stack needs a network at least")
     other = [k for k, net in enumerate(nets) if not isinstance(net, Stackable)]
@@ -140,15 +134,7 @@ def joined(nets: Sequence[Any]) -> Array:
 
 
 def place(k: int, networks: int) -> int:
-    """Return k, counted from the end where negative, if there is such a network.
-
-    Raises
-    ------
-    TypeError
-        If it is no integer.
-    IndexError
-        If it is out of range.
-    """
+    """Return k, counted from the end where negative, if there is such a network."""
     try:
         if isinstance(k, (bool, np.bool_)):
             raise TypeError
@@ -161,13 +147,7 @@ def place(k: int, networks: int) -> int:
 
 
 def lowest(losses: Array) -> int:
-    """Return the number of the network with the lowest finite loss.
-
-    Raises
-    ------
-    ValueError
-        If none is finite.
-    """
+    """Return the number of the network with the lowest finite loss."""
     if not np.isfinite(losses).any():
         raise ValueError("no network of the stack has a finite loss")
     return int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan)))

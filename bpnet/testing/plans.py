@@ -139,13 +139,7 @@ class Plan:
 
 
 def as_range(value: Range, name: str, *, least: int) -> tuple[int, int]:
-    """Return the least and the most that a number may be.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is neither an integer nor a pair of them in this order, or too small.
-    """
+    """Return the least and the most that a number may be."""
     if isinstance(value, tuple):
         if len(value) != 2:
             raise ValueError(f"{name} must be an integer or a pair (least, most), not {value!r}")

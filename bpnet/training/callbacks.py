@@ -61,13 +61,7 @@ class Callback(Protocol):
 
 
 def as_callbacks(given: Sequence[Any]) -> list[Any]:
-    """Return the callbacks as a list.
-
-    Raises
-    ------
-    TypeError
-        If one of them cannot be called, or they are no sequence.
-    """
+    """Return the callbacks as a list."""
     if not isinstance(given, Iterable):
         raise TypeError(f"callbacks must be a list of callbacks, not {given!r}")
     callbacks = list(given)

@@ -221,11 +221,6 @@ def set_aside(
 
     With labels, numbers from 0 on, each class gives its share, as near as whole rows come to it
     (those nearest to one more give it), and keeps one row at least.
-
-    Raises
-    ------
-    ValueError
-        If either is left without rows.
     """
     fraction = checks.as_float(fraction, purposes[0], above=0, below=1)
     n, order = round(fraction * m), rng.permutation(m)

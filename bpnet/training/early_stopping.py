@@ -99,13 +99,7 @@ class EarlyStopping(Patience):
 def as_early_stopping(
     given: EarlyStopping | int | None, *, validation: bool, metrics: dict[str, Metric]
 ) -> EarlyStopping | None:
-    """Return early stopping from a patience, or as it is.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is neither, or monitors what is not measured, or whose better side is not known.
-    """
+    """Return early stopping from a patience, or as it is."""
     if given is None:
         return None
     if not isinstance(given, EarlyStopping):

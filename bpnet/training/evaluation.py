@@ -74,13 +74,7 @@ def measured(metric: Metric, y: Array, a: Array) -> Any:
 
 
 def number(metric: Metric, y: Array, a: Array) -> float:
-    """Return a metric as a float.
-
-    Raises
-    ------
-    TypeError
-        If it is no number.
-    """
+    """Return a metric as a float."""
     value = np.asarray(metric(y, a))
     if value.ndim or value.dtype.kind not in "biuf":
         name = getattr(metric, "__name__", repr(metric))
@@ -89,15 +83,7 @@ def number(metric: Metric, y: Array, a: Array) -> float:
 
 
 def check_metrics(metrics: dict[str, Metric], source: ArraySource | StreamSource) -> None:
-    """Raise for metrics that cannot be taken of these data: as far as arrays show it beforehand.
-
-    Raises
-    ------
-    TypeError
-        If samples have weights, and a function of the user's own knows nothing of them.
-    ValueError
-        If targets name no classes, or are no probabilities, and a metric needs them.
-    """
+    """Raise for metrics that cannot be taken of these data: as far as arrays show it beforehand."""
     if not isinstance(source, ArraySource):
         return
     for name, rule in metrics.items():

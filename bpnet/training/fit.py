@@ -233,13 +233,7 @@ def fit(
 
 @contextmanager
 def alone(*parts: Any) -> Iterator[None]:
-    """Keep what has the state of a training from serving another one at the same time.
-
-    Raises
-    ------
-    ValueError
-        If one of them does serve already: in a callback of its training, or in another thread.
-    """
+    """Keep what has the state of a training from serving another one at the same time."""
     mine = [part for part in parts if isinstance(part, (Optimizer, Schedule, EarlyStopping))]
     for part in mine:
         if any(part is other for other in IN_USE):

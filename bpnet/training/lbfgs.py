@@ -59,15 +59,7 @@ class LBFGS:
 
 
 def run_lbfgs(run: Run, batches: Batches, recipe: Recipe) -> None:
-    """Drive a run whose optimizer is `LBFGS` by its iterations.
-
-    Raises
-    ------
-    ImportError
-        If SciPy is not installed.
-    ValueError
-        If the data are an iterable of batches, or the net is a stack.
-    """
+    """Drive a run whose optimizer is `LBFGS` by its iterations."""
     try:
         from scipy.optimize import minimize
     except ImportError:

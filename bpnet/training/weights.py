@@ -12,13 +12,7 @@ from bpnet.arrays import Array
 
 
 def as_weight(sample_weight: ArrayLike, m: int, *, none: bool = False) -> Array:
-    """Return sample weights as float64, checked; whether all may be 0 is `none`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there is not one for each sample, or one is negative, NaN or infinite, or all are 0.
-    """
+    """Return sample weights as float64, checked; whether all may be 0 is `none`."""
     if not (none and np.shape(sample_weight) == (m,) and not np.any(sample_weight)):
         checks.as_shares(sample_weight, m, np.dtype(np.float64))
     return np.array(sample_weight, np.float64)
@@ -37,11 +31,6 @@ def combined_weight(
     class_weight : mapping of class number to weight, or "balanced", optional
         A class that the mapping leaves out has the weight 1; "balanced" gives every class the
         same total.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If weights are out of range, or y names no classes.
     """
     if sample_weight is None and class_weight is None:
         return None
