@@ -54,9 +54,10 @@ OPTIONAL = {
 }
 # ... but for a class that stands on another library's: nobody imports it unasked.
 AT_IMPORT = {("estimators", "sklearn")}
-# Names with an underscore that are there to be used: a named tuple's, `sys._getframe`, and those
-# that argparse has for what its public functions return.
+# Names with an underscore that are there to be used: a named tuple's, `sys._getframe`, those that
+# argparse has for what its public functions return, and scikit-learn's for estimators of others.
 NOT_PRIVATE = {
+    *("_fit_context", "_init_callback_context"),
     *("_replace", "_asdict", "_fields", "_make", "_getframe"),
     *("_SubParsersAction", "_ActionsContainer"),
 }

@@ -1,0 +1,398 @@
+"""What the two estimators share: from scikit-learn's (X, y) to a trained net, and from it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from bpnet.arrays import Array
+from bpnet.checks import as_int
+from bpnet.estimators import scikit
+from bpnet.estimators.course import Course, check_compiled
+from bpnet.estimators.inputs import (
+    Samples,
+    as_weight,
+    checked,
+    chunks,
+    divided,
+    outputs,
+    warn_of_size,
+)
+from bpnet.estimators.parameters import LIMITS
+from bpnet.estimators.starts import check_sizes, layer_sizes, net_of
+from bpnet.estimators.watch import Job
+from bpnet.mlp import MLP
+from bpnet.training.lbfgs import LBFGS
+
+
+class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """What `MLPClassifier` and `MLPRegressor` share.
+
+    Each of them says of itself `_encode`, `_decode`, `_output_and_loss` and `_score`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = LIMITS
+    _target_checks: ClassVar[dict[str, Any]] = {"multi_output": True}
+    _stratified: ClassVar[bool] = False
+
+    def _class_weight(self, y: Any, *, partial: bool) -> Array | None:
+        """Return the weight of each sample's class, or None."""
+        return None
+
+    def _constant(self, samples: Samples) -> float:
+        """Return what scikit-learn's loss has more than bpnet's, of the targets alone."""
+        return 0.0
+
+    def _keep(self, given: dict[str, Any]) -> None:
+        """Set the parameters, unchecked, as scikit-learn wants it."""
+        for name, value in given.items():
+            if name != "self":
+                setattr(self, name, value)
+
+    def _is_lbfgs(self) -> bool:
+        return isinstance(self.solver, LBFGS) or self.solver == "lbfgs"
+
+    def _takes_steps(self) -> bool:
+        if self._is_lbfgs():
+            raise AttributeError("partial_fit is for stochastic solvers, which L-BFGS is not")
+        return True
+
+    @scikit.fitting
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train the net.
+
+        Parameters
+        ----------
+        X : array-like or sparse, shape (m, n_features)
+            Sparse input is made dense one batch at a time; for L-BFGS, as a whole.
+        y : array-like
+            Of a classifier labels of any kind, (m,), or 0 and 1 for each label, (m, n_labels);
+            of a regressor numbers, (m,) or (m, n_outputs).
+        sample_weight : array-like, shape (m,), optional
+            Relative to their mean; a weight of 0 is as good as no sample.
+        X_val, y_val, sample_weight_val : array-like, optional
+            What to validate on.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data are not as they must be.
+        TrainingDiverged
+            If numbers overflow.
+        """
+        return self._train(X, y, sample_weight, (X_val, y_val, sample_weight_val), partial=False)
+
+    @scikit.where(_takes_steps)
+    @scikit.fitting
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Go once through some samples.
+
+        Under early stopping some of them are set aside, of the same samples the same ones;
+        ``stopped_`` says when it is time to end, and the net then has its best weights.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As in `fit`.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError, TrainingDiverged
+            As `fit`.
+        """
+        return self._train(X, y, sample_weight, (X_val, y_val, sample_weight_val), partial=True)
+
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, validation: Sequence[Any], *, partial: bool
+    ) -> Self:
+        """Begin a training or go on with one, and keep what comes out."""
+        if self.compiled:
+            check_compiled()
+        going_on = self.__sklearn_is_fitted__() and bool(partial or self.warm_start)
+        x, y = checked(self, X, y, reset=not going_on, **self._target_checks)
+        y, targets = self._encode(y, learn=not going_on and not partial, exactly=not partial)
+        samples = Samples(x, y, targets, as_weight(sample_weight, x))
+        state = scikit.check_random_state(self.random_state)
+        sizes = layer_sizes(self.hidden_layer_sizes, x.shape[1], targets.shape[1])
+        course = self._course_of(sizes, x.dtype, state, going_on, partial)
+        rows, held = self._validation(samples, validation, state, partial)
+        weight, of_class = samples.weight, self._class_weight(y, partial=partial)
+        if of_class is not None:
+            weight = of_class if weight is None else weight * of_class
+        if weight is not None:  # a weight of 0 is as good as no sample
+            rows = rows[weight[rows] > 0]
+            if len(rows) == 0:
+                raise ValueError("the weight is zero for every sample to train on")
+        samples = samples._replace(weight=weight)
+        samples = samples if len(rows) == len(targets) else samples.take(rows)
+        warn_of_size(samples.x)
+        course.prepare(self, state, partial=partial)
+        course.run(Job(self, samples, held, self._scorer(held), partial))
+        if not partial or course.stopped:
+            course.choose(self.n_ensemble, by_score=self.early_stopping)
+        self._conclude(course)
+        return self
+
+    def _course_of(
+        self, sizes: Sequence[int], dtype: Any, state: Any, going_on: bool, partial: bool
+    ) -> Course:
+        """Return the course to go on with, or a new one from start weights."""
+        if going_on:
+            check_sizes(self.net_, sizes, "the net to go on from is")
+            course: Course = self._course
+            return course
+        if partial and self.n_restarts > 1:
+            raise ValueError("n_restarts is for fit, which ends: give partial_fit one start")
+        for name in ("net_", "_course", "_split_state"):
+            self.__dict__.pop(name, None)
+        return Course(net_of(self, sizes, dtype, state))
+
+    def _validation(
+        self, samples: Samples, given: Sequence[Any], state: np.random.RandomState, partial: bool
+    ) -> tuple[Array, Samples | None]:
+        """Return the numbers of the rows to train on, and what to validate on, if anything."""
+        n = len(samples.targets)
+        X_val, y_val, weight_val = given
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val go together: give both or none")
+        if X_val is not None:
+            x, y = checked(self, X_val, y_val, reset=False, **self._target_checks)
+            y, targets = self._encode(y, learn=False, exactly=False)
+            return np.arange(n), Samples(x, y, targets, as_weight(weight_val, x))
+        if not self.early_stopping:
+            return np.arange(n), None
+        if not hasattr(self, "_split_state"):  # the same rows in every call
+            self._split_state = copy.deepcopy(state)
+        state = copy.deepcopy(self._split_state)
+        classes = samples.y if self._stratified else None
+        lenient = partial or samples.y.ndim > 1
+        rest, rows = divided(n, self.validation_fraction, classes, state, lenient=lenient)
+        return rest, samples.take(rows)
+
+    def _scorer(self, held: Samples | None) -> Callable[[MLP, Array], float]:
+        """Return the function that scores one network, with its outputs, on the held data."""
+        if held is None or self.scoring in (None, "loss"):
+            return lambda net, a: self._score(a, held)
+        score = scikit.check_scoring(self, self.scoring)
+        alone = copy.copy(self)  # with the net that is asked about, and without names of columns
+        alone.__dict__.pop("feature_names_in_", None)
+        takes_weight = "sample_weight" in inspect.signature(score).parameters
+        weights = {"sample_weight": held.weight} if takes_weight else {}
+
+        def scored(net: MLP, a: Array) -> float:
+            alone.net_ = net
+            return float(score(alone, held.x, held.y, **weights))
+
+        return scored
+
+    def _conclude(self, course: Course) -> None:
+        """Set what people read."""
+        self._course, self.net_ = course, course.net
+        self.n_iter_, self.t_, self.stopped_ = course.epochs, course.seen, course.stopped
+        records, curve = course.records, course.curve
+        self.loss_curve_ = curve(lambda record: record.losses)
+        self.loss_ = self.loss_curve_[-1]
+        best = float(np.mean([record.best_loss for record in records]))
+        self.best_loss_ = None if self.early_stopping else best
+        self.validation_loss_curve_ = curve(lambda record: record.validation_losses) or None
+        self.validation_scores_ = curve(lambda record: record.scores) or None
+        best = float(np.mean([record.best_score for record in records]))
+        self.best_validation_score_ = None if self.validation_scores_ is None else best
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weights by layer, each (n_in, n_out): views of the net's."""
+        return [W.mT for W in self.net_.W.values()]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The biases by layer: views of the net's."""
+        return list(self.net_.b.values())
+
+    @property
+    def n_layers_(self) -> int:
+        """Number of layers, the input counted."""
+        return int(self.net_.L)
+
+    @property
+    def n_outputs_(self) -> int:
+        """Number of outputs."""
+        return int(self.net_.sizes[-1])
+
+    @property
+    def out_activation_(self) -> str:
+        """Name of the output activation."""
+        name: str = self.net_.activation[self.net_.L].name
+        return "logistic" if name == "sigmoid" else name
+
+    def _rows(self, X: Any) -> Any:
+        """Return X, checked against what the net was fitted on."""
+        scikit.check_is_fitted(self)
+        return checked(self, X, reset=False)
+
+    def _all_outputs(self, X: Any) -> Array:
+        """Return the net's outputs, (m, n_outputs), or (networks, m, n_outputs) of an ensemble."""
+        x = self._rows(X)  # first: without a net this raises NotFittedError
+        return outputs(self.net_, x)
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the net's outputs, (m, n_outputs); of an ensemble their mean."""
+        a = self._all_outputs(X)
+        return a if a.ndim == 2 else a.mean(axis=0)
+
+    def predict(self, X: Any) -> Any:
+        """Return what the net says of each sample.
+
+        Parameters
+        ----------
+        X : array-like or sparse, shape (m, n_features)
+
+        Returns
+        -------
+        array, shape (m,) or (m, n_outputs)
+            Labels, or numbers; 2-D of several labels or outputs.
+        """
+        return self._decode(self._outputs(X))
+
+    def transform_hidden(self, X: Any, layer: int | None = None) -> Any:
+        """Return the outputs of a hidden layer.
+
+        Parameters
+        ----------
+        X : array-like or sparse, shape (m, n_features)
+        layer : int, optional
+            2 is the first layer after the input; the default is the last hidden one.
+
+        Returns
+        -------
+        array, shape (m, n_l)
+            Or (networks, m, n_l) of an ensemble; a data frame where `set_output` asks for it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        x, net = self._rows(X), self.net_
+        l = net.L - 1 if layer is None else as_int(layer, "layer", least=1)
+        if not 1 < l < net.L:
+            there = f"2..{net.L - 1} are" if net.L > 2 else "there is none"
+            raise ValueError(f"layer {l} is no hidden layer of this net: {there}")
+        hidden = np.concatenate([net.forward(part).a[l] for part in chunks(x)], axis=-2)
+        config = getattr(self, "_sklearn_output_config", {})
+        library = config.get("transform", scikit.get_config()["transform_output"])
+        if library == "default" or hidden.ndim > 2:
+            return hidden
+        frame = import_module(library).DataFrame(hidden)
+        frame.columns = list(self._names(hidden.shape[1]))
+        if library == "pandas" and hasattr(X, "index"):
+            frame.index = X.index
+        return frame
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Say what `transform_hidden` returns.
+
+        Parameters
+        ----------
+        transform : {'default', 'pandas', 'polars'}, optional
+            None changes nothing.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            Itself.
+        """
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}
+        return self
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return the names of what `transform_hidden` gives: class and neuron.
+
+        Parameters
+        ----------
+        input_features : ignored
+        """
+        scikit.check_is_fitted(self)
+        return self._names(self.net_.sizes[-2])
+
+    def _names(self, n: int) -> Array:
+        return np.array([f"{type(self).__name__.lower()}{i}" for i in range(n)], dtype=object)
+
+    def sensitivity(self, X: Any) -> Array:
+        """Return the derivative of each output by each input.
+
+        Parameters
+        ----------
+        X : array-like or sparse, shape (m, n_features)
+
+        Returns
+        -------
+        array, shape (m, n_outputs, n_features)
+            Of an ensemble the derivative of the mean output.
+        """
+        x = self._rows(X)
+        parts = [self.net_.sensitivity(part) for part in chunks(x)]
+        found = np.concatenate(parts, axis=-3)
+        return found if found.ndim == 3 else found.mean(axis=0)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _sk_visual_block_(self) -> Any:
+        """Return what a diagram of scikit-learn shows; the caption tells the net's layers."""
+        text = ""
+        if self.__sklearn_is_fitted__():
+            net = self.net_
+            layers = [f"{net.sizes[l - 1]} {f.name}" for l, f in net.activation.items()]
+            many = f"{len(net)} networks, " if net.theta.ndim > 1 else ""
+            text = f"{net.sizes[0]} – {' – '.join(layers)}; {net.loss_function.name}; "
+            text += f"{many}{net.theta.shape[-1]:,} parameters, {net.dtype}"
+        return SimpleNamespace(
+            kind="single",
+            estimators=self,
+            names=type(self).__name__,
+            name_details=str(self),
+            name_caption=text,
+            doc_link_label=None,
+            dash_wrapped=True,
+        )

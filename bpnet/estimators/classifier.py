@@ -1,0 +1,270 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from bpnet.arrays import Array
+from bpnet.estimators import scikit
+from bpnet.estimators.base import BaseMLP
+from bpnet.estimators.inputs import Samples, chunks
+from bpnet.estimators.parameters import LIMITS, documented
+from bpnet.estimators.rules import loss_named
+from bpnet.rules.activations import get_activation
+
+
+def gives_probabilities(estimator: Any) -> bool:
+    """Whether outputs lie between 0 and 1; or AttributeError, as scikit-learn wants it."""
+    out = estimator.out_activation
+    if out is not None and get_activation(out).range != (0, 1):
+        raise AttributeError(f"outputs of {out!r} are no probabilities: there is no predict_proba")
+    return True
+
+
+@documented
+class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-learn is untyped
+    """A classifier by a multi-layer perceptron: binary, multiclass or multilabel.
+
+    What scikit-learn's MLPClassifier takes, and more; a parameter of the same name means the same.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(100,)
+        Neurons of each hidden layer; () is a net without one.
+    activation : str, Activation, or a list with one for each hidden layer, default='relu'
+        'identity', 'logistic', 'tanh', 'relu', or any of `bpnet.ACTIVATIONS`.
+    loss : str or Loss, default='log_loss'
+        'log_loss' is cross-entropy, or its binary form, by the output; or any of `bpnet.LOSSES`.
+    {parameters}
+    class_weight : dict, 'balanced' or None, default=None
+        Of each label in training; 'balanced' gives every class the same total.
+
+    Attributes
+    ----------
+    classes_ : array, shape (n_classes,)
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from bpnet.estimators import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), MLPClassifier(solver="lbfgs", random_state=0))
+    >>> print(f"{model.fit(X, y).score(X, y):.2f}")
+    1.00
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = LIMITS | {
+        "class_weight": [dict, list, scikit.StrOptions({"balanced"}), None]
+    }
+    _stratified = True
+
+    # fmt: off
+    def __init__(
+        self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, loss: Any = "log_loss",
+        solver: Any = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
+        learning_rate: Any = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
+        verbose: bool | int = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        out_activation: Any = None, scoring: Any = None, dropout: Any = 0.0,
+        start_weights: Any = None, callbacks: Any = (), n_restarts: int = 1, n_ensemble: int = 1,
+        compiled: bool = False, class_weight: Any = None,
+    ) -> None:
+        # fmt: on
+        self._keep(locals())
+
+    @scikit.where(BaseMLP._takes_steps)
+    @scikit.fitting
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        classes: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Go once through some samples.
+
+        Under early stopping some of them are set aside, of the same samples the same ones;
+        ``stopped_`` says when it is time to end, and the net then has its best weights.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array-like, shape (n_classes,)
+            All that there are; needed in the first call.
+        X_val, y_val, sample_weight_val
+            As in `fit`.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError, TrainingDiverged
+            As `fit`.
+        """
+        if not self.__sklearn_is_fitted__():
+            if classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            self._learn(y if "multilabel" in scikit.type_of_target(y) else classes)
+        elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+            raise ValueError(
+                f"`classes={classes}` is not the same as on last call to partial_fit, was: "
+                f"{self.classes_}"
+            )
+        return self._train(X, y, sample_weight, (X_val, y_val, sample_weight_val), partial=True)
+
+    def _learn(self, y: Any) -> None:
+        """Learn the classes."""
+        binarizer = scikit.LabelBinarizer().fit(y)
+        if len(binarizer.classes_) < 2:
+            (only,) = binarizer.classes_.tolist()
+            raise ValueError(f"y holds one class only, {only!r}: a classifier needs two at least")
+        self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
+
+    def _encode(self, y: Any, *, learn: bool, exactly: bool) -> tuple[Any, Array]:
+        y = y.toarray() if hasattr(y, "toarray") else y
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = scikit.column_or_1d(y, warn=True)
+        if learn:
+            self._learn(y)
+        else:
+            self._check_labels(scikit.unique_labels(y), exactly)
+        targets = np.asarray(self._label_binarizer.transform(y), np.float64)
+        if self._two_columns():
+            targets = np.hstack([1 - targets, targets])
+        return y, targets
+
+    def _check_labels(self, labels: Array, exactly: bool) -> None:
+        if exactly and set(labels) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {labels}"
+            )
+        if len(np.setdiff1d(labels, self.classes_)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {labels}."
+            )
+
+    def _kind(self) -> str:
+        return str(self._label_binarizer.y_type_)
+
+    def _two_columns(self) -> bool:
+        """Whether two classes have an output each, as softmax needs it."""
+        return self._kind() == "binary" and self._output().rows_sum_to_one
+
+    def _output(self) -> Any:
+        default = "softmax" if self._kind() == "multiclass" else "sigmoid"
+        return get_activation(self.out_activation or default)
+
+    def _output_and_loss(self) -> tuple[Any, Any]:
+        output, loss = self._output(), loss_named(self.loss)
+        if loss == "log_loss":
+            loss = "cross_entropy" if output.rows_sum_to_one else "binary_cross_entropy"
+        return output, loss
+
+    def _class_weight(self, y: Any, *, partial: bool) -> Array | None:
+        if self.class_weight is None:
+            return None
+        if partial and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all samples, which partial_fit has not: give the "
+                "weights as a dict"
+            )
+        weight: Array = scikit.compute_sample_weight(self.class_weight, y)
+        return weight
+
+    def _decode(self, a: Array) -> Any:
+        if self._kind() == "binary":
+            a = a[:, -1]
+        return self._label_binarizer.inverse_transform(a)
+
+    def _score(self, a: Array, held: Samples) -> float:
+        """Return the accuracy; of labels, how often all are right."""
+        if self._kind() == "multiclass":
+            right = a.argmax(axis=1) == held.targets.argmax(axis=1)
+        else:
+            right = ((a > 0.5) == (held.targets > 0.5)).all(axis=1)
+        return float(np.average(right, weights=held.weight))
+
+    @scikit.where(gives_probabilities)
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, or of each label.
+
+        Parameters
+        ----------
+        X : array-like or sparse, shape (m, n_features)
+
+        Returns
+        -------
+        array, shape (m, n_classes)
+            In the order of ``classes_``.
+        """
+        a = self._outputs(X)
+        if self._kind() == "binary":
+            p = a[:, -1]
+            return np.stack([1 - p, p], axis=1)
+        if self._kind() == "multiclass" and not self._output().rows_sum_to_one:
+            a = a / np.maximum(a.sum(axis=1, keepdims=True), np.finfo(a.dtype).tiny)
+        return a
+
+    @scikit.where(gives_probabilities)
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse, shape (m, n_features)
+
+        Returns
+        -------
+        array, shape (m, n_classes)
+            -inf where a probability is 0.
+        """
+        with np.errstate(divide="ignore"):
+            log_p: Array = np.log(self.predict_proba(X))
+        return log_p
+
+    @scikit.where(gives_probabilities)
+    def decision_function(self, X: Any) -> Array:
+        """Return what the probabilities are made of: z^L, above 0 where a label is likely.
+
+        Parameters
+        ----------
+        X : array-like or sparse, shape (m, n_features)
+
+        Returns
+        -------
+        array, shape (m,) of two classes, else (m, n_classes)
+            Of an ensemble the log odds of its mean; of exclusive classes the logarithm.
+        """
+        x = self._rows(X)
+        if self.net_.theta.ndim > 1:
+            with np.errstate(divide="ignore"):
+                a = self._outputs(X)
+                z = np.log(a) if self._output().rows_sum_to_one else np.log(a) - np.log1p(-a)
+        else:
+            z = np.concatenate([self.net_.forward(part).z[self.net_.L] for part in chunks(x)])
+        if self._kind() == "binary":
+            return z[:, -1] if z.shape[1] == 1 else z[:, 1] - z[:, 0]
+        return z
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

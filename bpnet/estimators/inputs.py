@@ -1,0 +1,179 @@
+"""What a user hands to an estimator: checked by scikit-learn, and where that is silent, here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpnet.arrays import Array
+from bpnet.estimators.scikit import (
+    check_array,
+    train_test_split,
+    validate_data,
+)
+from bpnet.mlp import MLP
+
+FLOATS = (np.float64, np.float32)
+CHUNK = 1024  # rows that are made dense at a time
+
+
+class Samples(NamedTuple):
+    """x, the user's y, the net's targets, and weights or None."""
+
+    x: Any
+    y: Any
+    targets: Array
+    weight: Array | None
+
+    def take(self, rows: Array) -> Samples:
+        """Return some of them."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Samples(self.x[rows], self.y[rows], self.targets[rows], weight)
+
+
+def refuse_masked(**given: Any) -> None:
+    """Raise TypeError for an array with masked values, which NumPy would take for values."""
+    for name, values in given.items():
+        if np.ma.is_masked(values):
+            raise TypeError(f"{name} is a masked array, whose mask would be ignored: fill it first")
+
+
+def checked(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+    """Return X, and y if it is given, as scikit-learn checks them; X may be CSR.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As scikit-learn's, with the name of the first column of a data frame that is at fault.
+    """
+    refuse_masked(X=X, y=y)
+    try:
+        return validate_data(estimator, X, y, accept_sparse="csr", dtype=FLOATS, **options)
+    except (TypeError, ValueError) as error:
+        name = faulty_column(X)
+        if name is None:
+            raise
+        raise type(error)(f"column {name!r}: {error}") from None
+
+
+def faulty_column(X: Any) -> Any:
+    """Return the name of the first column of a data frame that is no column of finite numbers."""
+    for name in getattr(X, "columns", ()):
+        try:
+            check_array(X[[name]], dtype=FLOATS)
+        except (TypeError, ValueError):
+            return name
+    return None
+
+
+def as_weight(sample_weight: Any, X: Any) -> Array | None:
+    """Return the weights of the samples, float64, checked; None stays None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are masked, negative, not finite, all 0, or not one for each sample.
+    """
+    if sample_weight is None:
+        return None
+    refuse_masked(sample_weight=sample_weight)
+    m = X.shape[0]
+    if np.isscalar(sample_weight):
+        sample_weight = np.full(m, sample_weight)
+    options = {"ensure_2d": False, "dtype": np.float64, "input_name": "sample_weight"}
+    weight: Array = check_array(sample_weight, **options)
+    if weight.shape != (m,):
+        raise ValueError(f"sample_weight has shape {weight.shape}, but there are {m} samples")
+    if weight.min() < 0:
+        raise ValueError(f"sample_weight must be >= 0, but holds {weight.min():g}")
+    if not weight.any():
+        raise ValueError("sample_weight is zero for every sample: give one a weight")
+    return weight
+
+
+def warn_of_size(x: Any) -> None:
+    """Warn of inputs beside which a bias is lost: nothing can be learned from them."""
+    largest = max(x.max(), -x.min())
+    if largest * np.finfo(x.dtype).eps > 1:
+        text = (
+            f"X holds numbers as large as {largest:.3g}, beside which biases are lost in {x.dtype}"
+        )
+        warnings.warn(f"{text}: scale it, by StandardScaler for example", stacklevel=5)
+
+
+def divided(
+    n: int, fraction: float, classes: Any, state: np.random.RandomState, *, lenient: bool
+) -> tuple[Array, Array]:
+    """Return the numbers of the rows to train on, and of those to validate on.
+
+    Parameters
+    ----------
+    n : int
+    fraction : float
+        Of the rows, to validate on.
+    classes : array or None
+        Which are as frequent in both.
+    state : RandomState
+    lenient : bool
+        Whether classes are let go of where one is too rare to be in both.
+
+    Raises
+    ------
+    ValueError
+        If there are too few rows, or a class is too rare.
+    """
+    choose = partial(train_test_split, np.arange(n), test_size=fraction, random_state=state)
+    try:
+        rest, rows = choose(stratify=classes)
+    except ValueError:
+        if not lenient:
+            raise
+        rest, rows = choose()
+    if len(rows) < 2:
+        raise ValueError(
+            f"The validation set is too small: {len(rows)} of {n} samples. Increase "
+            "'validation_fraction' or the size of your dataset."
+        )
+    return rest, rows
+
+
+def dense(x: Any) -> Array:
+    """Return rows as an array."""
+    array: Array = x.toarray() if hasattr(x, "toarray") else x
+    return array
+
+
+def chunks(x: Any) -> Iterator[Array]:
+    """Yield x as arrays of some rows at a time."""
+    for start in range(0, x.shape[0], CHUNK):
+        yield dense(x[start : start + CHUNK])
+
+
+def outputs(net: MLP, x: Any) -> Array:
+    """Return a^L, (m, n_L), or (networks, m, n_L) of a stack."""
+    if not hasattr(x, "toarray"):
+        return net.predict(x)
+    return np.concatenate([net.predict(part) for part in chunks(x)], axis=-2)
+
+
+def batches(
+    x: Any, y: Array, weight: Array | None, size: int, rng: np.random.Generator | None
+) -> Callable[[], Iterator[tuple[Array, ...]]]:
+    """Return a function that gives an epoch of a sparse x, one batch at a time made dense.
+
+    The orders are those that `fit` draws for arrays.
+    """
+
+    def epoch() -> Iterator[tuple[Array, ...]]:
+        n = x.shape[0]
+        order = np.arange(n) if rng is None else rng.permutation(n)
+        for start in range(0, n, size):
+            rows = order[start : start + size]
+            batch = x[rows].toarray(), y[rows]
+            yield batch if weight is None else (*batch, weight[rows])
+
+    return epoch
