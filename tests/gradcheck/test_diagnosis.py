@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from bpnet import Activation, Loss
+from bpnet import MLP, Activation, Loss
 from bpnet.gradcheck import check_function, check_gradient
 from bpnet.rules.activations import ACTIVATIONS, softmax
 from tests.helpers.nets import generated, gradient, plain
@@ -276,6 +276,18 @@ class TestRules:
         cause = check_gradient(net, x, y).cause
         assert cause.startswith("in layer 3, vjp of 'my softmax' is not the slope: at z = ")
 
+    def test_right_rules_are_not_blamed_for_a_wrong_pass(self, monkeypatch):
+        def doubled(*args, **options):
+            grad = backward(*args, **options)
+            grad.theta[...] *= 2
+            return grad
+
+        net, x, y = plain()
+        backward = MLP.backward
+        monkeypatch.setattr(MLP, "backward", doubled)
+        cause = check_gradient(net, x, y).cause
+        assert cause.startswith("everywhere 2 times the derivative: ")
+
     def test_right_rules_are_not_blamed(self):
         for seed in range(120):
             net, x, y, options = generated(seed)
@@ -312,13 +324,19 @@ class TestEvidence:
                 reasons.append((seed, net, report.cause))
         assert reasons == []
 
-    def test_a_rate_is_not_read_out_of_one_factor(self):
+    @pytest.mark.parametrize("factor", [0.8123, 1.234])
+    def test_a_rate_is_not_read_out_of_one_factor(self, factor):
         # One hidden neuron and one sample: any factor on its δ looks like some learning rate.
         net, x, y = plain((3, 1, 2), m=1)
         wrong = gradient(net, x, y)
-        wrong[:4] *= 0.8123
+        wrong[:4] *= factor
         cause = check_gradient(net, x, y, gradient=wrong).cause
-        assert cause == "in W[2], b[2] 0.8123 times the derivative"
+        assert cause == f"in W[2], b[2] {factor} times the derivative"
+
+    def test_of_one_sample_and_one_output_no_mean_is_named(self):
+        net, x, y = plain((3, 4, 1), m=1)
+        cause = check_gradient(net, x, y, gradient=-gradient(net, x, y)).cause
+        assert cause == "everywhere -1 times the derivative: the sign"
 
     def test_a_single_layer_has_no_other_to_be_right(self):
         net, x, y = plain((3, 2))

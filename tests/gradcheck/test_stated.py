@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bpnet import LOSSES, Activation, Loss
+from bpnet.gradcheck.rounding import mixed
 from bpnet.gradcheck.stated import away, difference, row_slopes, slope, wrong_activation, wrong_loss
 from bpnet.rules.activations import ACTIVATIONS
 from tests.helpers.nets import PAIRS
@@ -58,6 +59,28 @@ def test_more_kinks_than_one_are_left_out_each():
     for kink, place in ((-1.0, 2), (2.0, -1)):
         other = wrong_activation(replace(double, kinks=(kink,)), z, double.f(z))
         assert told(other, "f' of 'double'")[0] == place
+
+
+GATED = Activation(  # each neuron is gated by the sum of all
+    "gated",
+    f=lambda z: np.maximum(z, 0) * z.sum(axis=-1, keepdims=True),
+    df=lambda z, a: np.where(z >= 0, z.sum(axis=-1, keepdims=True), 0) + np.maximum(z, 0),
+    vjp=lambda g, z, a: (
+        g * (z >= 0) * z.sum(axis=-1, keepdims=True)
+        + (g * np.maximum(z, 0)).sum(axis=-1, keepdims=True)
+    ),
+    kinks=(0.0,),
+)
+
+
+def test_one_that_mixes_neurons_may_take_z_and_have_kinks():
+    z = np.array([[0.0, 1.2, -0.7], [0.4, 2.0, 1.1]])
+    assert wrong_activation(GATED, z, GATED.f(z)) is None
+    text = wrong_activation(replace(GATED, kinks=()), z, GATED.f(z))
+    assert told(text, "vjp of 'gated'")[0] == 0
+    g = np.array([[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]])
+    by_neuron = np.stack([GATED.vjp(g * one, z, GATED.f(z)) for one in np.eye(3)])
+    np.testing.assert_allclose(mixed(GATED, g, z, GATED.f(z)), np.abs(by_neuron).sum(axis=0))
 
 
 def test_away_is_more_than_two_steps_from_each():
