@@ -341,6 +341,18 @@ def test_history_has_the_rate_of_the_last_step_of_each_epoch():
     assert history.learning_rate == pytest.approx([0.25, 0.35, 0.4])
 
 
+def test_a_plateau_that_a_callback_sets_is_told_the_losses():
+    x = np.linspace(-1, 1, 8).reshape(4, 2)
+
+    def wait(training):
+        if training.epoch == 1:
+            training.optimizer.schedule = ReduceOnPlateau(0.5, patience=0, min_delta=9.0)
+
+    net = MLP.init((2, 1), activation="tanh", rng=0)
+    history = fit(net, x, x[:, :1], epochs=5, optimizer=SGD(0.1), callbacks=[wait])
+    assert history.learning_rate == [0.1, 0.5, 0.5, 0.25, 0.125]
+
+
 def test_plateau_follows_the_validation_loss_if_there_is_one():
     x = np.linspace(-1, 1, 8).reshape(4, 2)
     y, far = np.full((4, 1), 0.5), np.full((4, 1), 1.0)

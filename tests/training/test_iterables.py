@@ -44,6 +44,14 @@ def test_the_layout_is_chosen_by_the_first_batch(monkeypatch):
     assert seen == [1, 4, 13]
 
 
+def test_a_stack_of_one_reads_each_batch():
+    one, alone = make(1), make(None)
+    alone.theta = one.theta[0]
+    fit(one, BATCHES, **HOW)
+    fit(alone, BATCHES, **HOW)
+    np.testing.assert_array_equal(one.theta[0], alone.theta)
+
+
 @pytest.mark.parametrize("wrong", [5, (), ("ab", Y), ([[np.nan] * 3], Y[:1])])
 def test_a_first_batch_that_is_none_is_told_of_as_ever(wrong):
     with refuses(make(100), (TypeError, ValueError), "batch 1 of epoch 1…") as net:
@@ -112,6 +120,15 @@ def test_the_loss_is_the_mean_over_all_samples_by_their_weights(mean):
     expected = net.loss(net.forward(np.r_[X, end]), np.r_[Y, Y[:1]], sample_weight=np.r_[weight, 1])
     for batches in ([*weighted(weight), (end, Y[:1])], [(end, Y[:1]), *weighted(weight)]):
         assert fit(net, batches, **how).loss == pytest.approx([expected], rel=1e-12)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_light_first_batch_is_no_low_loss_to_explode_from(stream):
+    weight = np.r_[np.full(5, 1e-6), np.ones(8)]
+    if stream:
+        fit(make(None), weighted(weight), weight_mean=weight.mean(), **HOW)
+    else:
+        fit(make(None), X, Y, batch_size=5, shuffle=False, sample_weight=weight, **HOW)
 
 
 def test_resumed_the_loss_has_its_bits_whichever_batch_comes_first(tmp_path):

@@ -229,6 +229,18 @@ def test_a_diverged_network_is_not_waited_for():
     np.testing.assert_array_equal(history.best_epoch[[0, 2]], best)
 
 
+def test_where_the_last_one_diverges_nobody_is_waited_for():
+    def spoil(training):
+        if training.epoch == 8:
+            training.net.W[3][1] = 1e200
+
+    net = make(2)
+    rates, how = [1e-300, 0.01], {"early_stopping": EarlyStopping(3, monitor="loss")}
+    with pytest.warns(RuntimeWarning, match="network 1 diverged in epoch 9"):
+        history = fit(net, X, Y, optimizer=SGD(rates), callbacks=[spoil], **how, **HOW)
+    assert (len(history), history.stopped) == (9, "early stopping")
+
+
 def test_a_loss_that_explodes_warns_once_with_the_network():
     net = MLP.init((3, 2), activation="identity", networks=4, rng=0)
     with pytest.warns(RuntimeWarning) as caught:
