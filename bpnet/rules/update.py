@@ -66,6 +66,9 @@ def make_update(
 
 def update_of(rule: Optimizer, theta: Array, g: Array, move: Array, decays: bool) -> Update:
     """Return the update over all of θ at once."""
+    if rule.state or decays or rule.decays:  # room for `advance`, so that no step allocates
+        rule.scratch("spare", theta)
+        rule.scratch("kept", theta, bool)
     advance, squares = rule.advance, sum_of_squares(move.ravel(order="K"))  # a view of move
 
     def update() -> Any:
