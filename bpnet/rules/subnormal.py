@@ -16,28 +16,22 @@ shrinks so:
   stands beside ε under a root must besides be lost there, √v < ε eps / 4; where ε is so small
   that it is not, it stays as it is, since g / (√v + ε) would grow;
 - θ where it decays by itself, under AdamW or with a penalty, below 1024 tiny. A step ends at 0
-  there: its move is then θ;
-- δ of a saturated layer in `fit`, where some of it has come there. The public `backward` is exact:
-  the tiny δ of sixty sigmoid layers are what a learner wants to see.
+  there: its move is then θ.
 
-Which step clears depends on its number t alone, so that a training that is resumed, and one in
-compiled steps, have the same bits as one that is not.
+Which step clears depends on its number t alone, so that a training that is resumed has the
+same bits as one that never stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy import absolute, copyto, count_nonzero, greater_equal, less, multiply, subtract
+from numpy import absolute, copyto, greater_equal, less, multiply, subtract
 
 from bpnet.arrays import Array
 
-Kernel = Callable[[Array, Array, Array], object]  # (z, a, delta)
-
 EVERY = 50  # steps
-FEW = 1000  # numbers
 
 
 def negligible(dtype: Any, epsilon: float | None = None) -> float:
@@ -89,48 +83,3 @@ def end_small(theta: Array, move: Array, least: float, s: Array, kept: Array) ->
     absolute(s, s)
     less(s, least, kept)
     copyto(move, theta, where=kept)
-
-
-class SmallErrors:
-    """Clears δ^l of the hidden layers of a training, while it has numbers that need it.
-
-    A pass over δ in each step would be too much for what is rare: every fifty steps `fit` looks,
-    and clears in those that follow the layers where it found something.
-
-    Attributes
-    ----------
-    layers : set of int
-        Those cleared at present; a checkpoint must keep them.
-    """
-
-    def __init__(self) -> None:
-        self.layers: set[int] = set()
-        self.looking = False
-
-    def before_step(self, t: int) -> None:
-        """Say that a step follows, t being the steps taken."""
-        self.looking = t % EVERY == 0
-        if self.looking:
-            self.layers.clear()
-
-    def watched(self, l: int, times_df: Kernel, delta: Array) -> Kernel:
-        """Return ``times_df(z, a, delta)`` of layer l with what clears delta, an array like this.
-
-        A small array is left alone: there is not much to gain.
-        """
-        if delta.size < FEW or delta.dtype.kind != "f":
-            return times_df
-        least = negligible(delta.dtype)
-        s, kept = np.empty_like(delta), np.empty_like(delta, bool)
-
-        def cleared(z: Array, a: Array, delta: Array) -> None:
-            times_df(z, a, delta)
-            if self.looking:
-                absolute(delta, s)
-                greater_equal(s, least, kept)
-                if count_nonzero(s) > count_nonzero(kept):
-                    self.layers.add(l)
-            if l in self.layers:
-                clear(delta, least, s, kept)
-
-        return cleared

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bpnet import MLP, SGD, Adagrad, Adam, AdamW, RMSprop, fit
-from bpnet.rules import optimizers, subnormal
-from bpnet.rules.subnormal import EVERY, SmallErrors, clear, negligible, negligible_theta
+from bpnet.rules import optimizers
+from bpnet.rules.subnormal import EVERY, clear, negligible, negligible_theta
 
 RULES = {
     "momentum": lambda: SGD(0.1, momentum=0.9),
@@ -171,44 +171,3 @@ def test_a_step_is_not_swallowed_where_theta_starts_at_0():
 
 
 # δ
-
-
-def watched(numbers, kernel, l=2):
-    small = SmallErrors()
-    delta = np.empty(numbers, "float32")
-    return small, delta, small.watched(l, kernel, delta)
-
-
-def test_errors_are_cleared_while_some_are_small():
-    values = np.ones(subnormal.FEW, "float32")
-
-    def times_df(z, a, delta):
-        delta[...] = values
-
-    small, delta, kernel = watched(values.shape, times_df)
-    for t in range(4 * EVERY):
-        values[:3] = (1e-35, 0, -1e-40) if EVERY + 10 < t < 2 * EVERY + 10 else 1
-        small.before_step(t)
-        kernel(None, None, delta)
-        seen = 2 * EVERY <= t < 3 * EVERY
-        assert small.layers == ({2} if seen else set())
-        expected = np.where(abs(values) < 1e-31, 0, values) if seen else values
-        assert np.array_equal(delta, expected)
-
-
-def test_a_restored_set_of_layers_clears_as_before():
-    def times_df(z, a, delta):
-        delta[...] = 1e-39
-
-    small, delta, kernel = watched(subnormal.FEW, times_df)
-    small.layers = {2}
-    small.before_step(EVERY + 1)
-    kernel(None, None, delta)
-    assert not delta.any()
-
-
-def test_small_batches_are_not_watched():
-    def times_df(z, a, delta):
-        pass
-
-    assert watched(subnormal.FEW - 1, times_df)[2] is times_df
