@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class BlockResult:
     worst: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradientReport:
     """What a gradient check found.
 
@@ -238,6 +239,12 @@ class GradientReport:
             f"probability {self.escape_probability(1):.1%}, {few:,} wrong ones "
             f"({few / P:.2%} of all) with probability {ESCAPE:.0%}"
         )
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         return "\n".join([*self._head(), "", *self._rows()])

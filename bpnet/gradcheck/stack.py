@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from bpnet.gradcheck.report import Coordinate, GradientReport
 from bpnet.mlp import MLP
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StackReport:
     """What the gradient check of a stack found.
 
@@ -63,6 +64,12 @@ class StackReport:
     def cause(self) -> str | None:
         """What the errors of the worst network point to."""
         return self.reports[self.network].cause
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         count = len(self.reports)

@@ -14,7 +14,7 @@ import itertools
 import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from bpnet.arrays import Array as Array
 from bpnet.arrays import product
 from bpnet.checks import all_finite, as_rows
+from bpnet.network.show import Row, Shown, by_number, rows_of, size_of, text
 
 T = TypeVar("T")
 
@@ -75,6 +76,9 @@ class ByLayer(Mapping[int, T], Generic[T]):
         return len(self._layers)
 
     def __repr__(self) -> str:
+        arrays = {l: item for l, item in self.items() if isinstance(item, np.ndarray)}
+        if arrays:
+            return text(self._what, rows_of(self._what, arrays))
         body = ", ".join(f"{l}: {item!r}" for l, item in self.items())
         return f"{self._what}{{{body}}}"
 
@@ -97,7 +101,7 @@ class Views(ByLayer[Array]):
         np.copyto(view, values, casting="same_kind")
 
 
-class Parameters:
+class Parameters(Shown):
     """A flat vector θ and the matrices W^l and vectors b^l that are views of it.
 
     Parameters and gradients have this layout alike.
@@ -143,6 +147,13 @@ class Parameters:
         self.W_T = by_layer(FIRST, [w.mT for w in W])
         self.b_row = by_layer(FIRST, [v[..., None, :] for v in b])
         self.dot = product(theta)
+
+    listed: ClassVar[tuple[str, ...]] = ("L", "W", "b", "name", "sizes", "theta")
+
+    def summary(self) -> tuple[str, list[Row]]:
+        """Return what `repr` shows: each W^l and b^l."""
+        title = f"{type(self).__name__}, {size_of(self.theta)} numbers, {self.theta.dtype}"
+        return title, sorted([*rows_of("W", self.W), *rows_of("b", self.b)], key=by_number)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies and pickles are rebuilt from θ, so that their views are of their own θ.

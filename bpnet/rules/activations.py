@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -66,9 +66,9 @@ class Activation:
     """
 
     name: str
-    f: Callable[[Array], Array]
-    df: Callable[[Array, Array], Array]
-    vjp: Callable[[Array, Array, Array], Array] | None = None
+    f: Callable[[Array], Array] = field(repr=False)
+    df: Callable[[Array, Array], Array] = field(repr=False)
+    vjp: Callable[[Array, Array, Array], Array] | None = field(default=None, repr=False)
     range: Real = (-math.inf, math.inf)
     rows_sum_to_one: bool = False
     initializer: str = "xavier_uniform"
@@ -81,6 +81,9 @@ class Activation:
         default=None, init=False, repr=False, compare=False
     )
 
+    def __repr__(self) -> str:
+        return short(self)
+
     def __reduce__(self) -> Any:
         # An activation of the table is pickled by its name, since its rules are lambdas.
         if ACTIVATIONS.get(self.name) is self:
@@ -90,6 +93,14 @@ class Activation:
     def backward(self, g: Array, z: Array, a: Array) -> Array:
         """Return ∂E/∂z from g = ∂E/∂a: g ⊙ f'(z), or what `vjp` makes of it."""
         return g * self.df(z, a) if self.vjp is None else self.vjp(g, z, a)
+
+
+def short(rule: Any) -> str:
+    """Return a rule's name, and of what is no function the rest that is not the default."""
+    named = {f.name: getattr(rule, f.name) for f in fields(rule)[1:] if f.repr}
+    told = {f.name for f in fields(rule) if f.default != getattr(rule, f.name)}
+    more = "".join(f", {name}={value!r}" for name, value in named.items() if name in told)
+    return f"{type(rule).__name__}({rule.name!r}{more})"
 
 
 def sigmoid(z: Array) -> Array:

@@ -35,6 +35,7 @@ from bpnet.rules.activations import (
     Real,
     capped_exp,
     log_softmax,
+    short,
     softplus,
 )
 from bpnet.rules.constants import largest_exponent
@@ -82,11 +83,11 @@ class Loss:
     """
 
     name: str
-    E: Callable[[Array, Array], Array]
-    dE: Callable[[Array, Array], Array]
+    E: Callable[[Array, Array], Array] = field(repr=False)
+    dE: Callable[[Array, Array], Array] = field(repr=False)
     joined_output: str | None = None
-    E_z: Callable[[Array, Array], Array] | None = None
-    pairs: tuple[Pair, ...] = ()
+    E_z: Callable[[Array, Array], Array] | None = field(default=None, repr=False)
+    pairs: tuple[Pair, ...] = field(default=(), repr=False)
     output_range: Real = (-math.inf, math.inf)
     target_range: Real = (-math.inf, math.inf)
     distribution: bool = False
@@ -94,6 +95,9 @@ class Loss:
     analytic: bool = False
     # Its forms in place; only the table's losses have them, as in `Activation`.
     in_place: InPlace | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return short(self)
 
     def __reduce__(self) -> Any:
         # A loss of the table is pickled by its name, since its rules are lambdas.
