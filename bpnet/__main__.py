@@ -1,8 +1,17 @@
-"""``python -m bpnet`` is the command ``bpnet``."""
+"""``python -m bpnet`` and the script ``bpnet``: the command, and Ctrl-C while it is loaded."""
 
 import sys
 
-from bpnet.cli.main import main
+
+def main() -> int:
+    """Load the command, run it and return its exit status."""
+    try:
+        from bpnet.cli.main import main as command
+    except KeyboardInterrupt:
+        print("bpnet: interrupted", file=sys.stderr)
+        return 128 + 2
+    return command()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -32,7 +32,7 @@ def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> 
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse array: pass {name}.toarray()")
     try:
-        array = np.asarray(values)
+        array = np.asarray(detached(values))
     except (ValueError, TypeError) as error:
         why = uneven(values, name) if isinstance(values, (list, tuple)) else error
         raise ValueError(f"{name} is no array: {why}") from None
@@ -121,6 +121,11 @@ def known_name(
 def letters(name: str) -> str:
     """Return a name in small letters, without what parts its words."""
     return "".join(filter(str.isalnum, name.lower()))
+
+
+def detached(values: Any) -> Any:
+    """Return the numbers alone of a torch tensor that requires grad, which NumPy will not read."""
+    return values.detach().cpu() if getattr(values, "requires_grad", False) else values
 
 
 def all_finite(array: Array) -> bool:

@@ -20,7 +20,7 @@ SOURCES = sorted((ROOT / "bpnet").rglob("*.py"))
 
 # From the ground up. A room may import the rooms of lower floors and its own modules, no others.
 FLOORS = (
-    ("bpnet", "errors", "arrays", "reference"),
+    ("bpnet", "errors", "words", "arrays", "reference"),
     ("checks",),
     ("rules", "archive", "datasets", "machine"),
     ("network",),

@@ -10,7 +10,8 @@ import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import as_float, as_int
-from bpnet.cli.options import Parser, add_sizes
+from bpnet.cli.check import affordable
+from bpnet.cli.options import Parser, add_sizes, say
 from bpnet.mlp import MLP
 from bpnet.rules.optimizers import SGD
 from bpnet.training.fit import fit
@@ -20,27 +21,28 @@ if TYPE_CHECKING:
     from bpnet.gradcheck import GradientReport
 
 
-DIFFERENCES = 2000  # the most parameters that are compared with differences
+DIFFERENCES = 2000  # the most parameters that are compared with differences; of large nets fewer
 SHOWN = 6  # the most numbers in a row
 
 
 ARTICLE_HELP = """\
 Backpropagation from formula to code, in NumPy matrix products.
 
-Without a command, bpnet runs the article: a 2-2-2 net with sigmoids learns one sample, and the
-loss and the outputs are printed after 100, 1,000 and 10,000 epochs."""
+Without a command, bpnet runs the article: a 2-2-2 net with sigmoids learns one
+sample, and the loss and the outputs are printed after 100, 1,000 and 10,000
+epochs."""
 
 
 ARTICLE_EXAMPLES = """\
 examples:
-  bpnet                                    the article's run
-  bpnet --published                        from the start weights of the published example
-  bpnet --sizes 2,5,3,2 --seed 7           a deeper net
+  bpnet                             the article's run
+  bpnet --published                 from the weights of the published example
+  bpnet --sizes 2,5,3,2 --seed 7    a deeper net
   bpnet --epochs 10 50000 --learning-rate 2
-  bpnet --restarts 1000                    from 1,000 starts at once
-  bpnet mnist data/mnist                   train on MNIST; more by bpnet mnist --help
-  bpnet check --sizes 3,5,2                check a gradient; more by bpnet check --help
-  bpnet explain --published                a step with every number; more by bpnet explain --help"""
+  bpnet --restarts 1000             from 1,000 starts at once
+  bpnet mnist data/mnist            train on MNIST; more by bpnet mnist --help
+  bpnet check --sizes 3,5,2         check a gradient; bpnet check --help
+  bpnet explain --published         a step with every number"""
 
 
 def row(values: Array) -> str:
@@ -96,7 +98,8 @@ def run_article(args: argparse.Namespace) -> int:
     print(f"start          {start}")
     print(f"input          {row(x)}{source}")
     print(f"target         {row(y)}")
-    print(f"learning rate  {rate:g}")
+    print(f"learning rate  {rate:g}", flush=True)
+    say("gradient       is being compared with differences ...")
     report = gradient_report(net, x, y)
     part = "" if len(report.k) == net.theta.size else f" of {net.theta.size}"
     print(
@@ -126,7 +129,7 @@ def gradient_report(net: MLP, x: Array, y: Array) -> GradientReport:
     """Return the check of the gradient against central differences, of a large net in part."""
     from bpnet.gradcheck import GradientReport, check_gradient
 
-    few = min(net.theta.size, DIFFERENCES)
+    few = min(DIFFERENCES, affordable(net, 1, "central"))
     report = check_gradient(net, x, y, method="central", coordinates=few)
     assert isinstance(report, GradientReport)  # since this is one net
     return report

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 import numpy as np
 
 from bpnet.checks import as_int
-from bpnet.cli.options import Parser, add_loss, add_sizes, names
+from bpnet.cli.options import Parser, add_loss, add_sizes, names, say
+from bpnet.mlp import MLP
 from bpnet.rules.activations import ACTIVATIONS
+from bpnet.words import Words
+
+NUMBERS = 1e8  # that a check may compute with by itself: some seconds
+LEAST = 10  # coordinates that it measures, whatever it takes
+EVALUATIONS = {
+    "central": 12,
+    "complex": 2,
+}  # of E for a coordinate; of complex numbers, each is two
 
 EXAMPLES = """\
 examples:
   bpnet check --sizes 3,5,2 --activation tanh --loss cross_entropy
-  bpnet check --sizes 4,8,8,3 --activation tanh,relu,softmax --loss cross_entropy
+  bpnet check --sizes 4,8,3 --activation relu,softmax --loss cross_entropy
   bpnet check --sizes 784,100,10 --coordinates 500 --dtype float32
 
-The exit status is 0 where the gradient is right, 1 where it is not, and 2 after an error."""
+The exit status is 0 where the gradient is right, 1 where it is wrong, and 2
+after an error."""
 
 
 def add_check(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -53,10 +62,18 @@ def add_check(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of weights and batch (default: 0)"
     )
-    parser.add_argument("--dtype", default="float64", help="float64 or float32 (default: float64)")
+    parser.add_argument(
+        "--dtype",
+        choices=("float64", "float32"),
+        default="float64",
+        help="float64 or float32 (default: float64)",
+    )
     parser.add_argument("--method", default="auto", help="auto, complex or central (default: auto)")
     parser.add_argument(
-        "--coordinates", type=int, metavar="N", help="how many weights to sample (default: all)"
+        "--coordinates",
+        type=int,
+        metavar="N",
+        help="how many weights to sample (default: all, of a large net what takes seconds)",
     )
     parser.add_argument(
         "--tolerance",
@@ -70,7 +87,6 @@ def add_check(commands: argparse._SubParsersAction[Parser]) -> None:
 def run_check(args: argparse.Namespace) -> int:
     """Check the gradient of a drawn net on a drawn batch."""
     from bpnet.gradcheck import check_gradient
-    from bpnet.mlp import MLP
     from bpnet.testing.cases import draw_batch
 
     seed = as_int(args.seed, "--seed", least=0)
@@ -84,21 +100,27 @@ def run_check(args: argparse.Namespace) -> int:
         rng=seed,
         dtype=args.dtype,
     )
+    few = args.coordinates
+    if few is None:
+        few = affordable(net, m, args.method)
+        few = None if few == net.theta.size else few
+    say("checking ...")
     rng = np.random.default_rng([seed, 1])  # not the stream that the weights are drawn from
     report = check_gradient(
         net,
         *draw_batch(net, m, rng),
         method=args.method,
         tolerance=args.tolerance,
-        coordinates=args.coordinates,
+        coordinates=few,
         rng=rng,
     )
     rule = f" by {args.initializer}" if args.initializer else ""
-    print_any(f"{net}\n  weights{rule} and a batch of {m}, seed {seed}\n\n{report}")
+    print(Words(f"{net}\n  weights{rule} and a batch of {m}, seed {seed}\n\n{report}"))
     return 0 if report.ok else 1
 
 
-def print_any(text: str) -> None:
-    """Print a text, with a question mark for what the terminal has no letter for."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))
+def affordable(net: MLP, m: int, method: str) -> int:
+    """Return how many coordinates of a net can be measured within `NUMBERS`."""
+    numbers = net.theta.size + 3 * m * sum(net.sizes)
+    few = int(NUMBERS / (numbers * EVALUATIONS.get(method, EVALUATIONS["complex"])))
+    return min(net.theta.size, max(LEAST, few))

@@ -18,7 +18,9 @@ from bpnet.cli.explain import add_explain
 from bpnet.cli.mnist import add_mnist
 from bpnet.cli.options import Parser
 from bpnet.errors import TrainingDiverged
+from bpnet.words import shown
 
+HELP = ("-h", "--help", "--version")
 INTERRUPTED, BROKEN_PIPE = 128 + 2, 128 + 13  # as of a process that the signal has ended
 
 
@@ -64,7 +66,7 @@ def failed(message: str) -> int:
         print(end="", flush=True)
     except OSError:
         give_up_stdout()
-    print("bpnet: error:", " ".join(message.splitlines()), file=sys.stderr)
+    print("bpnet: error:", shown(" ".join(message.splitlines()), sys.stderr), file=sys.stderr)
     return 2
 
 
@@ -72,9 +74,11 @@ def run(argv: list[str]) -> int:
     """Parse the arguments and run what they name."""
     parser = make_parser()
     try:
+        options = argv[:1] and argv[0].startswith("-") and argv[0] not in HELP
+        command = next((word for word in argv if word in parser.commands), "")
+        if options and command:  # which an option such as --epochs may take for its own
+            parser.error(f"options before {command!r} are those of the article's run")
         args = parser.parse_args(argv)
-        if args.command and argv[0] != args.command:
-            parser.error(f"options before {args.command!r} are those of the article's run")
     except SystemExit as stop:  # an error, or --help and --version
         return int(stop.code or 0)
     return int(args.run(args))
@@ -94,6 +98,7 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
+    parser.commands = tuple(commands.choices)
     return parser
 
 

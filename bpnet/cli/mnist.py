@@ -13,6 +13,7 @@ from bpnet.mlp import MLP
 from bpnet.rules.losses import get_loss
 from bpnet.rules.optimizers import SGD
 from bpnet.training.fit import fit
+from bpnet.words import Words
 
 if TYPE_CHECKING:
     from bpnet.training.callbacks import Training
@@ -22,10 +23,11 @@ MNIST_EXAMPLES = """\
 examples:
   bpnet mnist data/mnist
   bpnet mnist data/mnist --epochs 2 --save net.npz
-  bpnet mnist data/mnist --hidden 100,50 --loss cross_entropy --learning-rate 0.1
+  bpnet mnist data/mnist --hidden 100 --loss cross_entropy --learning-rate 0.1
 
-DIR holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-t10k-labels-idx1-ubyte, each plain or .gz. They can be had from any MNIST mirror, such as
+DIR holds train-images-idx3-ubyte, train-labels-idx1-ubyte,
+t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain or .gz. They can
+be had from any MNIST mirror, such as
 https://ossci-datasets.s3.amazonaws.com/mnist/"""
 
 
@@ -69,6 +71,8 @@ def run_mnist(args: argparse.Namespace) -> int:
     from bpnet.archive import writable_target
     from bpnet.datasets import load_mnist
 
+    if not args.directory:
+        raise ValueError("DIR is empty: name the folder of the four MNIST files")
     epochs = as_int(args.epochs, "--epochs", least=1)
     batch_size = as_int(args.batch_size, "--batch-size", least=1)
     optimizer = SGD(as_float(args.learning_rate, "--learning-rate", above=0))
@@ -114,7 +118,7 @@ def run_mnist(args: argparse.Namespace) -> int:
     print(f"\nbest      {best:.2%}, epoch {accuracy.index(best) + 1}\nlast      {accuracy[-1]:.2%}")
     if args.save is not None:
         net.save(args.save)
-        print(f"saved     {args.save}", flush=True)
+        print(Words(f"saved     {args.save}"), flush=True)
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
     return 0

@@ -10,12 +10,26 @@ from bpnet.rules.losses import LOSSES
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line.
+
+    Attributes
+    ----------
+    commands : tuple of str
+        The names of its subcommands.
+    """
+
+    commands: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
         """Print the message without the usage, and exit with status 2."""
         print(f"bpnet: error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
+
+
+def say(text: str) -> None:
+    """Say on a terminal what takes a moment; the next line is longer and takes its place."""
+    if sys.stdout.isatty():
+        print(text, end="\r", flush=True)
 
 
 def layers(text: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ structure    names for the coordinates of lists, dicts and nets
 differences  central differences, extrapolated; the complex step; kinks from one-sided slopes
 rounding     how much of each coordinate of a net may be rounding
 report       what came out, in numbers and in words
+evidence     a wrong gradient beside the measured one, and what explains it
 diagnosis    what the pattern of the errors points to
 variants     the gradients that the usual mistakes in the formulas give
 stated       whether the f' and ∂E/∂a that the rules state are slopes of theirs

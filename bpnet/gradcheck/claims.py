@@ -11,7 +11,7 @@ from bpnet.arrays import Array
 from bpnet.checks import as_numbers
 from bpnet.gradcheck.differences import EPS, jittered
 from bpnet.gradcheck.probes import FunctionProbe, NetProbe
-from bpnet.gradcheck.structure import flatten, flatten_like, rebuild
+from bpnet.gradcheck.structure import flatten, flatten_like, rebuild, returned, shape_hint
 from bpnet.network.construction import listed
 from bpnet.network.parameters import Parameters, count
 
@@ -42,7 +42,7 @@ def of_net(probe: NetProbe, gradient: Any) -> tuple[Array, tuple[str, ...]]:
 
 def as_theta(given: Any, sizes: tuple[int, ...]) -> Array:
     """Return a gradient of θ, in one of the forms that `check_gradient` takes, as (P,)."""
-    given = getattr(given, "theta", given)
+    given = getattr(returned(given, "gradient"), "theta", given)
     if isinstance(given, tuple) and len(given) == 2:
         result = Parameters(sizes, np.empty(count(sizes)))
         for name, arrays, views in zip("Wb", given, (result.W, result.b), strict=True):
@@ -57,6 +57,7 @@ def as_theta(given: Any, sizes: tuple[int, ...]) -> Array:
                     raise ValueError(
                         f"the gradient's {name}[{l}] has shape {array.shape}, "
                         f"but {name}[{l}] has {views[l].shape}"
+                        f"{shape_hint(array.shape, views[l].shape)}"
                     )
                 views[l] = as_numbers(array, f"the gradient's {name}[{l}]")
         return result.theta

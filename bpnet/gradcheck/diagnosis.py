@@ -14,91 +14,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from bpnet.arrays import Array
+from bpnet.gradcheck.differences import EPS
+from bpnet.gradcheck.evidence import UNEXPLAINED, Evidence
 from bpnet.gradcheck.probes import NetProbe
 from bpnet.gradcheck.report import SHOWN, GradientReport
 from bpnet.gradcheck.stated import wrong_rule
-from bpnet.gradcheck.structure import Block, Layout
-from bpnet.gradcheck.variants import Formulas, Variants, updated, variants
+from bpnet.gradcheck.structure import Block
+from bpnet.gradcheck.variants import Formulas, Variants, other_slopes, updated, variants
+from bpnet.words import Words
 
-UNEXPLAINED = 1e-3  # of a difference, at most
 SAME = 1e-4  # relative, between a factor and the number it is named for
 Named = list[tuple[float, str]]  # a factor, and what it comes from
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The claimed and the measured gradient over all P coordinates.
-
-    Attributes
-    ----------
-    layout : Layout
-    analytic, numeric : array, shape (P,)
-        The numeric one is NaN where nothing was measured, or on a kink.
-    wrong : array of bool, shape (P,)
-    slack : array, shape (P,)
-        By how much two gradients may differ and count as the same.
-    floor : array, shape (P,)
-        The part of it that is rounding.
-    """
-
-    layout: Layout
-    analytic: Array
-    numeric: Array
-    wrong: Array
-    slack: Array
-    floor: Array
-
-    @classmethod
-    def of(cls, report: GradientReport, analytic: Array) -> Evidence:
-        """Return the evidence in a report."""
-        measured = ~report.kink
-        k = report.k[measured]
-        numeric = np.full(analytic.size, np.nan)
-        wrong = np.zeros(analytic.size, bool)
-        slack, floor = np.zeros(analytic.size), np.zeros(analytic.size)
-        numeric[k] = report.numeric[measured]
-        wrong[k] = report.wrong[measured]
-        floor[k] = report.rounding[measured]
-        slack[k] = 2 * np.maximum(report.tolerance * report.largest, report.rounding)[measured]
-        return cls(report.layout, analytic, numeric, wrong, slack, floor)
-
-    @property
-    def measured(self) -> Array:
-        """Which coordinates were compared."""
-        return np.isfinite(self.numeric)
-
-    def explained(self, candidate: Array, where: Array | None = None) -> bool:
-        """Whether a wrong gradient is the claimed one, at all compared coordinates or at some."""
-        here = self.measured if where is None else where
-        difference, left = np.abs(self.analytic - self.numeric), np.abs(self.analytic - candidate)
-        allowed = UNEXPLAINED * difference * self.wrong + self.slack
-        # Where the slack is all there is to explain, nothing is explained by being within it.
-        most = self.wrong & here
-        enough = np.linalg.norm(left[most]) <= 0.1 * np.linalg.norm(difference[most])
-        return bool(enough and np.all(left[here] <= allowed[here]))
-
-    def wrong_blocks(self) -> list[Block]:
-        """Return the blocks that hold wrong coordinates."""
-        return [block for block in self.layout.blocks if self.wrong[block.slice].any()]
-
-    @cached_property
-    def matter(self) -> Array:
-        """Which compared coordinates differ from 0 by more than rounding."""
-        is_large: Array = self.measured & (np.abs(self.numeric) > 10 * self.floor)
-        return is_large
-
-    def in_layer(self, l: int) -> Array:
-        """Which coordinates belong to layer l."""
-        inside = np.zeros(self.wrong.size, bool)
-        for block in self.layout.blocks:
-            inside[block.slice] = block.layer == l
-        return inside
 
 
 def of_net(report: GradientReport, probe: NetProbe, analytic: Array, *, own: bool) -> str | None:
@@ -122,7 +52,9 @@ def of_net(report: GradientReport, probe: NetProbe, analytic: Array, *, own: boo
         lambda: rule_at_fault(evidence, probe, named) if own else None,
         lambda: single(evidence),
         lambda: zeros(evidence),
+        lambda: single_precision(evidence, probe),
         lambda: constant(evidence, named),
+        lambda: updated_theta(evidence, probe.theta),
         lambda: mistakes(evidence, probe, named),
         lambda: constant(evidence, None),
         lambda: moved_blocks(evidence),
@@ -132,8 +64,8 @@ def of_net(report: GradientReport, probe: NetProbe, analytic: Array, *, own: boo
     return first_of(patterns)
 
 
-def of_function(report: GradientReport, analytic: Array) -> str | None:
-    """Return the likely cause of what a report of a function's gradient says."""
+def of_function(report: GradientReport, analytic: Array, theta: Array) -> str | None:
+    """Return the likely cause of what a report of a function's gradient at θ says."""
     if report.ok:
         return None
     evidence = Evidence.of(report, analytic)
@@ -143,6 +75,7 @@ def of_function(report: GradientReport, analytic: Array) -> str | None:
         lambda: single(evidence),
         lambda: zeros(evidence),
         lambda: constant(evidence, named, whole=True),
+        lambda: updated_theta(evidence, theta),
         lambda: constant(evidence, None),
         lambda: moved_blocks(evidence),
         lambda: one_block(evidence),
@@ -153,7 +86,7 @@ def of_function(report: GradientReport, analytic: Array) -> str | None:
 def first_of(patterns: Iterable[Callable[[], str | None]]) -> str | None:
     """Return what the first pattern says that has something to say."""
     with np.errstate(all="ignore"):
-        return next((text for pattern in patterns if (text := pattern())), None)
+        return next((Words(text) for pattern in patterns if (text := pattern())), None)
 
 
 def plain(report: GradientReport, analytic: Array) -> str | None:
@@ -188,6 +121,39 @@ def zeros(evidence: Evidence) -> str | None:
     if blocks and set(blocks) == {b for b in biases if evidence.matter[b.slice].any()}:
         return "the biases are left out: every ∂E/∂b is 0"
     return f"left out: the gradient of {names(blocks)} is 0"
+
+
+def single_precision(evidence: Evidence, probe: NetProbe) -> str | None:
+    """Say that a gradient is as exact as float32 is."""
+    if probe.eps > EPS or np.sum(evidence.wrong) < 2:
+        return None
+    bound = probe.rounding("central", np.dtype(np.float32)).gradient[evidence.wrong]
+    claim, right = evidence.analytic[evidence.wrong], evidence.numeric[evidence.wrong]
+    off = np.abs(claim - right)
+    if np.any(off > bound) or np.linalg.norm(off) > UNEXPLAINED * np.linalg.norm(right):
+        return None
+    if np.all(claim == claim.astype(np.float32)):
+        return "the gradient is in float32, and off by what that rounds"
+    # So small a mistake would be the same everywhere, or in few places.
+    if factor_of(evidence, evidence.wrong) is None and mostly_wrong(evidence, evidence.blocks):
+        return "off by no more than float32 rounds: is a part of it computed in float32?"
+    return None
+
+
+def updated_theta(evidence: Evidence, theta: Array) -> str | None:
+    """Say that it is no gradient, but θ after a step along it."""
+    known = evidence.measured
+    step, gradient = (theta - evidence.analytic)[known], evidence.numeric[known]
+    rate = fitted(step, gradient)
+    left = np.linalg.norm(step - rate * gradient)
+    if known.sum() < 3 or not left <= UNEXPLAINED * abs(rate) * np.linalg.norm(gradient):
+        return None
+    if not evidence.explained(theta - rate * evidence.numeric):  # θ is lost beside the gradient
+        return None
+    if not rate:
+        return "it is θ itself, not the gradient"
+    sign = "-" if rate > 0 else "+"
+    return f"it is θ after the update, θ {sign} η ∂E/∂θ with η = {abs(rate):.5g}, not the gradient"
 
 
 def rule_at_fault(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
@@ -279,6 +245,9 @@ def mistakes(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
     if factor_of(evidence, evidence.wrong & evidence.in_layer(probe.net.L - 1)) is None:
         kinds.append(updated(probe, evidence.analytic, measured))
     found = [first for kind in kinds if (first := explaining(evidence, kind, named))]
+    if not found:
+        first = explaining(evidence, other_slopes(Formulas(probe)), named)
+        found = [first] if first else []
     alone = [text for text, factor in found if not factor]
     return "; or ".join(dict.fromkeys(alone or [f"{text}, and {more}" for text, more in found]))
 

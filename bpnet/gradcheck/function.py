@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bpnet.rules.initializers import Seed
 
 EPS_32 = float(np.finfo(np.float32).eps)
+IN_FLOAT32 = "it computes in float32"
 ROUNDINGS = 100  # of the largest derivative, in the gradient of a function of unknown structure
 DIRECTIONS = 3  # in which a function is tried with complex numbers
 
@@ -120,8 +121,10 @@ def check_function(
         parts = numeric, noise, kink & np.isfinite(claim), changed + also, why
         return GradientReport(probe.layout, method, allowed, k, claim, *parts)
 
-    report = measured_by(compared, method, why, probe, lambda: 0.0)
-    return replace(report, cause=diagnosis.of_function(report, analytic))
+    report = measured_by(compared, method, why, probe, lambda: rounding_in(probe))
+    if probe.eps == EPS_32:
+        report = replace(report, why=f"{report.why}; {IN_FLOAT32}" if report.why else IN_FLOAT32)
+    return replace(report, cause=diagnosis.of_function(report, analytic, probe.theta))
 
 
 def by_complex_step(probe: FunctionProbe, k: Array) -> Measured:
@@ -131,18 +134,24 @@ def by_complex_step(probe: FunctionProbe, k: Array) -> Measured:
 
 def by_differences(probe: FunctionProbe, k: Array) -> Measured:
     """Return the derivatives by differences."""
-    near = probe.at(jittered(probe.theta))
-    if np.all(near == near.astype(np.float32)):  # float32, in whatever type it is returned
-        probe.eps = EPS_32
-    found = differences_of(probe, k, probe.eps * float(np.max(np.abs(near))))
+    found = differences_of(probe, k, rounding_in(probe))
     return found.value, found.uncertainty, found.kink
+
+
+def rounding_in(probe: FunctionProbe) -> float:
+    """Return the rounding in f, after a look at whether it computes in float32."""
+    near = probe.at(jittered(probe.theta))
+    with np.errstate(over="ignore"):
+        if np.all(near == near.astype(np.float32)):  # in whatever type it is returned
+            probe.eps = EPS_32
+    return probe.eps * float(np.max(np.abs(near)))
 
 
 def refusal(probe: FunctionProbe) -> str:
     """Return why the complex step cannot be taken of a function; empty if it can."""
     size = scales(probe.theta, probe.layout.slices)
     E_0 = float(probe.value(probe.theta))
-    noise = jitter(probe.at, probe.theta, E_0)
+    noise = rounding_in(probe) + jitter(probe.at, probe.theta, E_0)
     for row in np.random.default_rng(0).normal(size=(DIRECTIONS, probe.theta.size)):
         try:
             value = probe.value(probe.theta + 1j * COMPLEX_STEP * size * row)

@@ -102,8 +102,7 @@ def contradicted(report: GradientReport, probe: Probe, rounding: float) -> str:
     bad = ~(off <= np.maximum(AGREED * np.abs(found.value), 3 * found.uncertainty)) & ~found.kink
     if not bad.any():
         return ""
-    name = probe.layout.name(int(report.k[wrong[bad][0]]))
-    return f"the complex step is not the slope at {name}"
+    return f"the complex step is not the slope at {report.name(wrong[bad][0])}"
 
 
 def refused(error: Exception) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
-from bpnet.checks import as_shares
+from bpnet.checks import as_shares, detached
 from bpnet.gradcheck.differences import COMPLEX_STEP
 from bpnet.gradcheck.rounding import Pass, Rounding, loss_rounding, rounding_of
 from bpnet.gradcheck.structure import Layout, flatten, layout_of_net, rebuild
@@ -116,14 +116,21 @@ class NetProbe:
                     moved[part] |= (values.imag[:, here] != 0).any(axis=1)
         return derivative, moved
 
-    def rounding(self, method: str) -> Rounding:
-        """Return bounds of the rounding in the gradient, and in what it is measured by."""
+    def rounding(self, method: str, dtype: np.dtype[Any] | None = None) -> Rounding:
+        """Return bounds of the rounding in the gradient, and in what it is measured by.
+
+        Parameters
+        ----------
+        method : str
+        dtype : dtype, optional
+            Of the gradient; the default is the given net's.
+        """
         others = [self.own]
         if method == "complex":
             with np.errstate(all="ignore"):
                 others.append(self.net.astype(np.complex128).forward(self.x, mask=self.mask))
         made = Pass(self.net, self.cache, others, self.y, self.shares)
-        return rounding_of(made, self.given.dtype)
+        return rounding_of(made, self.given.dtype if dtype is None else dtype)
 
     def loss_rounding(self) -> float:
         """Return the rounding of E."""
@@ -248,12 +255,13 @@ def scalar(value: Any) -> Any:
     TypeError, ValueError
         If it is no number, or several.
     """
-    array = np.asarray(value)
+    array = np.asarray(detached(value))
     if array.dtype.kind not in "iufc":
-        raise TypeError(f"the function must return a number, but returned {value!r}")
+        hint = ": is a return missing?" if value is None else ""
+        raise TypeError(f"the function must return a number, but returned {value!r}{hint}")
     if array.shape != ():
+        hint = "take its .item()" if array.size == 1 else "sum it, or take its mean"
         raise ValueError(
-            f"the function must return one number, but returned shape {array.shape}: "
-            "sum it, or take its mean"
+            f"the function must return one number, but returned shape {array.shape}: {hint}"
         )
     return array[()]

@@ -11,6 +11,7 @@ import numpy as np
 from bpnet.arrays import Array
 from bpnet.errors import GradientCheckFailed
 from bpnet.gradcheck.structure import Layout
+from bpnet.words import Words
 
 SHOWN = 5  # names of kinks, before "and ... more"
 BLURRED = 0.01
@@ -92,6 +93,10 @@ class GradientReport:
         Why this method was taken, where that needs saying.
     cause : str or None
         What the pattern of the errors points to; None where nothing failed or no pattern is known.
+
+    Notes
+    -----
+    A report is true where it is `ok`: ``assert check_gradient(net, x, y)``.
     """
 
     layout: Layout
@@ -143,6 +148,9 @@ class GradientReport:
         """Whether every compared coordinate is right and no input was changed."""
         return not self.failures and not self.changed
 
+    def __bool__(self) -> bool:
+        return self.ok
+
     @property
     def compared(self) -> int:
         """How many coordinates were compared: those checked that sit on no kink."""
@@ -160,11 +168,15 @@ class GradientReport:
             return None
         i = self._worst(np.flatnonzero(~self.kink))
         return Coordinate(
-            self.layout.name(int(self.k[i])),
+            self.name(i),
             float(self.analytic[i]),
             float(self.numeric[i]),
             float(self.error[i]),
         )
+
+    def name(self, i: int) -> str:
+        """Return the name of coordinate ``k[i]``."""
+        return self.layout.name(int(self.k[i]))
 
     def _worst(self, among: Array) -> int:
         """Return which has the largest error; of equal ones, which has the largest difference."""
@@ -180,7 +192,7 @@ class GradientReport:
     @property
     def kink_names(self) -> tuple[str, ...]:
         """The names of these."""
-        return tuple(self.layout.name(int(k)) for k in self.k[self.kink])
+        return tuple(self.name(int(i)) for i in np.flatnonzero(self.kink))
 
     @property
     def table(self) -> tuple[BlockResult, ...]:
@@ -192,7 +204,7 @@ class GradientReport:
             largest, worst = 0.0, ""
             if compared.size:
                 i = self._worst(compared)
-                largest, worst = float(self.error[i]), self.layout.name(int(self.k[i]))
+                largest, worst = float(self.error[i]), self.name(i)
             rows.append(
                 BlockResult(
                     block.label,
@@ -247,7 +259,7 @@ class GradientReport:
         return f"<pre>{escape(str(self))}</pre>"
 
     def __str__(self) -> str:
-        return "\n".join([*self._head(), "", *self._rows()])
+        return str(Words("\n".join([*self._head(), "", *self._rows()])))
 
     def _head(self) -> list[str]:
         method = {"complex": "complex step", "central": "central differences"}[self.method]
@@ -291,4 +303,4 @@ class GradientReport:
     def raise_if_failed(self) -> None:
         """Raise `GradientCheckFailed`, an AssertionError, with the printed report if not `ok`."""
         if not self.ok:
-            raise GradientCheckFailed(str(self))
+            raise GradientCheckFailed(Words(self))

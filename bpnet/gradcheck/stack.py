@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bpnet.checks import as_numbers
 from bpnet.errors import GradientCheckFailed
 from bpnet.gradcheck.one_net import check_net
 from bpnet.gradcheck.report import Coordinate, GradientReport
+from bpnet.gradcheck.structure import returned
 from bpnet.mlp import MLP
+from bpnet.words import Words
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,6 +27,10 @@ class StackReport:
     ----------
     reports : tuple of GradientReport
         One for each network; the attributes below sum them up.
+
+    Notes
+    -----
+    It is true where it is `ok`, as each report is.
     """
 
     reports: tuple[GradientReport, ...]
@@ -32,6 +39,9 @@ class StackReport:
     def ok(self) -> bool:
         """Whether every network's gradient is right."""
         return all(report.ok for report in self.reports)
+
+    def __bool__(self) -> bool:
+        return self.ok
 
     @property
     def failed(self) -> tuple[int, ...]:
@@ -86,7 +96,7 @@ class StackReport:
     def raise_if_failed(self) -> None:
         """Raise `GradientCheckFailed`, an AssertionError, with the printed report if not `ok`."""
         if not self.ok:
-            raise GradientCheckFailed(str(self))
+            raise GradientCheckFailed(Words(self))
 
 
 def check_stack(
@@ -108,7 +118,7 @@ def check_stack(
         claim = net.backward(cache, y, sample_weight=sample_weight).theta
     else:
         given = gradient(net.copy(), np.array(x), np.array(y)) if callable(gradient) else gradient
-        claim = np.asarray(getattr(given, "theta", given))
+        claim = as_numbers(getattr(returned(given, "gradient"), "theta", given), "gradient")
     if claim.shape != net.theta.shape:
         raise ValueError(
             f"the gradient has shape {claim.shape}, but theta of this stack has {net.theta.shape}"

@@ -208,6 +208,7 @@ def flatten_like(structure: Any, given: Any) -> tuple[Array, np.dtype[Any]]:
 def matched(structure: Any, given: Any, name: str) -> Iterator[Array]:
     """Yield the arrays of a gradient in the order of the structure."""
     what = f"gradient{name}"
+    given = returned(given, what)
     if isinstance(structure, Mapping):
         if not isinstance(given, Mapping):
             raise TypeError(f"{what} must be a dict, as at{name} is, not {type(given).__name__}")
@@ -228,5 +229,25 @@ def matched(structure: Any, given: Any, name: str) -> Iterator[Array]:
         if array.shape != np.shape(structure):
             raise ValueError(
                 f"{what} has shape {array.shape}, but at{name} has {np.shape(structure)}"
+                f"{shape_hint(array.shape, np.shape(structure))}"
             )
         yield array
+
+
+def returned(given: Any, what: str) -> Any:
+    """Return what a gradient function returned, or raise TypeError where that is nothing."""
+    if given is None:
+        raise TypeError(f"{what} is None: is a return missing?")
+    return given
+
+
+def shape_hint(shape: tuple[int, ...], need: tuple[int, ...]) -> str:
+    """Return what a wrong shape looks like: the right one reversed, or with axes of length 1."""
+    if shape == need[::-1] and len(shape) > 1:
+        return ": it looks transposed"
+    if [n for n in shape if n != 1] == [n for n in need if n != 1]:
+        if len(shape) > len(need):
+            return ": sum without keepdims=True"
+        if len(shape) < len(need):
+            return ": sum with keepdims=True, or take reshape"
+    return ""

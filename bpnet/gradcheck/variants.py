@@ -12,13 +12,14 @@ learning rate of the update that came too early.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.gradcheck.probes import NetProbe
 from bpnet.network.parameters import FIRST, Parameters
+from bpnet.rules.activations import ACTIVATIONS, Activation
 
 Slope = Callable[[int, Array], Array]  # (l, g): δ^l from g = ∂E/∂a^l
 Back = Callable[[int, Array], Array]  # (l, δ^{l+1}): ∂E/∂a^l
@@ -131,7 +132,43 @@ def slopes(formulas: Formulas) -> list[Variants]:
     return [in_layers(formulas, text, wrong) for text, wrong in kinds]
 
 
+def other_slopes(formulas: Formulas) -> Variants:
+    """Yield what comes out where f' is that of another activation of the table."""
+    z, a, own = formulas.cache.z, formulas.cache.a, formulas.net.activation
+    for f in ACTIVATIONS.values():
+        if f.vjp is not None or f.name == "identity":  # whose f' is 1, and so missing
+            continue
+
+        def of_own_a(l: int, g: Array, f: Activation = f) -> Array:
+            return g * f.df(z[l], a[l])
+
+        def of_its_a(l: int, g: Array, f: Activation = f) -> Array:
+            return g * f.df(z[l], f.f(z[l]))
+
+        for wrong in (of_own_a, of_its_a):
+            others = {l for l in own if own[l] is not f}
+            for layers, candidate in with_slope(formulas, wrong):
+                where = sorted(others & set(layers))
+                if where:
+                    names = ", ".join(dict.fromkeys(own[l].name for l in where))
+                    yield (
+                        f"f' is wrong in {named(where)}: it is {f.name}'s, not {names}'s",
+                        candidate,
+                    )
+
+
 def in_layers(formulas: Formulas, text: str, wrong: Slope) -> Variants:
+    """Yield the candidates of `with_slope`, with this text of where they go wrong."""
+    for layers, candidate in with_slope(formulas, wrong):
+        yield text.format(named(layers)), candidate
+
+
+def named(layers: Sequence[int]) -> str:
+    """Return the layers in words."""
+    return f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
+
+
+def with_slope(formulas: Formulas, wrong: Slope) -> Iterator[tuple[list[int], Array]]:
     """Yield what comes out where this slope is taken in one layer, in all hidden ones, in all."""
     hidden = list(range(FIRST, formulas.L))
     general = not formulas.joined  # else there is no f' at the output that could be wrong
@@ -144,8 +181,7 @@ def in_layers(formulas: Formulas, text: str, wrong: Slope) -> Variants:
             return wrong(l, g) if l in layers else formulas.slope(l, g)
 
         output = formulas.output(slope) if formulas.L in layers else None
-        where = f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
-        yield text.format(where), formulas.gradient(output=output, slope=slope)
+        yield layers, formulas.gradient(output=output, slope=slope)
 
 
 def outputs(formulas: Formulas) -> Variants:

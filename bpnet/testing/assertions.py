@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from bpnet.testing.cases import Case, case
 from bpnet.testing.grading import FORMS, REDUCTIONS, Backward, Finding, Forward, Passes
 from bpnet.testing.plans import BATCH, DEPTH, WIDTH, Plan, Range, as_range
 from bpnet.testing.strategies import drawn_from
+from bpnet.words import Words
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -80,7 +82,8 @@ def assert_backward(
         functions return or change, the output, or the gradient, with the name of the coordinate,
         both values and the likely cause.
     Exception
-        What the functions raise, with a note of the net that they did it with.
+        What the functions raise, with notes of the net that they did it with, and of the depth
+        that they look written for.
     ImportError
         If Hypothesis is not installed.
     TypeError, ValueError
@@ -109,9 +112,22 @@ def assert_backward(
     rows = (1, 1) if samples == "one" else as_range(m, "m", least=1)
     plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
     passes = Passes(forward, backward, samples, reduction)
-    found = smallest(passes, drawn_from(plan, rows), tolerance, max_examples, seed)
+    try:
+        found = None
+        if max_examples > 1:
+            found = smallest(passes, drawn_from(plan, rows), tolerance, max_examples - 1, seed)
+        if found is None:  # the smallest hides a missing 1/m, and of few nets it may be all
+            last = case(**plan.largest(), m=rows[1], seed=seed)
+            finding = passes.examine(last, tolerance)
+            found = None if finding is None else (finding, last)
+    except Exception as error:
+        for hint in written_for(passes, plan, rows[1]):
+            error.add_note(hint)
+        raise
     if found is not None:
-        raise GradientCheckFailed(message(*found, in_larger_net(passes, plan, rows[1], tolerance)))
+        more = in_larger_net(passes, plan, rows[1], tolerance)
+        hints = [] if found[0].cause else written_for(passes, plan, rows[1], found[0].text)
+        raise GradientCheckFailed(Words(message(*found, more, hints)))
 
 
 def smallest(
@@ -182,7 +198,34 @@ def in_larger_net(
     return None
 
 
-def message(finding: Finding, case: Case, more: tuple[Finding, Case] | None) -> str:
+def written_for(passes: Passes, plan: Plan, m: int, text: str = "") -> list[str]:
+    """Return which depth to pass, if the functions fit nets of some depths and not of others.
+
+    What goes wrong in hidden layers goes well without any: where it is not the output that is
+    wrong, as the text says, this tells nothing.
+    """
+    depths = range(plan.depth[0], plan.depth[1] + 1)
+    fit = [L for L in depths if are_for(passes, replace(plan, depth=(L, L)), m)]
+    if not fit or len(fit) < fit[-1] - fit[0] + 1 or len(fit) == len(depths):
+        return []
+    if fit == [2] and not text.startswith("forward's output"):
+        return []
+    depth = str(fit[0]) if len(fit) == 1 else f"({fit[0]}, {fit[-1]})"
+    return [f"on nets of depth {depth} they fit: if they are written for these, pass depth={depth}"]
+
+
+def are_for(passes: Passes, plan: Plan, m: int) -> bool:
+    """Whether the functions run on a net of a plan, and their output is right."""
+    try:
+        finding = passes.examine(case(**plan.largest(), m=m, seed=0))
+    except Exception:  # somebody's function, on a net that it is not for
+        return False
+    return finding is None or bool(finding.report)
+
+
+def message(
+    finding: Finding, case: Case, more: tuple[Finding, Case] | None, hints: Sequence[str]
+) -> str:
     """Return the message."""
     lines = [finding.text, "", "the smallest net found that shows it:", f"  net, x, y = {case!r}"]
     if finding.report:
@@ -192,4 +235,5 @@ def message(finding: Finding, case: Case, more: tuple[Finding, Case] | None) -> 
     if more is not None and more[0].cause != finding.cause:
         lines += ["", "and a larger one:", f"  net, x, y = {more[1]!r}"]
         lines += [f"  cause     {more[0].cause}"]
+    lines += [line for hint in hints for line in ("", hint)]
     return "\n".join(lines)

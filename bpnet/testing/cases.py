@@ -1,14 +1,14 @@
 """Networks with a batch and targets that suit them, drawn from a seed: what checks run on.
 
 A case is made so that mistakes show in it: weights and biases are unequal, of both signs and away
-from 0, and no neuron is saturated (|z| is about 3 at most). Targets lie in the loss's domain, a
-part of them at its edge: one-hot rows, labels 0 and 1, counts of 0.
+from 0, and no neuron is saturated: |z| is at most 3 in its batch. Targets lie in the loss's domain,
+a part of them at its edge: one-hot rows, labels 0 and 1, counts of 0.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from bpnet.rules.initializers import Seed
 
 REACH = 2.0  # the largest |x|
-TAME = 3.0  # the largest |z|, but for samples that the net was not fitted to
-FITTED = 16  # samples that it was
+TAME = 3.0  # the largest |z|
+GRID = np.linspace(0, 1, 33)[:, None]  # where an activation is looked at for its least and most
 EDGE = 0.3  # how many targets lie at an edge of the domain
 
 
@@ -106,21 +106,43 @@ def case(
     seed, m = as_int(seed, "seed", least=0), as_int(m, "m", least=1)
     rng = generator(seed)
     net = MLP.init(sizes, activation=activation, output=output, loss=loss, rng=0, dtype=dtype)
-    draw_theta(net, rng)
-    return Case(net, *draw_batch(net, m, rng), seed)
+    x, y = draw_batch(net, m, rng)
+    draw_theta(net, rng, x)
+    return Case(net, x, y, seed)
 
 
-def draw_theta(net: MLP, rng: Seed) -> None:
-    """Give a net the weights of a case."""
+def draw_theta(net: MLP, rng: Seed, x: Array | None = None) -> None:
+    """Give a net weights that show mistakes and saturate nothing.
+
+    Parameters
+    ----------
+    net : MLP
+    rng : int or numpy.random.Generator
+    x : array, shape (m, n_1), optional
+        The batch in which |z| is to be 3 at most; without one, it is for every x within ±2.
+    """
     rng = generator(rng)
-    a = draw_inputs(net, FITTED, rng).astype(np.float64)
+    a = np.outer([-REACH, REACH], np.ones(net.sizes[0])) if x is None else x.astype(np.float64)
     for l in range(FIRST, net.L + 1):
         W = away_from_0(rng, net.W[l].shape) * (1.5 / math.sqrt(net.sizes[l - 2]))
         b = away_from_0(rng, net.b[l].shape) * 0.75
-        z = a @ W.T + b
+        z = span(W, b, *a) if x is None else a @ W.T + b
         tame = min(1.0, TAME / float(np.abs(z).max()))
         net.W[l], net.b[l] = tame * W, tame * b
-        a = net.activation[l].f(tame * z)
+        f = net.activation[l].f
+        a = ends(f, *tame * z) if x is None else f(tame * z)
+
+
+def span(W: Array, b: Array, low: Array, high: Array) -> Array:
+    """Return the least and the most of z = W a + b, (2, n_l), for every a between two."""
+    middle, reach = W @ (low + high) / 2 + b, np.abs(W) @ (high - low) / 2
+    return np.stack([middle - reach, middle + reach])
+
+
+def ends(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
+    """Return the least and the most of f(z), (2, n_l), for z between two."""
+    a = f(low + GRID * (high - low))
+    return np.stack([a.min(axis=0), a.max(axis=0)])
 
 
 def away_from_0(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -17,6 +17,7 @@ from bpnet.arrays import Array
 from bpnet.checks import as_numbers
 from bpnet.gradcheck import check_gradient
 from bpnet.gradcheck.claims import check_repeated, same_bits
+from bpnet.gradcheck.structure import shape_hint
 from bpnet.mlp import MLP
 from bpnet.network.parameters import FIRST, ByLayer, Parameters
 from bpnet.rules.activations import ACTIVATIONS, softmax
@@ -103,7 +104,7 @@ class Passes:
         if a.shape != before.y.shape:
             raise Misfit(
                 f"forward's output has shape {a.shape}, but needs {before.y.shape}, "
-                f"{FORMS[self.samples]}{looks_transposed(a.shape, before.y.shape)}"
+                f"{FORMS[self.samples]}{shape_hint(a.shape, before.y.shape)}"
             )
         a = np.array(a.T if self.samples == "columns" else a).reshape(case.y.shape)
         with noted("backward(W, b, cache, y)", case):
@@ -179,6 +180,7 @@ def two_of(result: Any, function: str, what: str, form: str) -> tuple[Any, Any]:
     raise Misfit(
         f"{function} must return two things, {what}, as in 'return {form}', "
         f"but returned {type(result).__name__}{count}"
+        f"{': is a return missing?' if result is None else ''}"
     )
 
 
@@ -206,7 +208,7 @@ def fitting(given: Any, like: list[Array], name: str) -> list[Array]:
     shapes, needed = [a.shape for a in arrays], [v.shape for v in like]
     for i, (shape, need) in enumerate(zip(shapes, needed, strict=True)):
         if shape != need:
-            hint = looks_transposed(shape, need)
+            hint = shape_hint(shape, need)
             if shapes == needed[::-1]:
                 hint = ": the list begins with the last layer, but must begin with layer 2"
             raise Misfit(f"{what}[{i}] has shape {shape}, but {name}[{i}] has {need}{hint}")
@@ -223,11 +225,6 @@ def in_order(given: Mapping[Any, Any], what: str) -> list[Any]:
         f"{what} has the keys {', '.join(map(repr, given))}: return a list in the order of the "
         "layers, or a dict whose keys are consecutive numbers"
     )
-
-
-def looks_transposed(shape: tuple[int, ...], need: tuple[int, ...]) -> str:
-    """Return a hint if a shape is the other one reversed."""
-    return ": it looks transposed" if shape == need[::-1] and len(shape) > 1 else ""
 
 
 def check_again(first: Array, second: Array, net: MLP) -> None:

@@ -180,7 +180,10 @@ def rules_of(given: Any, table: Mapping[str, T], get: Callable[[Any], T]) -> lis
 
 def real_dtypes(given: DTypes) -> list[np.dtype[Any]]:
     """Return the dtypes to draw from, float64 first."""
-    dtypes = {as_dtype(d) for d in (list(given) if isinstance(given, AbstractSet) else [given])}
+    try:
+        dtypes = {as_dtype(d) for d in (given if isinstance(given, AbstractSet) else [given])}
+    except ValueError:
+        dtypes = set()
     if not dtypes or any(dtype.kind != "f" for dtype in dtypes):
         raise ValueError(f"dtype must be float64, float32 or a set of both, not {given!r}")
     return sorted(dtypes, key=str, reverse=True)

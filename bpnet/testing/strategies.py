@@ -44,7 +44,8 @@ def networks(
     """Return a strategy for networks whose weights show mistakes.
 
     Layers that follow each other have unequal widths, most of the time; most nets have two or
-    more outputs; weights and biases are unequal and of both signs, and no neuron is saturated.
+    more outputs; weights and biases are unequal and of both signs, and no x within ±2 saturates
+    a neuron.
 
     Parameters
     ----------

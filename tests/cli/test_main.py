@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ import pytest
 import bpnet
 import bpnet.gradcheck.report
 from bpnet import MLP
-from bpnet.cli import article
+from bpnet.cli import article, check
 from bpnet.cli.article import gradient_report
+from bpnet.cli.check import affordable
 from bpnet.cli.main import main
 from bpnet.formats.npz import load
+from bpnet.gradcheck import check_gradient
 from tests.helpers.command import printed, refusal
 from tests.test_datasets import write_set
 
@@ -116,6 +119,38 @@ def test_of_a_large_net_some_weights_are_compared(capsys):
     assert "2000 of 2563 parameters" in out
 
 
+def test_of_a_larger_net_fewer_weights_are_measured():
+    """The cost is so many evaluations of so many numbers: bounded, whatever the net."""
+    for sizes, most in (((784, 30, 10), 2000), ((784, 800, 10), 20), ((3000, 900, 10), 10)):
+        net = MLP.init(sizes, rng=0)
+        few = affordable(net, 1, "central")
+        assert 10 <= few <= most
+        assert few == 10 or 0.9e8 < 12 * few * net.theta.size < 1e8
+    assert affordable(net, 1, "complex") == affordable(net, 1, "auto") == 18
+    small = MLP.init((3, 5, 2), rng=0)
+    assert affordable(small, 4, "central") == affordable(small, 4, "auto") == 32
+    assert affordable(small, 10**6, "auto") == 10
+
+
+def test_a_check_of_a_large_net_takes_a_sample_unless_told(capsys, monkeypatch):
+    monkeypatch.setattr(check, "NUMBERS", 1e5)
+    sizes = ["check", "--sizes", "60,40,3"]
+    assert "passed: 13 coordinates" in printed(capsys, *sizes)
+    assert "13 of 2,563 coordinates" in printed(capsys, *sizes)
+    assert "passed: 100 coordinates" in printed(capsys, *sizes, "--coordinates", "100")
+
+
+def test_what_takes_a_moment_says_so_on_a_terminal(capsys, monkeypatch):
+    for argv in (["--epochs", "1"], ["check"]):
+        monkeypatch.undo()
+        quiet = printed(capsys, *argv)
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        told = printed(capsys, *argv)
+        (said,) = re.findall(r"^(.*)\r", told, re.MULTILINE)
+        assert masked(told.replace(f"{said}\r", "")) == masked(quiet)
+        assert len(said) < len(told.split("\r")[1].split("\n")[0])  # so it is written over
+
+
 @pytest.fixture
 def planted(monkeypatch):
     """One wrong weight in every gradient."""
@@ -142,8 +177,11 @@ def test_the_articles_run_tells_a_wrong_gradient(capsys, planted):
     assert "largest relative error 9.9e-03 against" in printed(capsys, "--epochs", "1")
 
 
-def test_help_and_version(capsys):
+def test_help_and_version(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     out = printed(capsys, "--help")
+    for command in ([], ["mnist"], ["check"], ["--epochs", "3", "--help"]):
+        assert max(map(len, printed(capsys, *command, "--help").splitlines())) < 80
     for word in ("--published", "--initializer", "mnist", "check", "examples:"):
         assert word in out
     assert "--coordinates N" in printed(capsys, "check", "--help")
@@ -160,7 +198,7 @@ def test_help_and_version(capsys):
         (["--epochs", "0"], "--epochs must be an integer >= 1, not 0"),
         (["--epochs", "1.5"], "--epochs: invalid int value"),
         (["--learning-rate", "0"], "--learning-rate must be > 0"),
-        (["--learning-rate", "nan"], "--learning-rate must be > 0"),
+        (["--learning-rate", "nan"], "--learning-rate must be finite and > 0"),
         (["--sizes", "2"], "input and the output layer"),
         (["--sizes", "2,0,2"], "must be an integer >= 1"),
         (["--sizes", "two"], "'two' is no list of layer sizes such as 2,5,2"),
@@ -178,13 +216,14 @@ def test_help_and_version(capsys):
         (["check", "--loss", "mse"], "unknown loss 'mse'"),
         (["check", "--initializer", "uniform,zeros"], "unknown initializer 'zeros'"),
         (["check", "--method", "exact"], "unknown method 'exact'"),
-        (["check", "--dtype", "float16"], "dtype must be one of float64, float32"),
-        (["check", "--dtype", "complex128"], "check a net of real weights"),
+        (["check", "--dtype", "float16"], "invalid choice: 'float16' (choose from"),
+        (["check", "--dtype", "complex128"], "argument --dtype: invalid choice"),
         (["check", "--batch-size", "0"], "--batch-size must be an integer >= 1, not 0"),
         (["check", "--seed", "-1"], "--seed must be an integer >= 0, not -1"),
         (["check", "--coordinates", "13"], "coordinates must be from 1 to 12"),
         (["check", "--tolerance", "0"], "tolerance must be > 0"),
         (["check", "extra"], "unrecognized arguments: extra"),
+        (["--epochs", "10", "check"], "options before 'check' are those of the article's run"),
         (["--seed", "1", "check"], "options before 'check' are those of the article's run"),
         (["--seed", "1", "mnist", "x"], "options before 'mnist' are those of the article's run"),
     ],
@@ -208,6 +247,23 @@ def test_check_prints_the_report(capsys):
     assert printed(capsys, *argv) == out
     assert printed(capsys, *argv, "--seed", "1") != out
     assert out.isascii()
+
+
+def test_the_seed_of_check_is_that_of_weights_batch_and_sample(capsys, monkeypatch):
+    seen = []
+
+    def watched(net, x, y, *, rng, **options):
+        seen.append((net.theta.copy(), x, y))
+        report = check_gradient(net, x, y, rng=rng, **options)
+        seen[-1] += (report.k,)
+        return report
+
+    monkeypatch.setattr("bpnet.gradcheck.check_gradient", watched)
+    for seed in ("0", "0", "1"):
+        printed(capsys, "check", "--sizes", "3,5,4", "--coordinates", "9", "--seed", seed)
+    for first, same, other in zip(*seen, strict=True):
+        assert np.array_equal(first, same)
+        assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +307,7 @@ def test_check_ends_with_1_where_the_gradient_is_wrong(capsys, planted, monkeypa
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert main(["check"]) == 1
     sys.stdout.seek(0)
-    assert sys.stdout.read().endswith("\n? of layer 2\n")
+    assert sys.stdout.read().endswith("\ndelta of layer 2\n")
 
 
 @pytest.fixture
@@ -306,6 +362,7 @@ def test_mnist_output_follows_the_loss(capsys, mnist, loss, output):
 
 def test_mnist_bad_input(capsys, mnist, tmp_path):
     assert "there is no folder" in refusal(capsys, "mnist", str(tmp_path / "nowhere"))
+    assert "DIR is empty: name the folder" in refusal(capsys, "mnist", "")
     assert "lacks train-images-idx3-ubyte" in refusal(capsys, "mnist", str(tmp_path))
     assert "unknown loss 'best'" in refusal(capsys, "mnist", mnist, "--loss", "best")
     assert "--batch-size must be" in refusal(capsys, "mnist", mnist, "--batch-size", "0")
@@ -379,13 +436,13 @@ def test_a_reader_that_has_seen_enough(unbuffered):
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def interrupted(argv, after):
+def interrupted(argv, after, **env):
     """Run a command, press Ctrl-C after a line, and return the status and what is printed."""
     with subprocess.Popen(
         argv,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=BUFFERED,
+        env=BUFFERED | env,
         # a shell lets what it runs in the background ignore Ctrl-C
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
@@ -413,6 +470,21 @@ def test_ctrl_c_in_the_articles_run():
     argv = [*COMMAND, "--epochs", "1", "1000000000"]
     status, _, err = interrupted(argv, after=b"         1 ")
     assert (status, err) == (130, b"bpnet: interrupted\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_ctrl_c_while_numpy_is_loaded(tmp_path):
+    (tmp_path / "numpy.py").write_text("import time\nprint('now', flush=True)\ntime.sleep(60)")
+    path = os.pathsep.join([str(tmp_path), os.path.dirname(os.path.dirname(bpnet.__file__))])
+    script = "import sys; from bpnet.__main__ import main; sys.exit(main())"
+    for argv in (COMMAND, [sys.executable, "-c", script]):
+        status, _, err = interrupted([*argv, "check"], after=b"now", PYTHONPATH=path)
+        assert (status, err) == (130, b"bpnet: interrupted\n")
+
+
+def test_the_script_is_that_entry():
+    text = (Path(bpnet.__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'bpnet = "bpnet.__main__:main"' in text
 
 
 def test_importing_bpnet_loads_no_edges():

@@ -62,7 +62,7 @@ class TestRightNets:
 
 class TestMethods:
     def test_both_measure_the_derivative(self):
-        net, x, y = plain(activation="tanh")
+        net, x, y = plain(activation="tanh", seed=1)
         exact = gradient(net, x, y)
         step = check_gradient(net, x, y, method="complex")
         differences = check_gradient(net, x, y, method="central")
@@ -170,6 +170,42 @@ class TestMethods:
         }
         assert check_gradient(net, x, y, **options).ok
         assert not check_gradient(net, x, y, gradient=gradient(net, x, y), **options).ok
+
+
+class TestKinksOfALoss:
+    """Anywhere, not in a - y: here where 1 - y a is 0 (hinge)."""
+
+    LOSS = Loss(
+        "hinge",
+        E=lambda a, y: np.maximum(1 - y * a, 0),
+        dE=lambda a, y: np.where(1 - y * a >= 0, -y, 0.0),  # the slope on the other side
+        analytic=True,
+    )
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("n", [3, 30])
+    def test_they_are_counted_and_not_wrong(self, method, n):
+        W = [np.linspace(0.2, 1.0, n)[None], [[1.0]]]
+        net = MLP.from_weights(W, [[0.0], [0.0]], activation="identity", loss=self.LOSS)
+        x = np.full(n, 1.0)
+        net.W[3] = 1 / net.predict(x)  # so that a = 1
+        assert net.predict(x) == 1
+        report = check_gradient(net, x, [1.0], method=method)
+        assert report.ok
+        assert (report.kinks, report.compared) == (n + 3, 0)
+        # away from it, what is wrong is so
+        assert not check_gradient(net, 0.9 * x, [1.0], gradient=np.zeros(n + 3), method=method)
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_of_one_output_the_other_is_compared(self, method):
+        net = MLP.from_weights([[[1.0], [0.5]]], [[0, 0]], activation="identity", loss=self.LOSS)
+        report = check_gradient(net, [1.0], [1.0, 1.0], method=method)
+        assert report.kink_names == ("W[2][0, 0]", "b[2][0]")
+        wrong = net.backward(net.forward([1.0]), [1.0, 1.0])
+        wrong.b[2][...] = [np.nan, 7]
+        report = check_gradient(net, [1.0], [1.0, 1.0], gradient=wrong, method=method)
+        assert report.kink_names == ("W[2][0, 0]",)
+        assert report.failures == 2
 
 
 class TestFinding:

@@ -55,6 +55,102 @@ class TestPlanted:
             assert report.cause == cause
 
 
+def other(net, x, y, df, layers):
+    """The gradient of a net of tanh with half the squared error, with another f' in some layers."""
+    a, z = {1: x}, {}
+    for l in range(2, net.L + 1):
+        z[l] = a[l - 1] @ net.W[l].T + net.b[l]
+        a[l] = np.tanh(z[l])
+    dW, db, g = {}, {}, (a[net.L] - y) / len(x)
+    for l in range(net.L, 1, -1):
+        delta = g * (df(z[l], a[l]) if l in layers else 1 - a[l] ** 2)
+        dW[l], db[l], g = delta.T @ a[l - 1], delta.sum(axis=0), delta @ net.W[l]
+    return dW, db
+
+
+class TestOtherSlopes:
+    @pytest.mark.parametrize(
+        ("df", "layers", "cause"),
+        [
+            (lambda z, a: a * (1 - a), (2, 3, 4), "layers 2, 3, 4: it is sigmoid's"),
+            (lambda z, a: sigmoid(z) * (1 - sigmoid(z)), (3,), "layer 3: it is sigmoid's"),
+            (lambda z, a: 1.0 * (z > 0), (2, 3), "layers 2, 3: it is relu's"),
+            (lambda z, a: np.where(z > 0, 1, a + 1), (4,), "layer 4: it is elu's"),
+            (lambda z, a: sigmoid(z), (2,), "layer 2: it is softplus's"),
+        ],
+    )
+    @pytest.mark.parametrize("factor", [1, 6])
+    def test_each_is_named_by_its_activation(self, df, layers, cause, factor):
+        net, x, y = plain((3, 5, 4, 2), activation="tanh", seed=1)
+        assert check_gradient(net, x, y, gradient=lambda *p: other(*p, df, ())).ok
+
+        def mine(*p):
+            return tuple({l: factor * v for l, v in part.items()} for part in other(*p, df, layers))
+
+        more = ", and 6 times: a sum over the m = 6 samples where their mean is meant"
+        assert check_gradient(net, x, y, gradient=mine).cause == (
+            f"f' is wrong in {cause}, not tanh's{more * (factor == 6)}"
+        )
+
+    def test_only_the_layers_that_have_another_are_named(self):
+        net, x, y = plain((3, 5, 4, 2), activation=("tanh", "sigmoid", "identity"))
+
+        def mine(net, x, y):
+            cache = net.forward(x)
+            delta, dW, db = (cache.a[4] - y) / len(x), {}, {}
+            for l in (4, 3, 2):
+                dW[l], db[l] = delta.T @ cache.a[l - 1], delta.sum(axis=0)
+                delta = delta @ net.W[l] * cache.a[l - 1] * (1 - cache.a[l - 1])
+            return dW, db
+
+        cause = check_gradient(net, x, y, gradient=mine).cause
+        assert cause == "f' is wrong in layer 2: it is sigmoid's, not tanh's"
+
+
+class TestNoGradient:
+    @pytest.mark.parametrize("activation", ["sigmoid", "gelu"])
+    def test_in_float32(self, activation):
+        net, x, y = plain(activation=activation)
+        single = net.astype("float32")
+        found = single.backward(single.forward(x), y).theta
+        for mine in (found, gradient(net, x, y).astype("float32")):
+            cause = check_gradient(net, x, y, gradient=mine).cause
+            assert cause == "the gradient is in float32, and off by what that rounds"
+        partly = found.astype(float) * (1 + 1e-10)
+        assert check_gradient(net, x, y, gradient=partly).cause == (
+            "off by no more than float32 rounds: is a part of it computed in float32?"
+        )
+        # by as little, but all alike or in one block: that is another mistake
+        for where in (slice(None), slice(5)):
+            mine = gradient(net, x, y)
+            mine[where] *= 1 + 1e-8
+            assert "float32" not in check_gradient(net, x, y, gradient=mine).cause
+        wrong = found + np.float32(1e-3) * np.arange(found.size, dtype="float32")
+        assert check_gradient(net, x, y, gradient=wrong).cause is None
+
+    @pytest.mark.parametrize(
+        ("mine", "cause"),
+        [
+            (lambda t, g: t - 0.5 * g,
+             "it is θ after the update, θ - η ∂E/∂θ with η = 0.5, not the gradient"),
+            (lambda t, g: t + 0.01 * g,
+             "it is θ after the update, θ + η ∂E/∂θ with η = 0.01, not the gradient"),
+            (lambda t, g: t, "it is θ itself, not the gradient"),
+        ],
+    )  # fmt: skip
+    def test_an_updated_theta(self, mine, cause):
+        net, x, y = plain()
+        wrong = mine(net.theta, gradient(net, x, y))
+        assert check_gradient(net, x, y, gradient=wrong).cause == cause
+        at = np.array([0.3, -1.2, 2.0])
+        report = check_function(lambda x: np.sum(x**3), lambda x: mine(x, 3 * x * x), at)
+        assert report.cause == cause
+
+    def test_of_one_or_two_numbers_any_is_an_update(self):
+        report = check_function(lambda x: np.sum(x**3), lambda x: x - x * x, np.array([0.3]))
+        assert report.cause is None
+
+
 class TestSoftmax:
     @staticmethod
     def cause(loss, output):

@@ -216,6 +216,48 @@ class TestPrecision:
         wrong = d_cubes(x) * np.float32(1.001)
         assert not check_function(cubes, wrong, x).ok
 
+    def test_one_that_takes_complex_numbers_in_single_precision_too(self):
+        def f(x):
+            return np.sum(x.astype("complex64" if np.iscomplexobj(x) else "float32") ** 3)
+
+        report = check_function(f, d_cubes, X)
+        assert (report.ok, report.method) == (True, "complex")
+        assert report.why == "it computes in float32"
+        assert "  method    complex step (it computes in float32)\n" in str(report)
+        assert report.tolerance == pytest.approx(1.2e-5, rel=0.01)
+        assert not check_function(f, lambda x: d_cubes(x) * 1.0001, X)
+        report = check_function(lambda x: float(f(x)), d_cubes, X)
+        assert report.ok
+        assert report.why.endswith("; it computes in float32")
+
+    def test_jax_in_single_precision(self):
+        jax = pytest.importorskip("jax")
+
+        def f(x):
+            return jax.numpy.sum(jax.numpy.tanh(x) * x)
+
+        report = check_function(f, jax.grad(f), X)
+        assert (report.ok, report.why) == (True, "it computes in float32")
+        assert not check_function(f, lambda x: jax.grad(f)(x) * 1.001, X)
+
+    def test_torch_with_gradients_attached(self):
+        torch = pytest.importorskip("torch")
+
+        def f(x):
+            t = torch.tensor(x, requires_grad=True)
+            return (torch.tanh(t) * t).sum(), t
+
+        def df(x):
+            E, t = f(x)
+            return torch.autograd.grad(E, t, create_graph=True)[0]
+
+        assert check_function(lambda x: f(x)[0], df, X)
+        assert not check_function(lambda x: f(x)[0], lambda x: 2 * df(x), X)
+
+    def test_large_values_are_no_float32(self):
+        report = check_function(lambda x: 1e300 * cubes(x), lambda x: 1e300 * d_cubes(x), X)
+        assert (report.ok, report.why) == (True, "")
+
     def test_samples(self):
         x = np.random.default_rng(0).normal(size=1000)
         calls = []
@@ -326,8 +368,12 @@ class TestBadInput:
                 "the function must return one number, but returned shape (4,): sum it, or take "
                 "its mean",
             ),
-            (lambda x: cubes(x)[None], ValueError, "…, but returned shape (1,): …"),
-            (lambda x: None, TypeError, "the function must return a number, but returned None"),
+            (
+                lambda x: cubes(x)[None],
+                ValueError,
+                "the function must return one number, but returned shape (1,): take its .item()",
+            ),
+            (lambda x: None, TypeError, "…, but returned None: is a return missing?"),
             (lambda x: "text", TypeError, "the function must return a number, but returned 'text'"),
             (
                 lambda x: 1j * cubes(x),
@@ -400,12 +446,17 @@ class TestBadInput:
             (
                 {"W": [np.zeros((3, 2)), np.zeros((2, 2))], "b": np.zeros(2)},
                 ValueError,
-                "gradient['W'][0] has shape (3, 2), but at['W'][0] has (2, 3)",
+                "gradient['W'][0] has shape (3, 2), but at['W'][0] has (2, 3): it looks transposed",
+            ),
+            (
+                {"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": np.zeros((1, 2))},
+                ValueError,
+                "gradient['b'] has shape (1, 2), but at['b'] has (2,): sum without keepdims=True",
             ),
             (
                 {"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": None},
                 TypeError,
-                "gradient['b'] must hold real numbers, but holds dtype object",
+                "gradient['b'] is None: is a return missing?",
             ),
         ],
     )

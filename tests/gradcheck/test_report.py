@@ -164,7 +164,7 @@ class TestForms:
                 "it as theta, or a tuple (W, b) of lists of arrays",
             ),
             (np.zeros((54, 1)), ValueError, "gradient has shape (54, 1), but must have θ's…"),
-            (None, TypeError, "gradient must hold real numbers, but holds dtype object"),
+            (None, TypeError, "gradient is None: is a return missing?"),
             ("0" * 54, TypeError, "gradient must hold real numbers, but holds text"),
             (
                 np.zeros(54, complex),
@@ -179,7 +179,12 @@ class TestForms:
             (
                 ([np.zeros((5, 3)), np.zeros((5, 4)), np.zeros((2, 4))], [np.zeros(5)] * 3),
                 ValueError,
-                "the gradient's W[3] has shape (5, 4), but W[3] has (4, 5)",
+                "the gradient's W[3] has shape (5, 4), but W[3] has (4, 5): it looks transposed",
+            ),
+            (
+                ([np.zeros((5, 3)), np.zeros((4, 5)), np.zeros((2, 4))], [np.zeros((1, 5))] * 3),
+                ValueError,
+                "the gradient's b[2] has shape (1, 5), but b[2] has (5,): sum without keepdims=…",
             ),
             (
                 ([["a"]] * 3, [np.zeros(5)] * 3),
@@ -232,9 +237,11 @@ class TestReport:
     def test_failed(self):
         net, x, y = plain((2, 3, 1), m=2)
         wrong = gradient(net, x, y)
-        wrong[[1, 4]] = [-0.7, -0.2]
+        wrong[[1, 4]] = [-0.7, 1.1 * wrong[4]]
         report = check_gradient(net, x, y, gradient=wrong)
+        assert not report
         assert not report.ok
+        assert check_gradient(net, x, y)
         assert report.failures == 2
         assert str(report).startswith("gradient check FAILED: 2 of 13 coordinates wrong\n")
         assert f"\n  worst     {report.worst}\n" in str(report)
@@ -343,7 +350,7 @@ class TestBadInput:
             ({"method": None}, ValueError, "unknown method None: …"),
             ({"tolerance": 0}, ValueError, "tolerance must be > 0 and < 1, not 0"),
             ({"tolerance": 1}, ValueError, "tolerance must be > 0 and < 1, not 1"),
-            ({"tolerance": math.nan}, ValueError, "tolerance must be > 0 and < 1, not nan"),
+            ({"tolerance": math.nan}, ValueError, "tolerance must be finite and > 0 and < 1, not nan"),
             ({"tolerance": "1e-6"}, TypeError, "tolerance must be a number, not '1e-6'"),
             ({"coordinates": 0}, ValueError, "coordinates must be an integer >= 1, not 0"),
             (

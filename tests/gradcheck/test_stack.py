@@ -1,5 +1,8 @@
 """The gradient check of a stack names the network."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 
@@ -44,6 +47,21 @@ def test_the_wrong_network_and_its_weight_are_named():
     with pytest.raises(GradientCheckFailed, match=r"1 of 4 networks wrong \(2\)"):
         report.raise_if_failed()
     assert "network 2: gradient check FAILED: 1 of 26" in str(report)
+    assert not report
+    assert check_gradient(net, X, Y)
+
+
+def test_it_is_printed_where_letters_are_missing(monkeypatch):
+    net = stack()
+    wrong = net.backward(net.forward(X), Y)
+    for b in wrong.b.values():
+        b[...] = 0
+    report = check_gradient(net, X, Y, gradient=wrong)
+    with pytest.raises(GradientCheckFailed, match="the biases are left out: every ∂E/∂b is 0"):
+        report.raise_if_failed()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
+    with pytest.raises(GradientCheckFailed, match="the biases are left out: every dE/db is 0"):
+        report.raise_if_failed()
 
 
 def test_a_function_of_ones_own_gets_the_stack():
@@ -55,6 +73,8 @@ def test_a_function_of_ones_own_gets_the_stack():
     assert "2 times" in report.cause
 
 
-def test_a_gradient_of_one_network_is_refused():
+def test_a_gradient_that_is_none_of_the_stack_is_refused():
     with pytest.raises(ValueError, match=r"shape \(26,\).*\(4, 26\)"):
         check_gradient(stack(), X, Y, gradient=np.zeros(26))
+    with pytest.raises(TypeError, match="gradient is None: is a return missing"):
+        check_gradient(stack(), X, Y, gradient=lambda *_: None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bpnet import MLP
-from bpnet.gradcheck.structure import flatten, flatten_like, layout_of_net, rebuild
+from bpnet.gradcheck.structure import flatten, flatten_like, layout_of_net, rebuild, shape_hint
 from bpnet.network.parameters import coordinate_name, count
 
 Pair = namedtuple("Pair", "left right")
@@ -103,6 +103,23 @@ def test_a_networks_views_are_a_structure():
     assert layout.name(0) == "['W'][2][0, 0]"
     assert layout.name(6) == "['W'][3][0, 0]"
     np.testing.assert_array_equal(flat[:6], net.W[2].ravel())
+
+
+@pytest.mark.parametrize(
+    ("shape", "need", "hint"),
+    [
+        ((3, 2), (2, 3), ": it looks transposed"),
+        ((1, 3), (3, 1), ": it looks transposed"),
+        ((1, 3), (3,), ": sum without keepdims=True"),
+        ((1, 1), (), ": sum without keepdims=True"),
+        ((3,), (3, 1), ": sum with keepdims=True, or take reshape"),
+        ((2, 1, 3), (2, 3, 1), ""),
+        ((3,), (4,), ""),
+        ((4,), (2, 2), ""),
+    ],
+)
+def test_what_a_wrong_shape_looks_like(shape, need, hint):
+    assert shape_hint(shape, need) == hint
 
 
 def test_flatten_like_takes_the_order_of_the_structure():

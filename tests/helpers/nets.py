@@ -36,11 +36,6 @@ def generated(seed):
     return net, x, y, options
 
 
-def is_tame(net, x, y):
-    """Whether no e^z of e^z grew, by samples unlike those that the weights were fitted to."""
-    return max(np.abs(z).max() for z in net.forward(x).z.values()) < 12
-
-
 def is_smooth(net, x, y, room=1e-3):
     """Whether no jump of a derivative is near, so that differences mean something."""
     cache = net.forward(x)

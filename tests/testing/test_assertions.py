@@ -266,6 +266,65 @@ def test_an_error_that_shows_in_some_nets_only():
     Transposed().assert_right(sizes=(3, 4, 2))
 
 
+def test_of_few_nets_one_is_large_enough_to_show_a_missing_mean():
+    for few in (1, 2):
+        message = Summed().message(max_examples=few)
+        assert "7 times the derivative: a sum over the m = 7 samples where" in message
+    Homework().assert_right(max_examples=1)
+    assert "m=3" in Summed().message(max_examples=1, m=(1, 3))
+    assert "seed=9" in Summed().message(max_examples=1, seed=9)
+
+
+# ---- the depth
+
+
+class OfDepth(Homework):
+    """Written for nets of so many layers: with others it raises, or returns too little."""
+
+    depth = 3
+
+    def forward(self, W, b, x):
+        assert W[self.depth - 2] is not None
+        return super().forward(W[: self.depth - 1], b[: self.depth - 1], x)
+
+    def backward(self, W, b, cache, y):
+        return super().backward(W[: self.depth - 1], b[: self.depth - 1], cache, y)
+
+
+class OneLayer(OfDepth):
+    depth = 2
+
+
+class Two(OfDepth):
+    def forward(self, W, b, x):
+        self.depth = min(len(W) + 1, 4)
+        assert len(W) > 1, "no hidden layer"
+        return super().forward(W, b, x)
+
+
+FITS = "on nets of depth {0} they fit: if they are written for these, pass depth={0}"
+
+
+def test_the_depth_that_functions_are_written_for_is_told():
+    with pytest.raises(IndexError) as raised:
+        OfDepth().assert_right()
+    assert raised.value.__notes__[1:] == [FITS.format(3)]
+    with pytest.raises(AssertionError, match="no hidden layer") as raised:
+        Two().assert_right()
+    assert raised.value.__notes__[1:] == [FITS.format((3, 4))]
+    message = OneLayer().message()
+    assert message.startswith("forward's output has shape")
+    assert message.endswith(f"\n\n{FITS.format(2)}")
+    assert OfDepth().message(depth=(3, 5)).endswith(f"\n\n{FITS.format(3)}")
+    OfDepth().assert_right(depth=3)
+
+
+def test_where_all_depths_fit_or_none_or_a_cause_is_known_it_is_not():
+    for message in (OfDepth().message(depth=4), NoSlope().message(), NoBias().message()):
+        assert "they fit" not in message
+    assert "they fit" not in Homework("identity", "sigmoid").message()
+
+
 # ---- the output
 
 

@@ -46,7 +46,7 @@ def returning(a=None, cache=None, dW=None, db=None):
         (returning(dW=lambda dW, db: (*dW, *db)),
          "backward must return two things, the gradients of all W and of all b, as in "
          "'return dW, db', but returned tuple of 4\n"),
-        (returning(dW=lambda dW, db: None), "but returned NoneType\n"),
+        (returning(dW=lambda dW, db: None), "but returned NoneType: is a return missing?\n"),
         (returning(dW=lambda dW, db: (0.5, db)),
          "backward's dW must be a list of arrays, one a layer, not float\n"),
         (returning(dW=lambda dW, db: ("dW", db)), "one a layer, not str\n"),
@@ -59,7 +59,7 @@ def returning(a=None, cache=None, dW=None, db=None):
         (returning(dW=lambda dW, db: ([w.T for w in dW], db)),
          "backward's dW[0] has shape (1, 2), but W[0] has (2, 1): it looks transposed\n"),
         (returning(dW=lambda dW, db: (dW, [v[None] for v in db])),
-         "backward's db[0] has shape (1, 2), but b[0] has (2,)\n"),
+         "backward's db[0] has shape (1, 2), but b[0] has (2,): sum without keepdims=True\n"),
         (returning(dW=lambda dW, db: ({"W1": dW[0], "W2": dW[1]}, db)),
          "backward's dW has the keys 'W1', 'W2': return a list in the order of the layers, or a "
          "dict whose keys are consecutive numbers\n"),
@@ -187,6 +187,21 @@ def test_a_larger_net_that_raises_does_not_hide_what_was_found():
     assert "a larger one" not in message
 
 
+def test_biases_of_columns_keep_their_axis():
+    class Flat(Homework):
+        def forward(self, W, b, x):
+            a, kept = super().forward(W, [v[:, 0] for v in b], x.T)
+            return a.T, kept
+
+        def backward(self, W, b, kept, y):
+            return super().backward(W, b, kept, y.T)
+
+    message = Flat().message(samples="columns", sizes=(2, 3))
+    assert message.startswith(
+        "backward's db[0] has shape (3,), but b[0] has (3, 1): sum with keepdims=True, or take "
+    )
+
+
 # ---- arguments
 
 
@@ -206,7 +221,8 @@ def test_a_larger_net_that_raises_does_not_hide_what_was_found():
         ({"m": 0}, ValueError, "m must be an integer >= 1, not 0"),
         ({"loss": "mse"}, ValueError, "unknown loss 'mse': …"),
         ({"activation": "tahn"}, ValueError, "unknown activation 'tahn': …"),
-        ({"dtype": "float16"}, ValueError, "dtype must be one of float64, …"),
+        ({"dtype": "float16"}, ValueError,
+         "dtype must be float64, float32 or a set of both, not 'float16'"),
     ],
 )  # fmt: skip
 def test_bad_arguments_of_assert_backward(options, kind, message):
