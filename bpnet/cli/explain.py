@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from bpnet.mlp import MLP
     from bpnet.worked.solution import Worked
 
-FORMATS = ("text", "markdown", "latex", "html")
 KEYS = ("W", "b", "activation", "output", "loss")  # of the short form of a net in JSON
 SHORT = '{"W": [W2, ..., WL], "b": [b2, ..., bL], "activation": "sigmoid", "loss": "..."}'
+FENCES = {
+    "markdown": ("```text\n", "\n```\n"), "latex": ("\\begin{verbatim}\n", "\n\\end{verbatim}\n"),
+}  # fmt: skip
 
 EXAMPLES = """\
 examples:
-  bpnet explain --published
   bpnet explain --published --of "dW[2][0, 1]" --differences
   bpnet explain --published --format html > worked.html
   bpnet explain --weights net.json --x 1,0,1 --y 1 --learning-rate 0.9
@@ -45,36 +46,27 @@ def add_explain(commands: argparse._SubParsersAction[Parser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    # fmt: off
+    add = parser.add_argument
     net = parser.add_mutually_exclusive_group(required=True)
-    net.add_argument(
-        "--published",
-        action="store_true",
-        help="Mazur's step by step example (2015), and the losses that circulate for it",
-    )
+    net.add_argument("--published", action="store_true",
+                     help="Mazur's example (2015), and the losses that circulate for it")
     net.add_argument("--weights", metavar="FILE", help="a net in a .json or .npz file")
-    parser.add_argument("--x", metavar="N,...[;...]", help="the input; samples apart by ;")
-    parser.add_argument("--y", metavar="N,...[;...]", help="the target, likewise")
-    parser.add_argument(
-        "--learning-rate", type=float, default=0.5, metavar="RATE", help="default: 0.5"
-    )
-    parser.add_argument(
-        "--steps", type=int, default=1, metavar="N", help="of many the first and the last"
-    )
-    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
-    parser.add_argument(
-        "--of", metavar="NAME", help="one quantity and all that it came from: delta[2][0], E, ..."
-    )
-    parser.add_argument("--digits", type=int, default=6, metavar="N", help="default: 6")
-    parser.add_argument(
-        "--shown", type=int, default=4, metavar="N", help="neurons, samples and terms (default: 4)"
-    )
-    parser.add_argument(
-        "--differences", action="store_true", help="beside each derivative its finite difference"
-    )
-    parser.add_argument("--language", default="en", help="en or zh (default: en)")
-    parser.add_argument(
-        "--ascii", action="store_true", help="text in ASCII, spelled as in the code"
-    )
+    add("--x", metavar="N,...[;...]", help="the input; samples apart by ;")
+    add("--y", metavar="N,...[;...]", help="the target, likewise")
+    add("--learning-rate", type=float, default=0.5, metavar="RATE", help="default: 0.5")
+    add("--steps", type=int, default=1, metavar="N", help="of many the first and the last")
+    add("--format", choices=("text", "markdown", "latex", "html"), default="text",
+        help="default: text")
+    add("--of", metavar="NAME", help="one quantity and all that it came from: delta[2][0], E, ...")
+    add("--digits", type=int, default=6, metavar="N", help="default: 6")
+    add("--shown", type=int, default=4, metavar="N",
+        help="neurons, samples and terms (default: 4)")
+    add("--differences", action="store_true",
+        help="beside each derivative its finite difference")
+    add("--language", default="en", help="en or zh (default: en)")
+    add("--ascii", action="store_true", help="text in ASCII, spelled as in the code")
+    # fmt: on
     parser.set_defaults(run=run_explain)
 
 
@@ -90,23 +82,22 @@ def run_explain(args: argparse.Namespace) -> int:
         raise ValueError("--weights needs a sample: give --x and --y")
     else:
         net, x, y = read_net(args.weights), args.x, args.y
-    worked = explain(
-        net,
-        samples(x, "--x"),
-        samples(y, "--y"),
-        learning_rate=args.learning_rate,
-        digits=args.digits,
-        shown=args.shown,
-        differences=args.differences,
-        language=args.language,
-    )
-    first = asked(worked, args.of)
+    options = ("learning_rate", "digits", "shown", "differences", "language")
+    chosen: dict[str, Any] = {name: getattr(args, name) for name in options}
+    worked = explain(net, samples(x, "--x"), samples(y, "--y"), **chosen)
+    parts: list[Worked | str] = [asked(worked, args.of)]
     for _ in range(1, steps):
         worked = worked.after
-    solutions = [first] if steps == 1 else [first, asked(worked, args.of)]
-    riddle = args.published and (args.x, args.y, args.of) == (None, None, None)
-    text = rendered(solutions, args, riddle=riddle)
-    write(text, html=args.format == "html")
+    if steps > 2:
+        count, loss = f"{steps - 2:,}", f"{worked['E'].value:.{args.digits}g}"
+        words = worked.words["between"]
+        parts.append(words.format(count=count, done=f"{steps - 1:,}", loss=loss))
+    if steps > 1:
+        parts.append(asked(worked, args.of))
+    if args.published and (args.x, args.y, args.of) == (None, None, None):
+        ascii_only = True if args.ascii or args.format == "latex" else None
+        parts.append(published.riddle_text(worked.notation(ascii_only)))
+    write(parts, args)
     return 0
 
 
@@ -161,38 +152,25 @@ def read_net(path: str) -> MLP:
         raise InvalidFile(f"{path} holds no net: {error}") from None
 
 
-def rendered(solutions: list[Worked], args: argparse.Namespace, *, riddle: bool) -> str:
-    """Return the solutions in a format, with what is left out between them, and the riddle."""
-    from bpnet.worked.html import HtmlPage, document, preformatted
-    from bpnet.worked.published import riddle_text
-
-    first, last = solutions[0], solutions[-1]
-    ascii_only = True if args.ascii or args.format == "latex" else None
-    note, answers = "", riddle_text(language=args.language, ascii_only=ascii_only) if riddle else ""
-    if last.done > 1:
-        loss, done = f"{last['E'].value:.{args.digits}g}", f"{last.done:,}"
-        note = last.words["between"].format(count=f"{last.done - 1:,}", done=done, loss=loss)
-    if args.format == "html":
-        pages = [HtmlPage(worked).write() for worked in solutions]
-        more = [f"<p>{note}</p>"] * bool(note), [preformatted(answers)] * bool(answers)
-        parts = [pages[0], *more[0], *pages[1:], *more[1]]
-        return document(repr(first.work.net), args.language, parts)
-    fences = {
-        "markdown": ("```text\n", "\n```"), "latex": ("\\begin{verbatim}\n", "\n\\end{verbatim}"),
-    }  # fmt: skip
-    before, behind = fences.get(args.format, ("", ""))
-    if args.format == "text":
-        pages = [f"{worked.text(ascii_only=ascii_only)}\n" for worked in solutions]
-    else:
-        pages = [getattr(worked, args.format)() for worked in solutions]
-    parts = [pages[0], f"{note}\n" * bool(note), *pages[1:]]
-    parts.append(f"{before}{answers}{behind}\n" * bool(answers))
-    return "\n".join(part for part in parts if part)
-
-
-def write(text: str, *, html: bool) -> None:
-    """Print a text; a letter that the terminal has not is a question mark, in HTML its number."""
+def write(parts: list[Worked | str], args: argparse.Namespace) -> None:
+    """Print solutions and lines of text; what the terminal has not is ?, in HTML a number."""
     encoding = sys.stdout.encoding or "utf-8"
-    if html and encoding.lower().replace("-", "") != "utf8":
-        text = text.encode("ascii", "xmlcharrefreplace").decode()
+    if args.format == "html":
+        first, *more = parts
+        assert not isinstance(first, str)
+        text = first.html(*more)
+        if encoding.lower().replace("-", "") != "utf8":
+            text = text.encode("ascii", "xmlcharrefreplace").decode()
+    else:
+        before, behind = FENCES.get(args.format, ("", "\n"))
+        written = []
+        for part in parts:
+            if isinstance(part, str):
+                fenced = "\n" in part
+                written.append(f"{before}{part}{behind}" if fenced else f"{part}\n")
+            elif args.format == "text":
+                written.append(part.text(ascii_only=True if args.ascii else None) + "\n")
+            else:
+                written.append(getattr(part, args.format)())
+        text = "\n".join(written)
     print(text.encode(encoding, "replace").decode(encoding), end="")

@@ -1,90 +1,158 @@
-"""What the pages in every notation share: headings, remarks and the rows of an equation."""
+"""A worked solution written out: one walk over its sections, and what each format makes of it."""
 
 from __future__ import annotations
 
+import re
+import sys
+import textwrap
+import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bpnet.worked import formulas
-from bpnet.worked.expression import Expression, Letter, Name, Quantity, letter
-from bpnet.worked.notation import Notation
-from bpnet.worked.outline import Section, Solution
-from bpnet.worked.source import Line
+from bpnet.worked.names import Name
+from bpnet.worked.notation import ASCII, LATEX, MATHML, TEXT, Notation
 from bpnet.worked.steps import Step
+from bpnet.worked.words import EN
+
+if TYPE_CHECKING:
+    from bpnet.worked.solution import Section, Worked
+
+SMALL = "δ∂η·⁺⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉≤≈√π…"  # what a terminal must show for the formulas
+HELD = "\0"  # a space at which no line ends
+WORD = re.compile(r"(?:[⺀-鿿]|[^\s⺀-鿿]+)[，。：；）]*\s*")  # a line may end behind each
+BREAK = re.compile(r" (?=[-+·*/] )")  # where a long term may go on in the next line
+Equation = tuple[str, list[list[str]]]  # a symbol, and rows of terms that begin with their sign
 
 
 class Page:
-    """What writes one solution.
+    """What writes one solution; the formats below say how."""
 
-    Parameters
-    ----------
-    worked : Solution
-    notation : Notation
-    """
-
+    notation_forms = TEXT
     forms: ClassVar[dict[str, str]] = {"inline": "{}", "code": "{}", "aside": " ({})"}
-    spelled = False  # whether symbols are spelled as in the code
 
-    def __init__(self, worked: Solution, notation: Notation) -> None:
-        self.worked, self.notation, self.words = worked, notation, notation.words
-        self.said = set[tuple[str, int]]()
+    def __init__(self, worked: Worked) -> None:
+        self.worked, self.words, self.said = worked, worked.words, set[tuple[str, int]]()
+        if self.notation_forms is ASCII and not all(map(shows, self.words.values())):
+            self.words = EN
+        self.notation = Notation(self.notation_forms, worked.digits, worked.shown, self.words)
+
+    def heading(self, text: str, level: int) -> list[str]:
+        """Write a heading."""
+        return [self.forms[f"h{level}"].format(text)]
+
+    def paragraph(self, text: str) -> list[str]:
+        """Write words."""
+        return [text]
+
+    def listing(self, code: list[str]) -> list[str]:
+        """Write lines of code."""
+        raise NotImplementedError
+
+    def given(self, rows: list[list[str]]) -> list[str]:
+        """Write equations side by side."""
+        raise NotImplementedError
+
+    def equations(self, equations: list[Equation]) -> list[str]:
+        """Write equations one below the other."""
+        raise NotImplementedError
+
+    def join(self, parts: list[str]) -> str:
+        """Put all of it together."""
+        return "\n\n".join(parts) + "\n"
+
+    def write(self) -> str:
+        """Return the whole solution."""
+        title, *more = self.titles()
+        parts = self.heading(title, 1)
+        for text in (*more, self.legend()):
+            parts += self.paragraph(text)
+        for section in self.worked.sections:
+            parts += self.section(section)
+        return self.join(parts)
+
+    def section(self, section: Section) -> list[str]:
+        """Write a heading, the lines of code, the equations and the remarks."""
+        steps = [[self.worked[str(name)] for name in row] for row in section.rows]
+        flat, parts, l = [step for row in steps for step in row], list[str](), section.l
+        if flat:
+            text = self.say(section.title, l=str(l), theta=self.code(
+                "net.theta -= learning_rate * grad.theta"))  # fmt: skip
+            number = section.sample
+            text = self.words["sample"].format(title=text, sample=number) if number else text
+            parts += self.heading(text, 2)
+            if "after" not in section.title and self.first(section.title, l):
+                lines = sorted({line for step in flat for line in step.lines}, key=lambda n: n[1])
+                parts += self.listing(list(map(str, lines))) if lines else []
+            symbol = self.notation.write
+            if section.title == "given":
+                rows = [[symbol(s.name) + self.rows(s)[0][0] for s in row] for row in steps]
+                parts += self.given(rows)
+            else:
+                parts += self.equations([(symbol(step.name), self.rows(step)) for step in flat])
+        for text in self.remarks(section, flat):
+            parts += self.paragraph(text)
+        return parts
+
+    def rows(self, step: Step) -> list[list[str]]:
+        """Return the rows of an equation, each beginning with its sign, split into their terms."""
+        rows = [[self.notation.sign("=") + row[0], *row[1:]] for row in step.rows(self.notation)]
+        if step.difference is not None:
+            number = self.notation.sign("≈") + self.notation.number(step.difference)
+            rows.append([number, self.forms["aside"].format(self.words["difference"])])
+        return rows
 
     def plain(self, text: str) -> str:
-        """Write words or code that came from elsewhere."""
-        return text
-
-    def inline(self, formula: str) -> str:
-        """Write a formula among words."""
-        return self.forms["inline"].format(formula)
+        """Write a name that came from elsewhere among words."""
+        return self.notation.plain(text)
 
     def code(self, text: str) -> str:
         """Write code among words."""
-        return self.forms["code"].format(self.plain(text))
+        return self.forms["code"].format(self.notation.plain(text))
 
-    def say(self, key: str, **fields: Expression | str) -> str:
-        """Return a template of the words, its formulas written."""
-        written = {
-            name: field if isinstance(field, str) else self.inline(self.notation.write(field))
-            for name, field in fields.items()
-        }
-        return self.words[key].format(**written)
+    def inline(self, code: str) -> str:
+        """Write a formula among words."""
+        return self.forms["inline"].format(self.notation.write(code))
+
+    def say(self, key: str, **fields: str) -> str:
+        """Return a template of the words."""
+        return self.words[key].format(**fields)
+
+    def first(self, what: str, l: int) -> bool:
+        """Whether something of a layer is said for the first time, of several samples."""
+        before = len(self.said)
+        self.said.add((what, l))
+        return len(self.said) > before
 
     def titles(self) -> Iterator[str]:
         """Yield what stands at the head: the net, and the quantity asked for."""
-        work, worked = self.worked.work, self.worked
+        worked, net, plain = self.worked, self.worked.work.net, self.plain
         yield self.say(
             "heading",
-            sizes="-".join(map(str, work.net.sizes)),
-            activations=self.plain(", ".join(f.name for f in work.net.activation.values())),
-            loss=self.plain(work.net.loss_function.name),
-            eta=Letter("η"),
-            rate=f"{work.learning_rate:g}",
+            sizes="-".join(map(str, net.sizes)),
+            activations=plain(", ".join(f.name for f in net.activation.values())),
+            loss=plain(net.loss_function.name),
+            eta=self.inline("eta"),
+            rate=f"{worked.work.learning_rate:g}",
         )
         if worked.done:
             yield self.say("done", done=f"{worked.done:,}")
         if worked.target:
-            yield self.say("of", target=worked[worked.target].symbol)
+            yield self.say("of", target=self.inline(worked.target))
 
     def legend(self) -> str:
         """Return how the symbols are to be read."""
         L, several = self.worked.work.net.L, self.worked.m > 1
-        example = Name("z", L, (1, 0) if several else (0,))
+        example = str(Name("z", L, (1, 0) if several else (0,)))
         return self.say(
-            "legend ascii" if self.spelled else "legend",
-            symbol=Quantity(example),
-            code=self.code(str(example)),
+            "legend ascii" if self.notation_forms is ASCII else "legend",
+            symbol=self.inline(example),
+            code=self.code(example),
             sample=self.words["legend sample"] * several,
-            x=letter("a", 1),
-            new=letter("W", L, new=True),
-            old=letter("W", L),
+            x=self.inline("a[1]"),
+            new=self.inline(f"new.W[{L}]"),
+            old=self.inline(f"W[{L}]"),
         )
-
-    def title(self, section: Section) -> str:
-        """Return the heading of a section."""
-        theta = self.code("net.theta -= learning_rate * grad.theta")
-        text = self.say(section.title, l=str(section.l), theta=theta)
-        sample = section.sample
-        return self.words["sample"].format(title=text, sample=sample) if sample else text
 
     def remarks(self, section: Section, steps: Sequence[Step]) -> Iterator[str]:
         """Yield what is to be said below the equations of a section."""
@@ -98,48 +166,245 @@ class Page:
     def remark(self, note: str, l: int) -> Iterator[str]:
         """Yield why δ is found as it is, with the rules of the layer, or where E comes from."""
         net = self.worked.work.net
-        f, a, y, z = net.activation[l], letter("a", l), letter("y"), letter("z", l)
-        about: dict[str, Expression | str]
-        about = {"da": letter("da", l), "df": letter("df", l), "f": self.plain(f.name)}
+        f, names = net.activation[l], {"z": f"z[{l}]", "a": f"a[{l}]", "y": "y"}
+        codes = {"da": f"da[{l}]", "df": f"df[{l}]", "z": f"z[{l}]", "a": f"a[{l}]"}
         if "joined" in note:
-            about |= {"slope": formulas.loss_slope(net.loss_function, a, y), "delta": a - y}
+            slope = formulas.of_loss(net.loss_function, 1)
+            codes |= {"slope": formulas.fill(slope, names), "delta": f"a[{l}] - y"}
         if note == "joined":
-            yield self.say(note, **about, prime=formulas.slope(f, z, a, float("inf")))
-        if "from z" in note:
-            yield self.say("from z", z=z, a=a)
-        if "matrix" in note:
-            yield self.say("matrix", **about)
-        if "softmax" in note:
-            one, two = (Quantity(Name("a", l, (i,))) for i in range(2))
-            yield self.say("softmax", diagonal=one * (1 - one), beside=-(one * two))
-        if note == "matrix joined softmax":
-            yield self.say("joined softmax", **about)
+            prime = formulas.of_activation(f, 1).split(" | ")[-1]
+            codes["prime"] = formulas.fill(prime, names)
+        one, two = f"a[{l}][0]", f"a[{l}][1]"
+        codes |= {"diagonal": f"{one} * (1 - {one})", "beside": f"-({one} * {two})"}
+        fields = {"f": self.plain(f.name)}
+        fields |= {key: self.inline(code) for key, code in codes.items()}
+        for key in ("from z", "matrix", "softmax"):
+            if key in note:
+                yield self.say(key, **fields)
+                if key == "softmax" and "joined" in note:
+                    yield self.say("joined softmax", **fields)
+        if note == "joined":
+            yield self.say(note, **fields)
 
-    def first(self, what: str, l: int) -> bool:
-        """Whether something of a layer is said for the first time, of several samples."""
-        before = len(self.said)
-        self.said.add((what, l))
-        return len(self.said) > before
 
-    def steps(self, section: Section) -> list[Step]:
-        """Return what a section writes out."""
-        return [self.worked[str(name)] for row in section.rows for name in row]
+class TextPage(Page):
+    """A solution in lines of a width, with Unicode's small digits."""
 
-    def lines(self, section: Section, steps: Sequence[Step]) -> list[Line]:
-        """Return the lines of code that compute the steps, each once; of later passes none."""
-        if "after" in section.title or not self.first(section.title, section.l):
-            return []
-        return sorted({line for step in steps for line in step.lines}, key=lambda line: line.number)
+    def __init__(self, worked: Worked, width: int) -> None:
+        super().__init__(worked)
+        self.width = width
 
-    def rows(self, step: Step) -> list[list[str]]:
-        """Return the rows of an equation, each beginning with its sign, split into their terms."""
-        rows = [[self.notation.sign("=") + row[0], *row[1:]] for row in step.rows(self.notation)]
-        if step.difference is not None:
-            number = self.notation.sign("≈") + self.notation.number(step.difference)
-            rows.append([number, self.forms["aside"].format(self.words["difference"])])
-        return rows
+    def code(self, text: str) -> str:
+        """Write code among words."""
+        return text.replace(" ", HELD)
 
-    def given(self, name: Name) -> str:
-        """Write symbol = value."""
-        step = self.worked[str(name)]
-        return self.notation.write(step.symbol) + self.rows(step)[0][0]
+    def join(self, parts: list[str]) -> str:
+        """Put the lines together."""
+        return "\n".join(parts)
+
+    def heading(self, text: str, level: int) -> list[str]:
+        """Write a heading."""
+        return [*[""] * (level - 1), *self.wrapped(text)]
+
+    def section(self, section: Section) -> list[str]:
+        """Write a section, its remarks set off by a line."""
+        return super().section(section) if section.rows else ["", *super().section(section)]
+
+    def paragraph(self, text: str) -> list[str]:
+        """Write words, below equations indented."""
+        return self.wrapped(text, "  " * bool(self.said))
+
+    def listing(self, code: list[str]) -> list[str]:
+        """Write lines of code, cut at the width."""
+        lines = [f"    {line}" for line in code]
+        return [l if len(l) <= self.width else f"{l[: self.width - 4]} ..." for l in lines]
+
+    def given(self, rows: list[list[str]]) -> list[str]:
+        """Write equations side by side."""
+        texts = ["   ".join(equation.replace(" ", HELD) for equation in row) for row in rows]
+        wrapped = [textwrap.wrap(t, self.width - 2, break_long_words=False) for t in texts]
+        return ["", *(f"  {line}".replace(HELD, " ") for lines in wrapped for line in lines)]
+
+    def wrapped(self, text: str, indent: str = "") -> list[str]:
+        """Break words into lines."""
+        lines = [indent]
+        for word in WORD.findall(text):
+            if width_of(lines[-1] + word.rstrip()) > self.width and lines[-1].strip():
+                lines.append(indent)
+            lines[-1] += word
+        return [line.rstrip().replace(HELD, " ") for line in lines]
+
+    def equations(self, equations: list[Equation]) -> list[str]:
+        """Write symbol = formula = numbers = value, in one line or one below the other."""
+        column, out = max(len(symbol) for symbol, _ in equations), [""]
+        for symbol, each in equations:
+            rows = [[terms[0].strip(), *terms[1:]] for terms in each]
+            lines = [" ".join(map("".join, rows))]
+            room = self.width - column - 3
+            if width_of(lines[0]) > room:
+                lines = [line for terms in rows for line in broken(terms, room)]
+            heads = [symbol, *[""] * (len(lines) - 1)]
+            out += [f"  {head:<{column}} {line}" for head, line in zip(heads, lines, strict=True)]
+        return out
+
+
+class AsciiPage(TextPage):
+    """A solution in lines of a width, the quantities spelled as in the code."""
+
+    notation_forms = ASCII
+
+
+def text_page(worked: Worked, width: int, ascii_only: bool | None) -> TextPage:
+    """Return the page in Unicode, or in ASCII where the terminal cannot show the formulas."""
+    ascii_only = not shows(SMALL) if ascii_only is None else ascii_only
+    return (AsciiPage if ascii_only else TextPage)(worked, width)
+
+
+def broken(terms: Sequence[str], room: int) -> list[str]:
+    """Break a long row between its terms; a long term before other operators."""
+    lines = [""]
+    for term in terms:
+        for piece in [term] if width_of(term) < room - 4 else BREAK.split(term):
+            joined = f"{lines[-1]} {piece.strip()}" if lines[-1] else piece
+            if width_of(joined) <= room or not lines[-1]:
+                lines[-1] = joined
+            else:
+                lines.append(f"    {piece.strip()}")
+    return lines
+
+
+def width_of(text: str) -> int:
+    """Return the columns that a text takes; Chinese letters take two."""
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def shows(text: str) -> bool:
+    """Whether the terminal, or what takes its place, has letters for all of a text."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class LatexPage(Page):
+    """A solution as the body of a LaTeX document; `aligned` needs amsmath."""
+
+    notation_forms = LATEX
+    forms: ClassVar[dict[str, str]] = {
+        "inline": "${}$", "code": r"\texttt{{{}}}", "aside": r"\ \text{{({})}}",
+        "h1": r"\section*{{{}}}", "h2": r"\subsection*{{{}}}",
+    }  # fmt: skip
+
+    def listing(self, code: list[str]) -> list[str]:
+        """Write lines of code."""
+        return [r"\noindent " + "\\\\\n".join(map(self.code, code))]
+
+    def given(self, rows: list[list[str]]) -> list[str]:
+        """Write equations side by side."""
+        return self.aligned(["&" + r" \quad ".join(row) for row in rows])
+
+    def equations(self, equations: list[Equation]) -> list[str]:
+        """Write equations one below the other."""
+        rows = []
+        for symbol, each in equations:
+            texts = ["&" + "".join(terms).rstrip() for terms in each]
+            rows += [f"{symbol} {texts[0]}", *texts[1:]]
+        return self.aligned(rows)
+
+    def aligned(self, rows: list[str]) -> list[str]:
+        """Write rows one below the other."""
+        body = " \\\\\n".join(rows)
+        return [f"$$\\begin{{aligned}}\n{body}\n\\end{{aligned}}$$"]
+
+
+class MarkdownPage(LatexPage):
+    """A solution as Markdown, the formulas in LaTeX."""
+
+    forms: ClassVar[dict[str, str]] = LatexPage.forms | {"h1": "## {}", "h2": "### {}"}
+
+    def code(self, text: str) -> str:
+        """Write code among words."""
+        return f"`{text}`"
+
+    def plain(self, text: str) -> str:
+        """Write a name that came from elsewhere among words."""
+        return re.sub(r"([\\`*_$<])", r"\\\1", text)
+
+    def listing(self, code: list[str]) -> list[str]:
+        """Write lines of code."""
+        return ["\n".join(["```text", *code, "```"])]
+
+
+class HtmlPage(Page):
+    """A solution as an article of HTML, its formulas in MathML.
+
+    Each term of a sum is a formula of its own, so that a long one goes on in the next line.
+    """
+
+    notation_forms = MATHML
+    forms: ClassVar[dict[str, str]] = {
+        "inline": "<math>{}</math>", "code": "<code>{}</code>",
+        "aside": "<mtext>&nbsp;({})</mtext>", "h1": "<h1>{}</h1>", "h2": "<h2>{}</h2>",
+    }  # fmt: skip
+
+    def join(self, parts: list[str]) -> str:
+        """Put all of it together."""
+        head = f'<article class="bpnet-worked" lang="{self.worked.language}">'
+        return "\n".join([head, *parts, "</article>"])
+
+    def paragraph(self, text: str) -> list[str]:
+        """Write words."""
+        return [f"<p>{text}</p>"]
+
+    def listing(self, code: list[str]) -> list[str]:
+        """Write lines of code."""
+        return [f"<pre><code>{self.notation.plain(chr(10).join(code))}</code></pre>"]
+
+    def given(self, rows: list[list[str]]) -> list[str]:
+        """Write equations side by side."""
+        each = ["".join(f"<math>{equation}</math>" for equation in row) for row in rows]
+        return [f'<div class="given">{row}</div>' for row in each]
+
+    def equations(self, equations: list[Equation]) -> list[str]:
+        """Write equations one below the other."""
+        parts = ["<dl>"]
+        for symbol, each in equations:
+            rows = (" ".join(f"<math>{term}</math>" for term in terms) for terms in each)
+            lines = "".join(f"<div>{row}</div>" for row in rows)
+            parts.append(f"<dt><math>{symbol}</math></dt><dd>{lines}</dd>")
+        return [*parts, "</dl>"]
+
+
+STYLE = """\
+.bpnet-worked{line-height:1.7;overflow-wrap:anywhere}
+.bpnet-worked h1{font-size:1.3em}
+.bpnet-worked h2{font-size:1.1em;margin:1.6em 0 .3em;padding-top:.5em;border-top:1px solid #8886}
+.bpnet-worked pre{margin:.3em 0;overflow-x:auto;font-size:.85em;opacity:.8}
+.bpnet-worked p{margin:.3em 0}
+.bpnet-worked dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.4em;
+margin:.5em 0;align-items:baseline}
+.bpnet-worked dt{margin:0;font-weight:normal;text-align:right}
+.bpnet-worked dd{margin:0;display:flex;align-items:baseline;flex-wrap:wrap;gap:0 .4em;
+overflow-x:auto}
+.bpnet-worked .given{display:flex;flex-wrap:wrap;gap:0 1.5em;margin:.4em 0}
+.bpnet-worked dl math{math-style:normal}"""
+
+DOCUMENT = """\
+<!DOCTYPE html>
+<html lang="{language}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root{{color-scheme:light dark}}
+body{{max-width:60rem;margin:0 auto;padding:1rem;font-family:system-ui,sans-serif}}
+{style}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""

@@ -1,12 +1,13 @@
 """What one step of gradient descent computes, quantity by quantity.
 
 The values are those of `MLP.forward`, `MLP.backward` and `MLP.loss`. Only what these do not keep,
-∂E/∂a and f'(z), is taken from the rules again; and each formula comes from one place below.
+∂E/∂a and f'(z), is taken from the rules again.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -20,18 +21,17 @@ from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
 from bpnet.rules.constants import largest_exponent
-from bpnet.rules.losses import check_targets
+from bpnet.rules.losses import check_targets, huber_limit
 from bpnet.worked import formulas
-from bpnet.worked.expression import Expression, Letter, Name, Quantity, add, call, times
-from bpnet.worked.notation import Notation, Text
+from bpnet.worked.names import PER_SAMPLE, Name, parse
+from bpnet.worked.notation import TEXT, Notation, quantities
 from bpnet.worked.source import Line, lines
-from bpnet.worked.words import words_of
+from bpnet.worked.words import EN
 
 AGREE = 1e-6  # relative: a loss that is further from that of the rounded output is E of z
 AFTER = ("W", "b", "z", "a", "E")  # what there is after the step too
-PER_SAMPLE = ("z", "a", "delta", "da", "df", "y", "E")
 LINES = {"z": ("z", "bias"), "delta": ("df",)}  # of the others, the line of that name
-PLAIN = Text(6, sys.maxsize, words_of("en"))
+PLAIN = Notation(TEXT, 6, sys.maxsize, EN)
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ class Step:
     ----------
     name : str
         As the code spells it: ``"delta[2][0]"``.
-    symbol : Quantity
-    formula : Expression or None
-        In letters; None for what was given.
+    code : str
+        The formula as Python reads it, ``sum`` of any number of terms; empty for what was given.
+        Behind ``;`` stands when it holds, or what a letter in it means.
     value : float
         As training has it.
+    values : dict of str to float
+        Those of the quantities and letters in the formula.
     lines : tuple of Line
         The lines of ``mlp.py`` that compute it; none for what is given and for the step itself.
     note : str
@@ -56,9 +58,9 @@ class Step:
     """
 
     name: str
-    symbol: Quantity
-    formula: Expression | None
+    code: str
     value: float
+    values: Mapping[str, float]
     lines: tuple[Line, ...] = ()
     note: str = ""
     difference: float | None = None
@@ -71,13 +73,17 @@ class Step:
     @property
     def came_from(self) -> tuple[str, ...]:
         """The names of the quantities in the formula."""
-        found = self.formula.quantities() if self.formula else ()
-        return tuple(dict.fromkeys(str(quantity.name) for quantity in found))
+        return quantities(self.code)
+
+    @property
+    def formula(self) -> str:
+        """The formula in letters, as text; empty for what was given."""
+        return PLAIN.write(self.code) if self.code else ""
 
     @property
     def numbers(self) -> str:
         """The formula with its numbers, as text; empty for what was given."""
-        return PLAIN.write(self.formula, numbers=True) if self.formula else ""
+        return PLAIN.write(self.code, self.values) if self.code else ""
 
     def rows(self, notation: Notation) -> list[list[str]]:
         """Return the formula, the formula with its numbers and the value, each if it says more.
@@ -85,15 +91,15 @@ class Step:
         Each is split into the terms of its sum.
         """
         rows = [[notation.number(self.value)]]
-        if self.formula is not None:
-            rows[:0] = [notation.terms(self.formula, numbers) for numbers in (False, True)]
+        if self.code:
+            rows[:0] = [notation.terms(self.code, numbers) for numbers in (None, self.values)]
         return [row for row, after in zip(rows, [*rows[1:], None], strict=True) if row != after]
 
     def __float__(self) -> float:
         return self.value
 
     def __str__(self) -> str:
-        return " = ".join([PLAIN.write(self.symbol), *map("".join, self.rows(PLAIN))])
+        return " = ".join([PLAIN.write(self.name), *map("".join, self.rows(PLAIN))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +192,8 @@ class Work:
         inside = all(i in range(n) for i, n in zip(at, shape, strict=False))
         if not inside or (len(at) != len(shape) and not whole):
             ranges = ", ".join(f"0..{n - 1}" for n in shape)
-            what = str(Name(kind, l))
             sample = ", the sample first" * (kind in PER_SAMPLE and len(shape) > 1)
+            what = Name(kind, l)
             raise KeyError(f"there is no {name}: the index of {what} is [{ranges}]{sample}")
 
     def value(self, name: Name) -> float:
@@ -198,36 +204,25 @@ class Work:
         net, cache = self.after if new else (self.net, self.cache)
         if kind == "E":
             return float(self.shares[new][at].sum() if name.at else net.loss(cache, self.y))
-        by_layer: Any
-        match kind:
-            case "y":
-                return float(self.y[at])
-            case "W" | "b":
-                by_layer = getattr(net, kind)
-            case "z" | "a":
-                by_layer = getattr(cache, kind)
-            case "dW" | "db":
-                by_layer = getattr(self.grad, kind[1:])
-            case _:
-                by_layer = self.grad.delta if kind == "delta" else getattr(self, kind)
+        if kind == "y":
+            return float(self.y[at])
+        holders: dict[str, Any] = {"W": net, "b": net, "z": cache, "a": cache, "delta": self.grad}
+        holder = self.grad if kind in ("dW", "db") else holders.get(kind, self)
+        by_layer = getattr(holder, kind[1:] if kind in ("dW", "db") else kind)
         return float(by_layer[l][at])
 
     def step(self, name: Name) -> Step:
         """Return a quantity with its formula."""
         self.check(name)
-        kind, L = name.kind, self.net.L
-        formula: Expression | None = None
-        keys: tuple[str, ...] = ()
-        if name.new and kind in ("W", "b"):
-            old, slope = (self.quantity(k, name.l, *name.at) for k in (kind, f"d{kind}"))
-            formula = old - Letter("η", self.learning_rate) * slope
-        elif kind not in ("W", "b", "y") and (kind, name.l) != ("a", 1):
-            formula = getattr(self, f"of_{kind}")(name)
-            at_output = name.l == L and kind in ("da", "df", "delta")
+        kind, l, keys = name.kind, name.l, tuple[str, ...]()
+        code, letters = self.formula(name)
+        if code and not (name.new and kind in ("W", "b")):
+            at_output = l == self.net.L and kind in ("da", "df", "delta")
             keys = ("output",) if at_output else LINES.get(kind, (kind,))
         found = tuple(lines()[key] for key in keys if key in lines())
-        value = self.value(name)
-        return Step(str(name), Quantity(name, value), formula, value, found, self.note(name))
+        values = {text: self.value(parse(text)) for text in quantities(code)}
+        values |= {"eta": self.learning_rate, "m": float(len(self.y)), **letters}
+        return Step(str(name), code, self.value(name), values, found, self.note(name))
 
     def note(self, name: Name) -> str:
         """Return the key of what is to be said about a quantity."""
@@ -241,47 +236,6 @@ class Work:
             return "matrix joined softmax" if softmax else "joined"
         matrix = f"matrix{softmax}" * self.mixed(name.l)
         return " ".join(filter(None, (matrix, rounded)))
-
-    def quantity(self, kind: str, l: int, *at: int, new: bool = False) -> Quantity:
-        """Return a leaf for a formula."""
-        name = Name(kind, l, at, new and (kind, l) != ("a", 1))  # x stays
-        return Quantity(name, self.value(name))
-
-    def row(self, kind: str, name: Name, l: int) -> list[Quantity]:
-        """Return a kind of quantity of every neuron of layer l, in the sample of a name."""
-        n = self.net.sizes[l - 1]
-        return [self.quantity(kind, l, *name.at[:-1], j, new=name.new) for j in range(n)]
-
-    def of_z(self, name: Name) -> Expression:
-        """Return z^l_i = Σ_j W^l_ij a^{l-1}_j + b^l_i."""
-        l, i, new = name.l, name.at[-1], name.new
-        below = enumerate(self.row("a", name, l - 1))
-        terms: list[Expression] = [self.quantity("W", l, i, j, new=new) * a for j, a in below]
-        return add([*terms, self.quantity("b", l, i, new=new)])
-
-    def of_a(self, name: Name) -> Expression:
-        """Return a^l_i = f(z^l_i); softmax takes every z of the layer."""
-        f, i, cap = self.net.activation[name.l], name.at[-1], largest_exponent(self.net.dtype)
-        if self.mixed(name.l):
-            return formulas.output(f, self.row("z", name, name.l), i, cap)
-        z = self.quantity("z", name.l, *name.at, new=name.new)
-        return formulas.output(f, [z], 0, cap)
-
-    def of_E(self, name: Name) -> Expression:
-        """Return an output's share, the sum of a sample's, or the mean over the samples."""
-        m, n, at, new = len(self.y), self.net.sizes[-1], name.at, name.new
-        if len(at) == len(self.shape("E", 0)):
-            return self.of_share(name)
-        if at or m == 1:
-            return add([self.quantity("E", 0, *at, i, new=new) for i in range(n)])
-        return self.mean(add([self.quantity("E", 0, s, new=new) for s in range(m)]))
-
-    def of_share(self, name: Name) -> Expression:
-        """Return an output's share of the loss; from z where the output has rounded to 0 or 1."""
-        loss, y = self.net.loss_function, self.quantity("y", 0, *name.at)
-        if self.joined and self.rounded(name):
-            return formulas.E_Z[loss.name](self.row("z", name, self.net.L), name.at[-1], y)
-        return formulas.share(loss, self.quantity("a", self.net.L, *name.at, new=name.new), y)
 
     def rounded(self, name: Name) -> bool:
         """Whether an output's share or δ is exact from z, and not what its rounded a gives."""
@@ -299,53 +253,91 @@ class Work:
         size = max(abs(exact), float(np.finfo(a.dtype).eps) / AGREE)
         return bool(abs(told - exact) > AGREE * size)
 
-    def mean(self, e: Expression) -> Expression:
+    def formula(self, name: Name) -> tuple[str, dict[str, float]]:
+        """Return the formula of a quantity, and the values of letters in it."""
+        kind, l, at, new = name
+        i, s, net = at[-1] if at else 0, at[:-1], self.net
+
+        def q(kind: str, l: int, *at: int) -> str:
+            return str(Name(kind, l, at, new and (kind, l) != ("a", 1)))  # x stays
+
+        def row(form: str, l: int) -> str:
+            each = (form.replace("#", f"[{', '.join(map(str, (*s, j)))}]").replace("@", str(j))
+                    for j in range(net.sizes[l - 1]))  # fmt: skip
+            return f"sum({', '.join(each)})"
+
+        match kind:
+            case "W" | "b" if new:
+                old = Name(kind, l, at)
+                return f"{old} - eta * d{old}", {}
+            case "z":
+                terms = row(f"{q('W', l)}[{i}, @] * {q('a', l - 1)}#", l - 1)
+                return f"{terms[:-1]}, {q('b', l, i)})", {}
+            case "a" if l > 1:
+                layer = row(f"exp({q('z', l)}#)", l)
+                form = formulas.of_activation(net.activation[l], 0)
+                if self.mixed(l) and "S" not in form:
+                    return form.replace("(z)", row(f"{q('z', l)}#", l)[3:]), {}
+                return self.rule(form, z=q("z", l, *at), S=layer)
+            case "E":
+                return self.of_E(name, row)
+            case "da" if l == net.L:
+                code, letters = self.of_loss(name, 1)
+                return self.mean(code), letters
+            case "da":
+                return row(f"W[{l + 1}][@, {i}] * delta[{l + 1}]#", l + 1), {}
+            case "df":
+                form = formulas.of_activation(net.activation[l], 1)
+                return self.rule(form, z=q("z", l, *at), a=q("a", l, *at))
+            case "delta" if len(self.kinds(l)) == 1:
+                return self.mean(f"{q('a', l, *at)} - {q('y', 0, *at)}"), {}
+            case "delta" if not self.mixed(l):
+                return f"{q('da', l, *at)} * {q('df', l, *at)}", {}
+            case "delta" if net.activation[l].name != "softmax":
+                own = formulas.quoted(f"{net.activation[l].name}.vjp", 0)
+                return own + row(f"da[{l}]#", l)[3:], {}
+            case "delta":
+                products = row(f"da[{l}]# * a[{l}]#", l)
+                return f"{q('a', l, *at)} * ({q('da', l, *at)} - {products})", {}
+            case "dW" | "db":
+                terms = []
+                for k in range(len(self.y)):
+                    s = (k,) if len(self.y) > 1 else ()
+                    below = f" * {Name('a', l - 1, (*s, i))}" if kind == "dW" else ""
+                    terms.append(f"{Name('delta', l, (*s, at[0]))}{below}")
+                return f"sum({', '.join(terms)})", {}
+        return "", {}
+
+    def of_E(self, name: Name, row: Any) -> tuple[str, dict[str, float]]:
+        """Return an output's share, the sum of a sample's, or the mean over the samples."""
+        at, L, m, E = name.at, self.net.L, len(self.y), f"{'new.' * name.new}E"
+        if len(at) < len(self.shape("E", 0)):
+            n = self.net.sizes[-1] if at or m == 1 else m
+            parts = ", ".join(f"{E}[{', '.join(map(str, (*at, j)))}]" for j in range(n))
+            return f"sum({parts})" if at or m == 1 else self.mean(f"sum({parts})"), {}
+        if not (self.joined and self.rounded(name)):
+            return self.of_loss(name, 0)
+        z = f"{'new.' * name.new}z[{L}]"
+        names = {"z": str(Name("z", L, at, name.new)), "S": row(f"exp({z}#)", L)}
+        return self.rule(
+            formulas.E_Z[self.net.loss_function.name], y=str(Name("y", 0, at)), **names
+        )
+
+    def of_loss(self, name: Name, which: int) -> tuple[str, dict[str, float]]:
+        """Return an output's share of the loss, or its derivative by a."""
+        form = formulas.of_loss(self.net.loss_function, which)
+        a, y = Name("a", self.net.L, name.at, name.new), Name("y", 0, name.at)
+        return self.rule(form, huber_limit(self.net.loss_function), a=str(a), y=str(y))
+
+    def rule(self, form: str, cap: float = 0, **names: str) -> tuple[str, dict[str, float]]:
+        """Return a rule of quantities, in the branch that holds."""
+        letters = {key: self.value(parse(text)) for key, text in names.items() if key != "S"}
+        code, found = formulas.branch(form, cap or largest_exponent(self.net.dtype), letters)
+        return formulas.fill(code, names), found
+
+    def mean(self, code: str) -> str:
         """Return a formula times a sample's share in the mean, which for one sample is 1."""
-        return e if len(self.y) == 1 else times(1 / Letter("m", len(self.y)), e)
-
-    def of_da(self, name: Name) -> Expression:
-        """Return ∂E/∂a^L, or the sum over the next layer, ∂E/∂a^l_j = Σ_i W^{l+1}_ij δ^{l+1}_i."""
-        l, j = name.l, name.at[-1]
-        if l == self.net.L:
-            a, y = self.quantity("a", l, *name.at), self.quantity("y", 0, *name.at)
-            return self.mean(formulas.loss_slope(self.net.loss_function, a, y))
-        above = enumerate(self.row("delta", name, l + 1))
-        return add([self.quantity("W", l + 1, i, j) * delta for i, delta in above])
-
-    def of_df(self, name: Name) -> Expression:
-        """Return f'(z)."""
-        z, a = (self.quantity(kind, name.l, *name.at) for kind in "za")
-        f = self.net.activation[name.l]
-        return formulas.slope(f, z, a, largest_exponent(self.net.dtype))
-
-    def of_delta(self, name: Name) -> Expression:
-        """Return δ = ∂E/∂a f'(z); a - y where both belong together; a sum where f' is a matrix."""
-        l, j = name.l, name.at[-1]
-        if len(self.kinds(l)) == 1:
-            return self.mean(self.quantity("a", l, *name.at) - self.quantity("y", 0, *name.at))
-        if not self.mixed(l):
-            return self.quantity("da", l, *name.at) * self.quantity("df", l, *name.at)
-        g, a, f = self.row("da", name, l), self.row("a", name, l), self.net.activation[l]
-        if f.name != "softmax":
-            return call(f"{f.name}.vjp", *g)
-        return a[j] * (g[j] - add([g_i * a_i for g_i, a_i in zip(g, a, strict=True)]))
-
-    def of_dW(self, name: Name) -> Expression:
-        """Return ∂E/∂W^l_ij = δ^l_i a^{l-1}_j, summed over the samples."""
-        l, (i, j) = name.l, name.at
-        pairs = [(self.quantity("delta", l, *s, i), self.quantity("a", l - 1, *s, j))
-                 for s in self.samples]  # fmt: skip
-        terms: list[Expression] = [delta * a for delta, a in pairs]
-        return add(terms) if len(terms) > 1 else terms[0]
-
-    def of_db(self, name: Name) -> Expression:
-        """Return ∂E/∂b^l_i = δ^l_i, summed over the samples."""
-        terms: list[Expression] = [
-            self.quantity("delta", name.l, *s, *name.at) for s in self.samples
-        ]
-        return add(terms) if len(terms) > 1 else terms[0]
-
-    @property
-    def samples(self) -> list[tuple[int, ...]]:
-        """What the index of each sample begins with; nothing where there is one."""
-        return [(s,) for s in range(len(self.y))] if len(self.y) > 1 else [()]
+        if len(self.y) == 1:
+            return code
+        x, semicolon, clause = code.partition("; ")
+        return f"1 / m * ({x}){semicolon}{clause}"

@@ -350,7 +350,11 @@ class TestBadInput:
             ({"method": None}, ValueError, "unknown method None: …"),
             ({"tolerance": 0}, ValueError, "tolerance must be > 0 and < 1, not 0"),
             ({"tolerance": 1}, ValueError, "tolerance must be > 0 and < 1, not 1"),
-            ({"tolerance": math.nan}, ValueError, "tolerance must be finite and > 0 and < 1, not nan"),
+            (
+                {"tolerance": math.nan},
+                ValueError,
+                "tolerance must be finite and > 0 and < 1, not nan",
+            ),
             ({"tolerance": "1e-6"}, TypeError, "tolerance must be a number, not '1e-6'"),
             ({"coordinates": 0}, ValueError, "coordinates must be an integer >= 1, not 0"),
             (

@@ -1,42 +1,28 @@
 """Formulas worked out again from what is shown: the tree, and the texts of each notation."""
 
+import ast
 import math
 import re
 import xml.etree.ElementTree as ET
 
-from bpnet.worked.expression import Operation
+import numpy as np
 
-NAMES = {"exp": math.exp, "ln": math.log, "tanh": math.tanh, "sqrt": math.sqrt, "pi": math.pi}
-NAMES |= {"abs": abs, "max": max}
+from bpnet.worked.notation import trees
+
+NAMES = {"exp": np.exp, "ln": math.log, "tanh": np.tanh, "sqrt": math.sqrt, "pi": math.pi}
+NAMES |= {"abs": abs, "max": max, "sum": lambda *terms: math.fsum(terms)}
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 MO = {"·": "*", "⁢": "*", "−": "-", "⁡": "", ",": ","}
 
 
-def evaluated(e):
-    """Return what a formula gives with its numbers."""
-    if not isinstance(e, Operation):
-        return math.pi if getattr(e, "text", "") == "π" else e.value
-    if e.rule == "where" or e.rule.startswith("as "):
-        if e.rule != "where":
-            left, right = map(evaluated, e.parts[1:])
-            sign = e.rule[3:].replace("=", "==") if e.rule == "as =" else e.rule[3:]
-            assert eval(f"{left!r} {sign} {right!r}")
-        else:
-            assert math.isclose(evaluated(e.parts[1]), evaluated(e.parts[2]), rel_tol=1e-9)
-        return evaluated(e.parts[0])
-    values = [evaluated(part) for part in e.parts]
-    match e.rule:
-        case "+":
-            return math.fsum(values)
-        case "neg":
-            return -values[0]
-        case "*":
-            return math.prod(values)
-        case "/":
-            return values[0] / values[1]
-        case "^":
-            return values[0] ** values[1]
-    return NAMES[e.rule](*values)
+def evaluated(step):
+    """Return what a formula gives with its values, and see that its clause holds."""
+    x, *clause = (
+        eval(compile(ast.Expression(tree), "", "eval"), {**NAMES, **step.values})
+        for tree in trees(step.code)
+    )
+    assert all(clause), step.code
+    return x
 
 
 def of_ascii(row):

@@ -13,16 +13,14 @@ import numpy as np
 import pytest
 
 from bpnet import ACTIVATIONS, MLP, explain
-from bpnet.worked.html import Html
-from bpnet.worked.latex import Latex
-from bpnet.worked.notation import Ascii, Text
+from bpnet.worked.notation import ASCII, LATEX, MATHML, TEXT, Notation
+from bpnet.worked.page import width_of
 from bpnet.worked.published import X, Y, example
-from bpnet.worked.text import width_of
 from bpnet.worked.words import EN, LANGUAGES, ZH
 from tests.helpers.formulas import of_ascii, of_latex, of_mathml, of_unicode
 from tests.worked.problems import problem
 
-NOTATIONS = {Text: of_unicode, Ascii: of_ascii, Latex: of_latex, Html: of_mathml}
+NOTATIONS = [(TEXT, of_unicode), (ASCII, of_ascii), (LATEX, of_latex), (MATHML, of_mathml)]
 KATEX = Path(os.environ.get("BPNET_KATEX", "/nowhere")) / "katex"
 
 PUBLISHED = """\
@@ -92,24 +90,24 @@ def every(sizes=(2, 3, 2), m=2):
     yield explain(*problem(sizes, ["relu", "softplus"], "poisson", m=m))
 
 
-@pytest.mark.parametrize("notation", NOTATIONS)
-def test_each_row_of_numbers_gives_its_value(notation):
-    write, read = notation(17, 99, EN), NOTATIONS[notation]
+@pytest.mark.parametrize(("forms", "read"), NOTATIONS, ids=["text", "ascii", "latex", "mathml"])
+def test_each_row_of_numbers_gives_its_value(forms, read):
+    write = Notation(forms, 17, 99, EN).write
     for worked in every():
         for step in worked.values():
-            if step.formula is not None:
-                row = write.write(step.formula, numbers=True)
+            if step.code:
+                row = write(step.code, step.values)
                 assert read(row) == pytest.approx(step.value, rel=1e-8, abs=1e-12), row
 
 
 def test_symbols_and_formulas_in_each_notation():
     step = explain(*problem((2, 2, 2), "sigmoid"))["dW[3][1, 0]"]
-    written = [n(6, 4, EN).write(step.symbol) for n in NOTATIONS]
+    written = [Notation(forms, 6, 4, EN).write(step.name) for forms, _ in NOTATIONS]
     assert written[:3] == [
         "∂E/∂W³₂₁", "dE/dW[3][1, 0]", r"\frac{\partial E}{\partial W^{3}_{21}}",
     ]  # fmt: skip
     assert "".join(ET.fromstring(written[3]).itertext()) == "∂E∂W213"
-    written = [n(6, 4, EN).write(step.formula) for n in NOTATIONS]
+    written = [Notation(forms, 6, 4, EN).write(step.code) for forms, _ in NOTATIONS]
     assert written[:3] == ["δ³₂ · a²₁", "delta[3][1] * a[2][0]", r"\delta^{3}_{2} \, a^{2}_{1}"]
 
 
