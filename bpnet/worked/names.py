@@ -13,18 +13,11 @@ PER_SAMPLE = ("z", "a", "delta", "da", "df", "y", "E", "x")
 
 
 class Name(NamedTuple):
-    """What a quantity is called, such as ``dW[3][1, 0]``.
+    """What a quantity is called, such as ``dW[3][1, 0]``; ``new`` is after the step.
 
-    Attributes
-    ----------
-    kind : str
-        W, b, z, a, delta, E, y; dW, db and da for ∂E/∂W, ∂E/∂b and ∂E/∂a; df for f'(z).
-    l : int
-        The layer; 0 where there is none.
-    at : tuple of int
-        From 0, as in the code; in a batch of several samples the sample's comes first.
-    new : bool
-        Whether it is meant after the step.
+    The kinds are W, b, z, a, delta, E, y; dW, db and da for ∂E/∂W, ∂E/∂b and ∂E/∂a; df for f'(z).
+    The layer is 0 where there is none; the index is from 0, as in the code, and begins with the
+    sample in a batch of several.
     """
 
     kind: str

@@ -97,15 +97,7 @@ def quantities(code: str) -> tuple[str, ...]:
 class Notation:
     """A way to write formulas, with the letters, or with the numbers of some of them.
 
-    Attributes
-    ----------
-    forms : dict of str to str
-    digits : int
-        Significant digits of a number.
-    shown : int
-        Terms of a sum, beyond which it is abridged.
-    words : dict of str to str
-        For what stands between the formulas.
+    Numbers have so many significant digits; a sum of more terms than are shown is abridged.
     """
 
     forms: dict[str, str]

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from bpnet.worked import formulas
 from bpnet.worked.names import Name
@@ -28,48 +28,61 @@ Equation = tuple[str, list[list[str]]]  # a symbol, and rows of terms that begin
 class Page:
     """What writes one solution; the formats below say how."""
 
-    notation_forms = TEXT
-    forms: ClassVar[dict[str, str]] = {"inline": "{}", "code": "{}", "aside": " ({})"}
-
-    def __init__(self, worked: Worked) -> None:
-        self.worked, self.words, self.said = worked, worked.words, set[tuple[str, int]]()
-        if self.notation_forms is ASCII and not all(map(shows, self.words.values())):
+    def __init__(self, worked: Worked, kind: str) -> None:
+        notation, self.forms = FORMATS[kind]
+        self.kind, self.worked, self.said = kind, worked, set[tuple[str, int]]()
+        self.words = worked.words
+        if kind == "ascii" and not all(map(shows, self.words.values())):
             self.words = EN
-        self.notation = Notation(self.notation_forms, worked.digits, worked.shown, self.words)
+        self.notation = Notation(notation, worked.digits, worked.shown, self.words)
 
-    def heading(self, text: str, level: int) -> list[str]:
-        """Write a heading."""
-        return [self.forms[f"h{level}"].format(text)]
+    def put(self, form: str, *parts: str) -> list[str]:
+        """Fill in a form of the table."""
+        return [self.forms[form].format(*parts)]
 
     def paragraph(self, text: str) -> list[str]:
         """Write words."""
-        return [text]
+        return self.put("p", text)
+
+    def heading(self, text: str, level: int) -> list[str]:
+        """Write a heading."""
+        return self.put(f"h{level}", text)
 
     def listing(self, code: list[str]) -> list[str]:
         """Write lines of code."""
-        raise NotImplementedError
+        return self.put(
+            "listing",
+            self.forms["line end"].join(self.put("line", self.escaped(c))[0] for c in code),
+        )
 
     def given(self, rows: list[list[str]]) -> list[str]:
         """Write equations side by side."""
-        raise NotImplementedError
+        each = (self.forms["beside"].join(self.put("term", e)[0] for e in row) for row in rows)
+        return self.put(
+            "givens", self.forms["row end"].join(self.put("given", row)[0] for row in each)
+        )
 
     def equations(self, equations: list[Equation]) -> list[str]:
         """Write equations one below the other."""
-        raise NotImplementedError
+        each = []
+        for symbol, rows in equations:
+            lines = (
+                "".join(self.put("term", term)[0] for term in terms).rstrip() for terms in rows
+            )
+            rest = self.forms["row end"].join(self.put("row", line)[0] for line in lines)
+            each += self.put("equation", symbol, rest)
+        return self.put("equations", self.forms["row end"].join(each))
 
     def join(self, parts: list[str]) -> str:
         """Put all of it together."""
-        return "\n\n".join(parts) + "\n"
+        return self.forms["all"].format(self.forms["end"].join(parts), self.worked.language)
 
     def write(self) -> str:
         """Return the whole solution."""
         title, *more = self.titles()
-        parts = self.heading(title, 1)
-        for text in (*more, self.legend()):
-            parts += self.paragraph(text)
-        for section in self.worked.sections:
-            parts += self.section(section)
-        return self.join(parts)
+        words = [part for text in (*more, self.legend()) for part in self.paragraph(text)]
+        sections = [part for section in self.worked.sections for part in self.section(section)]
+        return self.join([*self.heading(title, 1), *words, *sections])
 
     def section(self, section: Section) -> list[str]:
         """Write a heading, the lines of code, the equations and the remarks."""
@@ -104,11 +117,16 @@ class Page:
 
     def plain(self, text: str) -> str:
         """Write a name that came from elsewhere among words."""
-        return self.notation.plain(text)
+        markdown = self.kind == "markdown"
+        return re.sub(r"([\\`*_$<])", r"\\\1", text) if markdown else self.notation.plain(text)
+
+    def escaped(self, text: str) -> str:
+        """Write code as it stands."""
+        return text if self.kind == "markdown" else self.notation.plain(text)
 
     def code(self, text: str) -> str:
         """Write code among words."""
-        return self.forms["code"].format(self.notation.plain(text))
+        return self.put("code", self.escaped(text))[0]
 
     def inline(self, code: str) -> str:
         """Write a formula among words."""
@@ -145,7 +163,7 @@ class Page:
         L, several = self.worked.work.net.L, self.worked.m > 1
         example = str(Name("z", L, (1, 0) if several else (0,)))
         return self.say(
-            "legend ascii" if self.notation_forms is ASCII else "legend",
+            "legend ascii" if self.kind == "ascii" else "legend",
             symbol=self.inline(example),
             code=self.code(example),
             sample=self.words["legend sample"] * several,
@@ -188,19 +206,16 @@ class Page:
 
 
 class TextPage(Page):
-    """A solution in lines of a width, with Unicode's small digits."""
+    """A solution in lines of a width, with Unicode's small digits or spelled as in the code."""
 
-    def __init__(self, worked: Worked, width: int) -> None:
-        super().__init__(worked)
+    def __init__(self, worked: Worked, width: int, ascii_only: bool | None) -> None:
+        ascii_only = not shows(SMALL) if ascii_only is None else ascii_only
+        super().__init__(worked, "ascii" if ascii_only else "text")
         self.width = width
 
     def code(self, text: str) -> str:
         """Write code among words."""
         return text.replace(" ", HELD)
-
-    def join(self, parts: list[str]) -> str:
-        """Put the lines together."""
-        return "\n".join(parts)
 
     def heading(self, text: str, level: int) -> list[str]:
         """Write a heading."""
@@ -248,18 +263,6 @@ class TextPage(Page):
         return out
 
 
-class AsciiPage(TextPage):
-    """A solution in lines of a width, the quantities spelled as in the code."""
-
-    notation_forms = ASCII
-
-
-def text_page(worked: Worked, width: int, ascii_only: bool | None) -> TextPage:
-    """Return the page in Unicode, or in ASCII where the terminal cannot show the formulas."""
-    ascii_only = not shows(SMALL) if ascii_only is None else ascii_only
-    return (AsciiPage if ascii_only else TextPage)(worked, width)
-
-
 def broken(terms: Sequence[str], room: int) -> list[str]:
     """Break a long row between its terms; a long term before other operators."""
     lines = [""]
@@ -285,95 +288,6 @@ def shows(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-class LatexPage(Page):
-    """A solution as the body of a LaTeX document; `aligned` needs amsmath."""
-
-    notation_forms = LATEX
-    forms: ClassVar[dict[str, str]] = {
-        "inline": "${}$", "code": r"\texttt{{{}}}", "aside": r"\ \text{{({})}}",
-        "h1": r"\section*{{{}}}", "h2": r"\subsection*{{{}}}",
-    }  # fmt: skip
-
-    def listing(self, code: list[str]) -> list[str]:
-        """Write lines of code."""
-        return [r"\noindent " + "\\\\\n".join(map(self.code, code))]
-
-    def given(self, rows: list[list[str]]) -> list[str]:
-        """Write equations side by side."""
-        return self.aligned(["&" + r" \quad ".join(row) for row in rows])
-
-    def equations(self, equations: list[Equation]) -> list[str]:
-        """Write equations one below the other."""
-        rows = []
-        for symbol, each in equations:
-            texts = ["&" + "".join(terms).rstrip() for terms in each]
-            rows += [f"{symbol} {texts[0]}", *texts[1:]]
-        return self.aligned(rows)
-
-    def aligned(self, rows: list[str]) -> list[str]:
-        """Write rows one below the other."""
-        body = " \\\\\n".join(rows)
-        return [f"$$\\begin{{aligned}}\n{body}\n\\end{{aligned}}$$"]
-
-
-class MarkdownPage(LatexPage):
-    """A solution as Markdown, the formulas in LaTeX."""
-
-    forms: ClassVar[dict[str, str]] = LatexPage.forms | {"h1": "## {}", "h2": "### {}"}
-
-    def code(self, text: str) -> str:
-        """Write code among words."""
-        return f"`{text}`"
-
-    def plain(self, text: str) -> str:
-        """Write a name that came from elsewhere among words."""
-        return re.sub(r"([\\`*_$<])", r"\\\1", text)
-
-    def listing(self, code: list[str]) -> list[str]:
-        """Write lines of code."""
-        return ["\n".join(["```text", *code, "```"])]
-
-
-class HtmlPage(Page):
-    """A solution as an article of HTML, its formulas in MathML.
-
-    Each term of a sum is a formula of its own, so that a long one goes on in the next line.
-    """
-
-    notation_forms = MATHML
-    forms: ClassVar[dict[str, str]] = {
-        "inline": "<math>{}</math>", "code": "<code>{}</code>",
-        "aside": "<mtext>&nbsp;({})</mtext>", "h1": "<h1>{}</h1>", "h2": "<h2>{}</h2>",
-    }  # fmt: skip
-
-    def join(self, parts: list[str]) -> str:
-        """Put all of it together."""
-        head = f'<article class="bpnet-worked" lang="{self.worked.language}">'
-        return "\n".join([head, *parts, "</article>"])
-
-    def paragraph(self, text: str) -> list[str]:
-        """Write words."""
-        return [f"<p>{text}</p>"]
-
-    def listing(self, code: list[str]) -> list[str]:
-        """Write lines of code."""
-        return [f"<pre><code>{self.notation.plain(chr(10).join(code))}</code></pre>"]
-
-    def given(self, rows: list[list[str]]) -> list[str]:
-        """Write equations side by side."""
-        each = ["".join(f"<math>{equation}</math>" for equation in row) for row in rows]
-        return [f'<div class="given">{row}</div>' for row in each]
-
-    def equations(self, equations: list[Equation]) -> list[str]:
-        """Write equations one below the other."""
-        parts = ["<dl>"]
-        for symbol, each in equations:
-            rows = (" ".join(f"<math>{term}</math>" for term in terms) for terms in each)
-            lines = "".join(f"<div>{row}</div>" for row in rows)
-            parts.append(f"<dt><math>{symbol}</math></dt><dd>{lines}</dd>")
-        return [*parts, "</dl>"]
 
 
 STYLE = """\
@@ -408,3 +322,29 @@ body{{max-width:60rem;margin:0 auto;padding:1rem;font-family:system-ui,sans-seri
 </body>
 </html>
 """
+
+IN_TEXT = {"inline": "{}", "aside": " ({})", "end": "\n", "all": "{}"}
+IN_LATEX = {
+    "inline": "${}$", "code": r"\texttt{{{}}}", "aside": r"\ \text{{({})}}", "p": "{}",
+    "h1": r"\section*{{{}}}", "h2": r"\subsection*{{{}}}", "listing": r"\noindent {}",
+    "line": r"\texttt{{{}}}", "line end": "\\\\\n", "beside": r" \quad ", "term": "{}",
+    "given": "&{}", "givens": "$$\\begin{{aligned}}\n{}\n\\end{{aligned}}$$", "row": "&{}",
+    "row end": " \\\\\n", "equation": "{} {}", "end": "\n\n", "all": "{}\n",
+    "equations": "$$\\begin{{aligned}}\n{}\n\\end{{aligned}}$$",
+}  # fmt: skip
+IN_MARKDOWN = IN_LATEX | {
+    "code": "`{}`", "h1": "## {}", "h2": "### {}", "listing": "```text\n{}\n```", "line": "{}",
+    "line end": "\n",
+}  # fmt: skip
+IN_HTML = {  # each term a formula of its own, so that a long sum goes on in the next line
+    "inline": "<math>{}</math>", "code": "<code>{}</code>", "aside": "<mtext>&nbsp;({})</mtext>",
+    "p": "<p>{}</p>", "h1": "<h1>{}</h1>", "h2": "<h2>{}</h2>", "line": "{}", "line end": "\n",
+    "listing": "<pre><code>{}</code></pre>", "beside": "", "term": "<math>{}</math> ",
+    "given": '<div class="given">{}</div>', "givens": "{}", "row": "<div>{}</div>", "row end": "",
+    "equation": "<dt><math>{}</math></dt><dd>{}</dd>", "equations": "<dl>{}</dl>", "end": "\n",
+    "all": '<article class="bpnet-worked" lang="{1}">\n{0}\n</article>',
+}  # fmt: skip
+FORMATS = {
+    "text": (TEXT, IN_TEXT), "ascii": (ASCII, IN_TEXT), "latex": (LATEX, IN_LATEX),
+    "markdown": (LATEX, IN_MARKDOWN), "html": (MATHML, IN_HTML),
+}  # fmt: skip

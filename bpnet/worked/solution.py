@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
-from itertools import count
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from bpnet.gradcheck import GradientReport, check_function
 from bpnet.mlp import MLP
 from bpnet.worked.names import PER_SAMPLE, Name, parse
 from bpnet.worked.notation import Notation
-from bpnet.worked.page import DOCUMENT, STYLE, HtmlPage, LatexPage, MarkdownPage, text_page
+from bpnet.worked.page import DOCUMENT, STYLE, Page, TextPage
 from bpnet.worked.steps import Step, Work
 from bpnet.worked.words import words_of
 
@@ -26,18 +25,9 @@ Row = tuple[Name, ...]
 
 
 class Section(NamedTuple):
-    """A part of the solution with a heading: the pass through a layer, say.
+    """A part of the solution: the key of its heading, rows of quantities, the layer and sample.
 
-    Attributes
-    ----------
-    title : str
-        The key of the heading in `words.py`.
-    rows : tuple of tuple of Name
-        The quantities; those of a row stand side by side where they are given.
-    l, sample : int
-        What the heading is about, counted from 1; 0 where it is about none.
-    left_out : int
-        How many quantities are not written out.
+    Those count from 1, and are 0 where there is none; so many quantities are not written out.
     """
 
     title: str
@@ -51,19 +41,8 @@ class Section(NamedTuple):
 class Worked(Mapping[str, Step]):
     """One step of gradient descent, written out; what `explain` returns.
 
-    A mapping of names to steps, in the order of the computation. Printed, it is the solution as
-    text; a notebook shows it as HTML.
-
-    Attributes
-    ----------
-    work : Work
-        The net, its passes and the learning rate.
-    digits, shown, language, differences
-        As in `explain`.
-    done : int
-        Steps of gradient descent before this one.
-    target : str or None
-        The quantity that `of` has asked for.
+    A mapping of names to steps, in the order of the computation, after ``done`` steps before it.
+    Printed, it is the solution as text; a notebook shows it as HTML.
     """
 
     work: Work
@@ -75,43 +54,38 @@ class Worked(Mapping[str, Step]):
     target: str | None = None
 
     def text(self, *, width: int = 80, ascii_only: bool | None = None) -> str:
-        """Return the solution as plain text.
+        """Return the solution as plain text of so many columns.
 
-        Parameters
-        ----------
-        width : int
-            Columns of a line.
-        ascii_only : bool, optional
-            Whether to spell the quantities in ASCII, as the code does; the default is where
-            standard output cannot show the formulas' letters.
+        In ASCII the quantities are spelled as in the code; the default is where standard output
+        cannot show the formulas' letters.
         """
-        return text_page(self, width, ascii_only).write()
+        return TextPage(self, width, ascii_only).write()
 
     def notation(self, ascii_only: bool | None = None) -> Notation:
         """Return how its formulas are written in text."""
-        return text_page(self, 80, ascii_only).notation
+        return TextPage(self, 80, ascii_only).notation
 
     def markdown(self) -> str:
         """Return the solution as Markdown with LaTeX in it."""
-        return MarkdownPage(self).write()
+        return Page(self, "markdown").write()
 
     def latex(self) -> str:
         """Return the solution as the body of a LaTeX document that uses amsmath."""
-        return LatexPage(self).write()
+        return Page(self, "latex").write()
 
     def html(self, *more: Worked | str) -> str:
         """Return the solution as one self-contained page, its formulas in MathML.
 
         More solutions, and lines of text, may follow on it.
         """
-        parts = [HtmlPage(part).write() if isinstance(part, Worked)
+        parts = [Page(part, "html").write() if isinstance(part, Worked)
                  else f'<article class="bpnet-worked"><pre>{escape(part)}</pre></article>'
                  for part in (self, *more)]  # fmt: skip
         title, body = escape(repr(self.work.net)), "\n".join(parts)
         return DOCUMENT.format(title=title, language=self.language, style=STYLE, body=body)
 
     def _repr_html_(self) -> str:
-        return f"<style>\n{STYLE}\n</style>\n{HtmlPage(self).write()}"
+        return f"<style>\n{STYLE}\n</style>\n{Page(self, 'html').write()}"
 
     def _repr_latex_(self) -> str:
         return self.latex()
@@ -148,12 +122,7 @@ class Worked(Mapping[str, Step]):
         return words_of(self.language)
 
     def of(self, name: str) -> Self:
-        """Return one quantity with all that it came from, back to what was given.
-
-        Parameters
-        ----------
-        name : str
-            ``"delta[2][0]"`` or ``"δ²₁"``; ``"W[3][1, 0]"``, ``"dW[3][1, 0]"``, ``"E"``.
+        """Return one quantity, ``"δ²₁"`` say, with all that it came from, back to what was given.
 
         Raises
         ------
@@ -168,12 +137,10 @@ class Worked(Mapping[str, Step]):
     def _near(self) -> dict[Name, int]:
         """How many steps away from the target each quantity is that it came from, if it is one."""
         found, ahead = dict[Name, int](), [parse(self.target)] if self.target else []
-        for steps in count():
-            found |= dict.fromkeys(ahead, steps)
-            came_from = {parse(q) for name in ahead for q in self.work.step(name).came_from}
+        while ahead:
+            found |= dict.fromkeys(ahead, max(found.values(), default=-1) + 1)
+            came_from = {parse(q): 0 for name in ahead for q in self.work.step(name).came_from}
             ahead = [name for name in came_from if name not in found]
-            if not ahead:
-                break
         return found
 
     @property
@@ -236,31 +203,23 @@ class Worked(Mapping[str, Step]):
 
     def _neurons(self, kinds: str, l: int, s: int, *, new: bool = False) -> list[Row]:
         """Return a row for each neuron of a layer: its quantities of these kinds in a sample."""
-        at = (s,) if self.m > 1 else ()
-        n = self.work.net.sizes[l - 1]
+        at, n = (s,) if self.m > 1 else (), self.work.net.sizes[l - 1]
         return [tuple(Name(kind, l, (*at, i), new) for kind in kinds.split()) for i in range(n)]
 
     def _weights(self, prefix: str, l: int, *, new: bool = False) -> list[Row]:
         """Return a row for each neuron of a layer: its weights and its bias, or derivatives."""
         n, n_in = self.work.shape("W", l)
-        W, b = f"{prefix}W", f"{prefix}b"
-        return [
-            (*(Name(W, l, (i, j), new) for j in range(n_in)), Name(b, l, (i,), new))
-            for i in range(n)
-        ]
+        names = [[Name(f"{prefix}W", l, (i, j), new) for j in range(n_in)] for i in range(n)]
+        return [(*row, Name(f"{prefix}b", l, (i,), new)) for i, row in enumerate(names)]
 
-    def _section(
-        self,
-        title: str,
-        blocks: Iterable[Sequence[Row]],
-        shown: int | None,
-        l: int = 0,
-        s: int | None = None,
-    ) -> Section:
+    # fmt: off
+    def _section(self, title: str, blocks: Iterable[Sequence[Row]], shown: int | None,
+                 l: int = 0, s: int | None = None) -> Section:
         """Return a section: some rows of each block, of long rows some weights.
 
         Which are the first ones, or those that the target is nearest to.
         """
+        # fmt: on
         near, kept, total = self._near, list[Row](), 0
         for block in blocks:
             own = [tuple(n for n in row if n in near) for row in block] if near else block
@@ -303,26 +262,24 @@ def explain(
     net : MLP
         One net of real weights, with any activations and loss.
     x : array_like, shape (m, n_1) or (n_1,)
-        One sample or a small batch.
     y : array_like, shape (m, n_L) or (n_L,)
     learning_rate : float
         η, > 0.
     digits : int
         Significant digits of the numbers that are written.
     shown : int
-        How many neurons of a layer, samples and terms of a sum are written out; of more, the
-        first ones, and what is left out is said. Every quantity is there by its name.
+        How many neurons of a layer, samples and terms of a sum are written out; what is left out
+        is said, and is there by its name.
     differences : bool
         Whether each partial derivative shows its finite difference too.
     language : {"en", "zh"}
-        Of the words between the formulas.
 
     Returns
     -------
     Worked
-        A mapping of names to steps: ``["W[3][1, 0]"]`` is the parameter, ``["dW[3][1, 0]"]`` its
-        derivative, ``["new.W[3][1, 0]"]`` what the step makes of it; each has ``value``,
-        ``formula``, ``line`` (of ``mlp.py``) and ``came_from``. ``.of("δ²₁")`` is one quantity with
+        ``["W[3][1, 0]"]`` is the parameter, ``["dW[3][1, 0]"]`` its derivative,
+        ``["new.W[3][1, 0]"]`` what the step makes of it; each has ``value``, ``formula``,
+        ``numbers``, ``line`` (of ``mlp.py``) and ``came_from``. ``.of("δ²₁")`` is one quantity with
         all that it came from. ``.text()``, ``.markdown()``, ``.latex()`` and ``.html()`` write it.
 
     Raises

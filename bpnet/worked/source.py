@@ -42,9 +42,7 @@ def lines() -> dict[str, Line]:
             source, start = inspect.getsourcelines(function)
         except (OSError, TypeError):
             continue
-        for number, line in enumerate(source, start):
-            code = line.split("  #")[0].strip()
-            for what, pattern in CALLS.items():
-                if re.fullmatch(pattern, code):
-                    found[what] = Line("mlp.py", number, code)
+        codes = [line.split("  #")[0].strip() for line in source]
+        found |= {what: Line("mlp.py", number, code) for number, code in enumerate(codes, start)
+                  for what, pattern in CALLS.items() if re.fullmatch(pattern, code)}  # fmt: skip
     return found

@@ -38,23 +38,10 @@ PLAIN = Notation(TEXT, 6, sys.maxsize, EN)
 class Step:
     """One quantity, and how it came about.
 
-    Attributes
-    ----------
-    name : str
-        As the code spells it: ``"delta[2][0]"``.
-    code : str
-        The formula as Python reads it, ``sum`` of any number of terms; empty for what was given.
-        Behind ``;`` stands when it holds, or what a letter in it means.
-    value : float
-        As training has it.
-    values : dict of str to float
-        Those of the quantities and letters in the formula.
-    lines : tuple of Line
-        The lines of ``mlp.py`` that compute it; none for what is given and for the step itself.
-    note : str
-        What is to be said about it, as a key of `words.py`, or nothing.
-    difference : float or None
-        Of a partial derivative, the finite difference, if it was asked for.
+    ``code`` is the formula as Python reads it, ``sum`` of any number of terms, and behind ``;``
+    when it holds or what a letter means; empty for what was given. ``values`` are those of the
+    quantities and letters in it, ``lines`` those of ``mlp.py`` that compute it, ``note`` the key of
+    what is to be said, ``difference`` the finite difference, if it was asked for.
     """
 
     name: str
@@ -193,8 +180,9 @@ class Work:
         if not inside or (len(at) != len(shape) and not whole):
             ranges = ", ".join(f"0..{n - 1}" for n in shape)
             sample = ", the sample first" * (kind in PER_SAMPLE and len(shape) > 1)
-            what = Name(kind, l)
-            raise KeyError(f"there is no {name}: the index of {what} is [{ranges}]{sample}")
+            raise KeyError(
+                f"there is no {name}: the index of {Name(kind, l)} is [{ranges}]{sample}"
+            )
 
     def value(self, name: Name) -> float:
         """Return a quantity's value."""
@@ -206,9 +194,11 @@ class Work:
             return float(self.shares[new][at].sum() if name.at else net.loss(cache, self.y))
         if kind == "y":
             return float(self.y[at])
-        holders: dict[str, Any] = {"W": net, "b": net, "z": cache, "a": cache, "delta": self.grad}
-        holder = self.grad if kind in ("dW", "db") else holders.get(kind, self)
-        by_layer = getattr(holder, kind[1:] if kind in ("dW", "db") else kind)
+        if kind in ("dW", "db"):
+            by_layer: Any = getattr(self.grad, kind[1:])
+        else:
+            holders: dict[str, Any] = {"W": net, "b": net, "delta": self.grad}
+            by_layer = getattr(holders.get(kind, cache if kind in ("z", "a") else self), kind)
         return float(by_layer[l][at])
 
     def step(self, name: Name) -> Step:
@@ -300,12 +290,11 @@ class Work:
                 products = row(f"da[{l}]# * a[{l}]#", l)
                 return f"{q('a', l, *at)} * ({q('da', l, *at)} - {products})", {}
             case "dW" | "db":
-                terms = []
-                for k in range(len(self.y)):
-                    s = (k,) if len(self.y) > 1 else ()
-                    below = f" * {Name('a', l - 1, (*s, i))}" if kind == "dW" else ""
-                    terms.append(f"{Name('delta', l, (*s, at[0]))}{below}")
-                return f"sum({', '.join(terms)})", {}
+                k = range(len(self.y))
+                deltas = [Name("delta", l, (*(n,) * (len(k) > 1), at[0])) for n in k]
+                below = [f" * {Name('a', l - 1, (*delta.at[:-1], i))}" for delta in deltas]
+                terms = map("".join, zip(map(str, deltas), below, strict=True))
+                return f"sum({', '.join(terms if kind == 'dW' else map(str, deltas))})", {}
         return "", {}
 
     def of_E(self, name: Name, row: Any) -> tuple[str, dict[str, float]]:

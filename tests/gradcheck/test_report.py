@@ -303,6 +303,7 @@ class TestReport:
         assert report.worst.name == "[2]"
         assert report.table[0].worst == "[2]"
         assert self.made([2, 20, 3], [1, 10, 1]).worst.name == "[2]"
+        assert self.made([1.0010005, 10.001], [1, 10], 2e-5).worst.name == "[0]"
 
     def test_what_rounding_blurs(self):
         report = self.made([1, 1, 1e-6, 0, 1, -2], [1, 1, 1e-6, 0, 0, -2], [0.009, 0.011] * 3, [5])
@@ -350,11 +351,7 @@ class TestBadInput:
             ({"method": None}, ValueError, "unknown method None: …"),
             ({"tolerance": 0}, ValueError, "tolerance must be > 0 and < 1, not 0"),
             ({"tolerance": 1}, ValueError, "tolerance must be > 0 and < 1, not 1"),
-            (
-                {"tolerance": math.nan},
-                ValueError,
-                "tolerance must be finite and > 0 and < 1, not nan",
-            ),
+            ({"tolerance": math.nan}, ValueError, "tolerance must be finite and > 0 and …"),
             ({"tolerance": "1e-6"}, TypeError, "tolerance must be a number, not '1e-6'"),
             ({"coordinates": 0}, ValueError, "coordinates must be an integer >= 1, not 0"),
             (
