@@ -123,15 +123,7 @@ def samples(given: Any, option: str) -> Any:
 
 
 def read_net(path: str) -> MLP:
-    """Return the net in a file: .npz, the JSON of `formats.to_json`, or its short form.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    InvalidFile
-        If it holds no net.
-    """
+    """Return the net in a file: .npz, the JSON of `formats.to_json`, or its short form."""
     from bpnet.formats.npz import load
     from bpnet.mlp import MLP
 
@@ -142,8 +134,7 @@ def read_net(path: str) -> MLP:
     except ValueError as error:
         raise InvalidFile(f"{path} is no JSON: {error}") from None
     if isinstance(found, dict) and "format" in found:
-        net: MLP = import_module("bpnet.formats.json").from_json(path)
-        return net
+        return import_module("bpnet.formats.json").from_json(path)  # type: ignore[no-any-return]
     if not isinstance(found, dict) or not {"W", "b"} <= set(found) <= set(KEYS):
         raise InvalidFile(f"{path} holds no net: it must be {SHORT}")
     try:
@@ -163,14 +154,10 @@ def write(parts: list[Worked | str], args: argparse.Namespace) -> None:
             text = text.encode("ascii", "xmlcharrefreplace").decode()
     else:
         before, behind = FENCES.get(args.format, ("", "\n"))
-        written = []
-        for part in parts:
-            if isinstance(part, str):
-                fenced = "\n" in part
-                written.append(f"{before}{part}{behind}" if fenced else f"{part}\n")
-            elif args.format == "text":
-                written.append(part.text(ascii_only=True if args.ascii else None) + "\n")
-            else:
-                written.append(getattr(part, args.format)())
-        text = "\n".join(written)
+        options = {"ascii_only": args.ascii or None} if args.format == "text" else {}
+        end = "\n" * (args.format == "text")
+        text = "\n".join(
+            getattr(part, args.format)(**options) + end if not isinstance(part, str)
+            else f"{before}{part}{behind}" if "\n" in part else f"{part}\n" for part in parts
+        )  # fmt: skip
     print(text.encode(encoding, "replace").decode(encoding), end="")

@@ -47,7 +47,8 @@ MATHML = {
     "/": "<mfrac><mrow>{}</mrow><mrow>{}</mrow></mfrac>",
     "pow": "<msup><mrow>{}</mrow><mrow>{}</mrow></msup>",
     "abs": "<mrow><mo>|</mo>{}<mo>|</mo></mrow>", "root": "<msqrt>{}</msqrt>",
-    "exp": "<msup><mi>e</mi><mrow>{}</mrow></msup>", "call": "<mi>{}</mi><mo>&#x2061;</mo>" + PARENS,
+    "exp": "<msup><mi>e</mi><mrow>{}</mrow></msup>",
+    "call": "<mi>{}</mi><mo>&#x2061;</mo>" + PARENS,
     "clause": "<mtext>, {}&nbsp;</mtext>{}", "gap": "<mo>⋯</mo><mtext>({})</mtext><mo>⋯</mo>",
     "^": "<msup>{0}<mrow>{1}</mrow></msup>", "_": "<msub>{0}<mrow>{2}</mrow></msub>",
     "^_": "<msubsup>{0}<mrow>{2}</mrow><mrow>{1}</mrow></msubsup>", "<=": "≤", "<": "&lt;",
@@ -59,38 +60,27 @@ MATHML = {
 class Leaves(ast.NodeTransformer):
     """Makes one name of a quantity such as ``new.W[3][1, 0]``."""
 
-    def __init__(self, code: str) -> None:
-        self.code = code
-
-    def leaf(self, node: ast.Subscript | ast.Attribute) -> ast.Name:
+    def visit_Subscript(self, node: ast.Subscript | ast.Attribute) -> ast.Name:
         """Return the name."""
-        name = self.code[node.col_offset : node.end_col_offset]
-        return ast.copy_location(ast.Name(name, ast.Load()), node)
+        return ast.copy_location(ast.Name(ast.unparse(node), ast.Load()), node)
 
-    visit_Subscript = visit_Attribute = leaf
+    visit_Attribute = visit_Subscript
 
 
 @lru_cache(4096)
 def trees(code: str) -> list[ast.expr]:
     """Return the formula in a text, and behind it the clause, if there is one."""
     lines = ast.parse(code).body
-    return [Leaves(code).visit(line.value) for line in lines if isinstance(line, ast.Expr)]
+    return [Leaves().visit(line.value) for line in lines if isinstance(line, ast.Expr)]
 
 
 def quantities(code: str) -> tuple[str, ...]:
     """Return the names of the quantities in a formula, from left to right."""
-    called = {id(e.func) for tree in trees(code) for e in ast.walk(tree) if isinstance(e, ast.Call)}
-    names: list[str] = []
-
-    def visit(e: ast.AST) -> None:
-        if isinstance(e, ast.Name) and id(e) not in called and e.id not in LETTERS:
-            names.append(e.id)
-        for child in ast.iter_child_nodes(e):
-            visit(child)
-
-    for tree in trees(code):
-        visit(tree)
-    return tuple(dict.fromkeys(names))
+    nodes = [node for tree in trees(code) for node in ast.walk(tree)]
+    other = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    names = [node for node in nodes if isinstance(node, ast.Name) and id(node) not in other]
+    names.sort(key=lambda name: (name.lineno, name.col_offset))
+    return tuple(dict.fromkeys(name.id for name in names if name.id not in LETTERS))
 
 
 @dataclass(frozen=True)

@@ -184,25 +184,17 @@ class Page:
     def remark(self, note: str, l: int) -> Iterator[str]:
         """Yield why δ is found as it is, with the rules of the layer, or where E comes from."""
         net = self.worked.work.net
-        f, names = net.activation[l], {"z": f"z[{l}]", "a": f"a[{l}]", "y": "y"}
-        codes = {"da": f"da[{l}]", "df": f"df[{l}]", "z": f"z[{l}]", "a": f"a[{l}]"}
+        names = {"z": f"z[{l}]", "a": f"a[{l}]", "y": "y"}
+        codes = names | {"da": f"da[{l}]", "df": f"df[{l}]", "delta": f"a[{l}] - y"}
         if "joined" in note:
-            slope = formulas.of_loss(net.loss_function, 1)
-            codes |= {"slope": formulas.fill(slope, names), "delta": f"a[{l}] - y"}
-        if note == "joined":
-            prime = formulas.of_activation(f, 1).split(" | ")[-1]
-            codes["prime"] = formulas.fill(prime, names)
-        one, two = f"a[{l}][0]", f"a[{l}][1]"
-        codes |= {"diagonal": f"{one} * (1 - {one})", "beside": f"-({one} * {two})"}
-        fields = {"f": self.plain(f.name)}
-        fields |= {key: self.inline(code) for key, code in codes.items()}
-        for key in ("from z", "matrix", "softmax"):
-            if key in note:
-                yield self.say(key, **fields)
-                if key == "softmax" and "joined" in note:
-                    yield self.say("joined softmax", **fields)
-        if note == "joined":
-            yield self.say(note, **fields)
+            f, loss = net.activation[l], net.loss_function
+            codes["slope"] = formulas.fill(formulas.of_loss(loss, 1), names)
+            codes["prime"] = formulas.fill(formulas.of_activation(f, 1) or "1", names).split(" | ")[
+                -1
+            ]
+        fields = {key: self.inline(code) for key, code in codes.items()}
+        for key in filter(None, note.split("; ")):
+            yield self.say(key, f=self.plain(net.activation[l].name), **fields)
 
 
 class TextPage(Page):

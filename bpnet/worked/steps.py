@@ -215,17 +215,13 @@ class Work:
         return Step(str(name), code, self.value(name), values, found, self.note(name))
 
     def note(self, name: Name) -> str:
-        """Return the key of what is to be said about a quantity."""
+        """Return the keys of what is to be said about a quantity."""
         if name.kind not in ("E", "delta"):
             return ""
-        rounded = "from z" * self.rounded(name)
-        if name.kind == "E":
-            return rounded
-        softmax = " softmax" * (self.net.activation[name.l].name == "softmax")
-        if len(self.kinds(name.l)) == 1:
-            return "matrix joined softmax" if softmax else "joined"
-        matrix = f"matrix{softmax}" * self.mixed(name.l)
-        return " ".join(filter(None, (matrix, rounded)))
+        if name.kind == "E" or len(self.kinds(name.l)) > 1:
+            said = {"matrix": name.kind != "E" and self.mixed(name.l), "from z": self.rounded(name)}
+            return "; ".join(key for key, holds in said.items() if holds)
+        return "matrix; joined softmax" if self.mixed(name.l) else "joined"
 
     def rounded(self, name: Name) -> bool:
         """Whether an output's share or δ is exact from z, and not what its rounded a gives."""
@@ -293,8 +289,8 @@ class Work:
                 k = range(len(self.y))
                 deltas = [Name("delta", l, (*(n,) * (len(k) > 1), at[0])) for n in k]
                 below = [f" * {Name('a', l - 1, (*delta.at[:-1], i))}" for delta in deltas]
-                terms = map("".join, zip(map(str, deltas), below, strict=True))
-                return f"sum({', '.join(terms if kind == 'dW' else map(str, deltas))})", {}
+                products = map("".join, zip(map(str, deltas), below, strict=True))
+                return f"sum({', '.join(products if kind == 'dW' else map(str, deltas))})", {}
         return "", {}
 
     def of_E(self, name: Name, row: Any) -> tuple[str, dict[str, float]]:

@@ -31,7 +31,6 @@ EN = {
     "from z": "Taken from {z}, since {a} has rounded to 0 or 1.",
     "joined": "Loss and output belong together: {da} = {slope} times {df} = {prime} is {delta}.",
     "matrix": "{f} mixes the neurons of its layer, so {df} is no number for each but a matrix.",
-    "softmax": "It holds {diagonal} on the diagonal and {beside} beside it.",
     "joined softmax": "Times {da} = {slope}, where the targets sum to 1, it is {delta}.",
     "riddle": "The loss after one step, as it circulates for this example",
     "right": "right",
@@ -71,7 +70,6 @@ ZH = {
     "from z": "由 {z} 算出，因为 {a} 已舍入为 0 或 1。",
     "joined": "损失与输出相配：{da} = {slope} 乘以 {df} = {prime} 即 {delta}。",
     "matrix": "{f} 把本层各神经元混在一起，所以 {df} 不是各神经元的一个数，而是矩阵。",
-    "softmax": "其对角线上是 {diagonal}，其余是 {beside}。",
     "joined softmax": "乘以 {da} = {slope}，因目标之和为 1，即得 {delta}。",
     "riddle": "此例流传的一步之后的损失",
     "right": "正确",
@@ -87,13 +85,7 @@ LANGUAGES = {"en": EN, "zh": ZH}
 
 
 def words_of(language: str) -> dict[str, str]:
-    """Return the words of a language.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
+    """Return the words of a language; of another, raise ValueError."""
     if language not in LANGUAGES:
         raise ValueError(f"unknown language {language!r}: the known ones are en, zh")
     return LANGUAGES[language]

@@ -46,10 +46,9 @@ def test_options_are_passed_on(capsys):
     assert printed(capsys, "--published", "--ascii").isascii()
 
 
-@pytest.mark.parametrize("name", ["δ²₁", "delta[2][0]"])
-def test_one_quantity(capsys, name):
-    out = printed(capsys, "--published", "--of", name)
-    assert out == explain(example(), X, Y).of(name).text() + "\n"
+def test_one_quantity(capsys):
+    out = printed(capsys, "--published", "--of", "δ²₁")
+    assert out == explain(example(), X, Y).of("δ²₁").text() + "\n"
 
 
 def test_every_format(capsys):
@@ -112,9 +111,7 @@ def test_html_survives_another_encoding(monkeypatch):
         (["--published", "--x", "1,2,3"], "x has shape (3,), but this net takes 2 inputs"),
         (["--published", "--of", "E[7]"], "--of: there is no E[7]: the index of E is [0..1]"),
         (["--published", "--steps", "0"], "--steps must be an integer >= 1, not 0"),
-        (["--published", "--format", "pdf"], "invalid choice: 'pdf'"),
         (["--published", "--language", "fr"], "unknown language 'fr'"),
-        (["--published", "--learning-rate", "0"], "learning_rate must be > 0"),
     ],
 )
 def test_errors_are_one_line(capsys, argv, message):
@@ -130,12 +127,9 @@ def test_errors_are_one_line(capsys, argv, message):
     [
         ("{", "is no JSON: "),
         ("[1]", "holds no net: it must be {"),
-        ('{"W": [[[1]]]}', "holds no net: it must be {"),
         ('{"W": [[[1]]], "b": [[0]], "bias": 1}', "holds no net: it must be {"),
         ('{"W": [[[1]]], "b": [[0, 1]]}', "holds no net: b[2] has shape (2,), but W[2]"),
-        ('{"W": [[["a"]]], "b": [[0]]}', "holds no net: W[2] must hold real numbers"),
         ('{"W": [[[1]]], "b": [[0]], "activation": "sigmod"}', "unknown activation 'sigmod'"),
-        ('{"W": [[[1]]], "b": [[0]], "loss": 3}', "a loss is a name or a Loss object, not 3"),
     ],
 )
 def test_a_file_that_holds_no_net(capsys, tmp_path, text, message):

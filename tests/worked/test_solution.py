@@ -215,7 +215,7 @@ def test_where_the_output_has_rounded_delta_is_exact_and_said_to_be():
     x, y = [1.0], [0.0, 0.5]
     worked = explain(net, x, y)
     assert worked["delta[2][0]"].value == net.backward(net.forward(x), y).delta[2][0, 0]
-    assert worked["delta[2][0]"].note == "matrix softmax from z"
+    assert worked["delta[2][0]"].note == "matrix; from z"
     assert "Taken from z², since a² has rounded to 0 or 1." in worked.text()
     assert not any("from z" in step.note for step in explain(net, [0.01], y).values())
 

@@ -173,11 +173,6 @@ def test_why_delta_is_what_it_is():
     assert "belong together" not in explain(example(), X, Y).text()
 
 
-def test_digits_are_chosen():
-    assert "= 0.75\n" in explain(example(), X, Y, digits=2).text()
-    assert "0.29837110876000272" in explain(example(), X, Y, digits=17).text()
-
-
 def test_a_difference_stands_beside_its_derivative():
     worked = explain(*problem((2, 2, 2), "sigmoid"), differences=True)
     marks = {
@@ -250,10 +245,3 @@ def test_the_latex_parses_in_katex():
         ["node", "-e", script, str(KATEX)], input=source, capture_output=True, text=True, check=True
     )
     assert int(run.stdout) > source.count(r"\begin{aligned}") > 100
-
-
-def test_at_the_prompt_it_says_to_print_it():
-    worked = explain(example(), X, Y)
-    net = "MLP(2-2-2, sigmoid, sigmoid; half_squared_error, float64)"
-    assert repr(worked) == f"<worked solution, {net}: print it>"
-    assert repr(worked.of("E")) == f"<worked solution of E, {net}: print it>"
