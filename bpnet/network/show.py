@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import ClassVar
 
@@ -60,16 +60,16 @@ def values(array: Array) -> str:
     return f"{least:.4g} .. {most:.4g}, mean {mean:.4g}"
 
 
-def text(title: str, rows: Iterable[Row]) -> str:
+def text(title: str, rows: list[Row]) -> str:
     """Return a title and a table below it, in aligned columns."""
-    rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
     return "\n".join([title, *(f"  {line}".rstrip() for line in lines)])
 
 
-def html(title: str, rows: Iterable[Row]) -> str:
+def html(title: str, rows: list[Row]) -> str:
     """Return the same as a table in HTML."""
-    cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
     return f"<table><caption>{escape(title)}</caption>{body}</table>"

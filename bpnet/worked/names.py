@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 KINDS = "delta|dW|db|da|df|W|b|z|a|E|y|x"
@@ -31,6 +32,7 @@ class Name(NamedTuple):
         return f"{'new.' * self.new}{self.kind}{layer}{index}"
 
 
+@lru_cache(1 << 16)
 def parse(text: str, samples: int = 0) -> Name:
     """Return the name that a text spells: ``W[3][1, 0]`` or ``W³₂₁``, ``delta[2][0]`` or ``δ²₁``.
 

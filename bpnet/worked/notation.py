@@ -60,9 +60,13 @@ MATHML = {
 class Leaves(ast.NodeTransformer):
     """Makes one name of a quantity such as ``new.W[3][1, 0]``."""
 
+    def __init__(self, code: str) -> None:
+        self.code = code
+
     def visit_Subscript(self, node: ast.Subscript | ast.Attribute) -> ast.Name:
         """Return the name."""
-        return ast.copy_location(ast.Name(ast.unparse(node), ast.Load()), node)
+        name = self.code[node.col_offset : node.end_col_offset]
+        return ast.copy_location(ast.Name(name, ast.Load()), node)
 
     visit_Attribute = visit_Subscript
 
@@ -71,16 +75,12 @@ class Leaves(ast.NodeTransformer):
 def trees(code: str) -> list[ast.expr]:
     """Return the formula in a text, and behind it the clause, if there is one."""
     lines = ast.parse(code).body
-    return [Leaves().visit(line.value) for line in lines if isinstance(line, ast.Expr)]
+    return [Leaves(code).visit(line.value) for line in lines if isinstance(line, ast.Expr)]
 
 
 def quantities(code: str) -> tuple[str, ...]:
     """Return the names of the quantities in a formula, from left to right."""
-    nodes = [node for tree in trees(code) for node in ast.walk(tree)]
-    other = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
-    names = [node for node in nodes if isinstance(node, ast.Name) and id(node) not in other]
-    names.sort(key=lambda name: (name.lineno, name.col_offset))
-    return tuple(dict.fromkeys(name.id for name in names if name.id not in LETTERS))
+    return tuple(dict.fromkeys(re.findall(r"(?:new\.)?\w+(?:\[[\d, ]+\])+", code)))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bpnet.worked import formulas
@@ -36,42 +36,38 @@ class Page:
             self.words = EN
         self.notation = Notation(notation, worked.digits, worked.shown, self.words)
 
-    def put(self, form: str, *parts: str) -> list[str]:
+    def put(self, form: str, *parts: str) -> str:
         """Fill in a form of the table."""
-        return [self.forms[form].format(*parts)]
+        return self.forms[form].format(*parts)
+
+    def every(self, form: str, between: str, parts: Iterable[str]) -> str:
+        """Fill in a form with each part."""
+        return self.forms[between].join(self.put(form, part) for part in parts)
 
     def paragraph(self, text: str) -> list[str]:
         """Write words."""
-        return self.put("p", text)
+        return [self.put("p", text)]
 
     def heading(self, text: str, level: int) -> list[str]:
         """Write a heading."""
-        return self.put(f"h{level}", text)
+        return [self.put(f"h{level}", text)]
 
     def listing(self, code: list[str]) -> list[str]:
         """Write lines of code."""
-        return self.put(
-            "listing",
-            self.forms["line end"].join(self.put("line", self.escaped(c))[0] for c in code),
-        )
+        return [self.put("listing", self.every("line", "line end", map(self.escaped, code)))]
 
     def given(self, rows: list[list[str]]) -> list[str]:
         """Write equations side by side."""
-        each = (self.forms["beside"].join(self.put("term", e)[0] for e in row) for row in rows)
-        return self.put(
-            "givens", self.forms["row end"].join(self.put("given", row)[0] for row in each)
-        )
+        each = (self.every("term", "beside", row) for row in rows)
+        return [self.put("givens", self.every("given", "row end", each))]
 
     def equations(self, equations: list[Equation]) -> list[str]:
         """Write equations one below the other."""
         each = []
         for symbol, rows in equations:
-            lines = (
-                "".join(self.put("term", term)[0] for term in terms).rstrip() for terms in rows
-            )
-            rest = self.forms["row end"].join(self.put("row", line)[0] for line in lines)
-            each += self.put("equation", symbol, rest)
-        return self.put("equations", self.forms["row end"].join(each))
+            lines = (self.every("term", "between", terms).rstrip() for terms in rows)
+            each.append(self.put("equation", symbol, self.every("row", "row end", lines)))
+        return [self.put("equations", self.forms["row end"].join(each))]
 
     def join(self, parts: list[str]) -> str:
         """Put all of it together."""
@@ -126,7 +122,7 @@ class Page:
 
     def code(self, text: str) -> str:
         """Write code among words."""
-        return self.put("code", self.escaped(text))[0]
+        return self.put("code", self.escaped(text))
 
     def inline(self, code: str) -> str:
         """Write a formula among words."""
@@ -260,7 +256,7 @@ def broken(terms: Sequence[str], room: int) -> list[str]:
     lines = [""]
     for term in terms:
         for piece in [term] if width_of(term) < room - 4 else BREAK.split(term):
-            joined = f"{lines[-1]} {piece.strip()}" if lines[-1] else piece
+            joined = f"{lines[-1]} {piece.strip()}".replace(" ,", ",") if lines[-1] else piece
             if width_of(joined) <= room or not lines[-1]:
                 lines[-1] = joined
             else:
@@ -309,9 +305,7 @@ body{{max-width:60rem;margin:0 auto;padding:1rem;font-family:system-ui,sans-seri
 {style}
 </style>
 </head>
-<body>
-{body}
-</body>
+<body>{body}</body>
 </html>
 """
 
@@ -320,7 +314,8 @@ IN_LATEX = {
     "inline": "${}$", "code": r"\texttt{{{}}}", "aside": r"\ \text{{({})}}", "p": "{}",
     "h1": r"\section*{{{}}}", "h2": r"\subsection*{{{}}}", "listing": r"\noindent {}",
     "line": r"\texttt{{{}}}", "line end": "\\\\\n", "beside": r" \quad ", "term": "{}",
-    "given": "&{}", "givens": "$$\\begin{{aligned}}\n{}\n\\end{{aligned}}$$", "row": "&{}",
+    "between": "", "given": "&{}", "givens": "$$\\begin{{aligned}}\n{}\n\\end{{aligned}}$$",
+    "row": "&{}",
     "row end": " \\\\\n", "equation": "{} {}", "end": "\n\n", "all": "{}\n",
     "equations": "$$\\begin{{aligned}}\n{}\n\\end{{aligned}}$$",
 }  # fmt: skip
@@ -331,8 +326,9 @@ IN_MARKDOWN = IN_LATEX | {
 IN_HTML = {  # each term a formula of its own, so that a long sum goes on in the next line
     "inline": "<math>{}</math>", "code": "<code>{}</code>", "aside": "<mtext>&nbsp;({})</mtext>",
     "p": "<p>{}</p>", "h1": "<h1>{}</h1>", "h2": "<h2>{}</h2>", "line": "{}", "line end": "\n",
-    "listing": "<pre><code>{}</code></pre>", "beside": "", "term": "<math>{}</math> ",
-    "given": '<div class="given">{}</div>', "givens": "{}", "row": "<div>{}</div>", "row end": "",
+    "listing": "<pre><code>{}</code></pre>", "beside": "", "term": "<math>{}</math>",
+    "between": " ", "given": '<div class="given">{}</div>', "givens": "{}",
+    "row": "<div>{}</div>", "row end": "",
     "equation": "<dt><math>{}</math></dt><dd>{}</dd>", "equations": "<dl>{}</dl>", "end": "\n",
     "all": '<article class="bpnet-worked" lang="{1}">\n{0}\n</article>',
 }  # fmt: skip

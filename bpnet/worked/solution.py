@@ -15,7 +15,7 @@ from bpnet.checks import as_float, as_int
 from bpnet.gradcheck import GradientReport, check_function
 from bpnet.mlp import MLP
 from bpnet.worked.names import PER_SAMPLE, Name, parse
-from bpnet.worked.notation import Notation
+from bpnet.worked.notation import Notation, quantities
 from bpnet.worked.page import DOCUMENT, STYLE, Page, TextPage
 from bpnet.worked.steps import Step, Work
 from bpnet.worked.words import words_of
@@ -139,7 +139,8 @@ class Worked(Mapping[str, Step]):
         found, ahead = dict[Name, int](), [parse(self.target)] if self.target else []
         while ahead:
             found |= dict.fromkeys(ahead, max(found.values(), default=-1) + 1)
-            came_from = {parse(q): 0 for name in ahead for q in self.work.step(name).came_from}
+            codes = [self.work.formula(name)[0] for name in ahead]
+            came_from = {parse(q): 0 for code in codes for q in quantities(code)}
             ahead = [name for name in came_from if name not in found]
         return found
 

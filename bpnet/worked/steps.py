@@ -289,8 +289,8 @@ class Work:
                 k = range(len(self.y))
                 deltas = [Name("delta", l, (*(n,) * (len(k) > 1), at[0])) for n in k]
                 below = [f" * {Name('a', l - 1, (*delta.at[:-1], i))}" for delta in deltas]
-                products = map("".join, zip(map(str, deltas), below, strict=True))
-                return f"sum({', '.join(products if kind == 'dW' else map(str, deltas))})", {}
+                each = map("".join, zip(map(str, deltas), below, strict=True))
+                return f"sum({', '.join(each if kind == 'dW' else map(str, deltas))})", {}
         return "", {}
 
     def of_E(self, name: Name, row: Any) -> tuple[str, dict[str, float]]:
