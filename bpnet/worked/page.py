@@ -16,7 +16,7 @@ from bpnet.worked.steps import Step
 from bpnet.worked.words import EN
 
 if TYPE_CHECKING:
-    from bpnet.worked.solution import Section, Worked
+    from bpnet.worked.outline import Section, Solution
 
 SMALL = "δ∂η·⁺⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉≤≈√π…"  # what a terminal must show for the formulas
 HELD = "\0"  # a space at which no line ends
@@ -28,7 +28,7 @@ Equation = tuple[str, list[list[str]]]  # a symbol, and rows of terms that begin
 class Page:
     """What writes one solution; the formats below say how."""
 
-    def __init__(self, worked: Worked, kind: str) -> None:
+    def __init__(self, worked: Solution, kind: str) -> None:
         notation, self.forms = FORMATS[kind]
         self.kind, self.worked, self.said = kind, worked, set[tuple[str, int]]()
         self.words = worked.words
@@ -196,7 +196,7 @@ class Page:
 class TextPage(Page):
     """A solution in lines of a width, with Unicode's small digits or spelled as in the code."""
 
-    def __init__(self, worked: Worked, width: int, ascii_only: bool | None) -> None:
+    def __init__(self, worked: Solution, width: int, ascii_only: bool | None) -> None:
         ascii_only = not shows(SMALL) if ascii_only is None else ascii_only
         super().__init__(worked, "ascii" if ascii_only else "text")
         self.width = width
