@@ -168,7 +168,7 @@ def test_mazur_trained_for_10_000_steps(form, biases):
 def test_mazur_trained_by_fit_with_its_biases_held():
     net = MLP.from_weights(**MAZUR)
     fit(net, X, Y, epochs=10_000, optimizer=SGD(RATE), frozen="b")
-    assert net.loss(net.predict(X), Y) == pytest.approx(float(LOSS_AFTER[10_000][False]), rel=1e-13)
+    assert net.loss(net.forward(X), Y) == pytest.approx(float(LOSS_AFTER[10_000][False]), rel=1e-13)
     assert [*net.b[2], *net.b[3]] == [0.35, 0.35, 0.60, 0.60]
 
 
