@@ -17,6 +17,8 @@ from bpnet.cli.check import add_check
 from bpnet.cli.export import add_export
 from bpnet.cli.mnist import add_mnist
 from bpnet.cli.options import Parser
+from bpnet.cli.predict import add_predict
+from bpnet.cli.train import add_train
 from bpnet.errors import TrainingDiverged
 from bpnet.words import shown
 
@@ -106,4 +108,6 @@ COMMANDS: tuple[Callable[[argparse._SubParsersAction[Parser]], None], ...] = (
     add_mnist,
     add_check,
     add_export,
+    add_train,
+    add_predict,
 )
