@@ -430,6 +430,15 @@ def test_floats_of_any_kind_and_bounds():
             as_float(value, "r", **bounds)
 
 
+def test_every_layout_becomes_one_and_rows_are_counted_through():
+    x = np.asfortranarray(np.ones((4, 3)))
+    assert as_rows(x, 3, x.dtype, "x", "input").flags.c_contiguous
+    x = np.ones((3000, 3))
+    x[2100, 1] = np.nan
+    with complains(ValueError, "x must be finite, but x[2100, 1] is nan"):
+        MLP.init((3, 2), rng=0).predict(x)
+
+
 def test_rows_that_lie_as_columns_are_asked_about():
     net = MLP.init((3, 2), rng=0)
     with complains(ValueError, "x has shape (3, 5), but …one row a sample; samples are rows: x.T?"):

@@ -80,9 +80,10 @@ def test_names_with_a_dot_and_a_mix_of_plain_and_gz(tmp_path):
     assert len(data.labels_test) == 4
 
 
-def test_gzip_is_known_by_its_bytes(tmp_path):
+def test_gzip_is_known_by_its_bytes_and_a_plain_file_comes_first(tmp_path):
     write_set(tmp_path)
     path = tmp_path / NAMES[0]
+    (tmp_path / f"{NAMES[0]}.gz").write_bytes(b"some rest")
     path.write_bytes(gzip.compress(path.read_bytes()))
     assert len(load_mnist(tmp_path).x_train) == 7
 
@@ -142,6 +143,16 @@ DAMAGE = {
     "no images": (0, idx(2051, np.ones((0, 28, 28))), "holds no images"),
     "a label of 10": (1, idx(2049, [1, 9, 10, 3, 4, 5, 6]), "holds the label 10 at place 2"),
     "fewer labels": (1, idx(2049, np.arange(6)), "6 labels, but .* holds 7 images"),
+    "gzip that stops far in": (
+        0,
+        gzip.compress(idx(2051, np.ones((1030, 28, 28)))[:-6]),
+        "ends after 807514 of its 807520",
+    ),
+    "gzip that cannot hold as much": (
+        0,
+        gzip.compress(struct.pack(">4I", 2051, 200, 28, 28)),
+        "announces 200 images",
+    ),
     "truncated gzip": (0, gzip.compress(IMAGES)[:-9], "damaged gzip file"),
     "gzip with a wrong checksum": (0, gzip.compress(IMAGES)[:-5] + b"\7" * 5, "damaged gzip file"),
     "gzip and rubbish": (1, gzip.compress(LABELS) + b"rubbish", "damaged gzip file"),

@@ -310,6 +310,13 @@ def test_check_ends_with_1_where_the_gradient_is_wrong(capsys, planted, monkeypa
     assert sys.stdout.read().endswith("\ndelta of layer 2\n")
 
 
+def test_a_drawn_sample_is_of_no_stream_that_weights_are_drawn_from():
+    x, y, _ = article.article_sample(MLP.init((4, 3), rng=0), 7)
+    drawn = np.random.default_rng(7).uniform(0, 1, 4)
+    assert x.shape + y.shape == (4, 3)
+    assert not np.isin(x, drawn).any()
+
+
 @pytest.fixture
 def mnist(tmp_path):
     folder = tmp_path / "mnist"
@@ -349,6 +356,11 @@ def test_mnist_is_reproducible_and_its_options_are_used(capsys, mnist):
     others = {"--seed": 1, "--batch-size": 7, "--learning-rate": 0.1, "--loss": "absolute_error"}
     for option in others.items():
         assert run(*option) != base
+    rng, data = np.random.default_rng(3), bpnet.datasets.load_mnist(mnist)
+    net = MLP.init((784, 5, 10), rng=rng, dtype="float32")  # one generator, for both
+    how = {"epochs": 1, "batch_size": 10, "optimizer": bpnet.SGD(3.0), "rng": rng}
+    loss = bpnet.fit(net, data.x_train, data.y_train, **how).loss[0]
+    assert run("--seed", 3) == f"{loss:.6f}"
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,18 @@ def test_an_older_file_survives_a_failed_save_and_is_named(tmp_path, path, monke
         example("float32").save(path)
     assert (caught.value.filename, caught.value.errno) == (str(path), full.errno)
     assert str(path) in str(caught.value)
+
+    def denied(source, target):
+        raise PermissionError(13, "denied", source)  # a name that nobody knows
+
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "replace", denied)
+    with pytest.raises(PermissionError) as caught:
+        example("float32").save(path)
+    assert caught.value.filename == str(path)
+    monkeypatch.setattr(os, "access", lambda folder, how: False)
+    with pytest.raises(PermissionError, match="this folder may not be written to"):
+        example("float32").save(path)
     assert os.listdir(tmp_path) == ["net.npz"]
     assert_same(example(), load(path))
 
@@ -281,6 +293,7 @@ WRONG = {
     "another format": (members(format=np.array("other")), "not of a bpnet net"),
     "format no text": (members(format=np.array(3)), "format as int64 of shape"),
     "newer version": (members(version=np.array(2)), "format version 2, but this bpnet reads"),
+    "older version": (members(version=np.array(0)), "format version 0, but this bpnet reads"),
     "no version": (members(version=None), "holds no version"),
     "version no integer": (members(version=np.array(1.0)), "version as float64"),
     "lacks a member": (members(loss=None), "see loss"),
@@ -383,8 +396,9 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_member_made_to_hurt(path, case):
     rezip(path, lambda name, data: HOSTILE[case] if name == "theta.npy" else data)
-    with pytest.raises(InvalidFile, match=r"net\.npz "):
-        load(path)
+    for read in (load, read_arrays):
+        with pytest.raises(InvalidFile, match=r"net\.npz "):
+            read(path)
 
 
 def test_a_bomb_is_refused_before_it_unfolds(path):

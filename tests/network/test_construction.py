@@ -269,6 +269,11 @@ def test_weights_that_lie_the_other_way_round_are_asked_about():
         ValueError, "b[2] has shape (5,), but W[2] of shape (4, 3) has 4 neurons: …(4,)"
     ):
         MLP.from_weights(W, [np.ones(5), b[1]])
+    square = (
+        "b[3] has shape (3,), but W[3] of shape (4, 4) has 4 neurons: b[3] must have shape (4,)"
+    )
+    with complains(ValueError, square):
+        MLP.from_weights([W[0], np.ones((4, 4))], [b[0], np.ones(3)])
 
 
 def test_a_net_larger_than_the_machine_is_refused_in_words():

@@ -341,6 +341,14 @@ def test_history_has_the_rate_of_the_last_step_of_each_epoch():
     assert history.learning_rate == pytest.approx([0.25, 0.35, 0.4])
 
 
+def test_a_plateau_drops_by_the_same_powers_as_python():
+    plateau = ReduceOnPlateau(0.3, factor=0.3, patience=0)
+    for n in range(6):
+        assert plateau(0) == 0.3 * 0.3**n  # which of np.int64(4) has other bits
+        for loss in (1.0, 1.0)[bool(n) :]:
+            plateau.observe(loss)
+
+
 def test_a_plateau_that_a_callback_sets_is_told_the_losses():
     x = np.linspace(-1, 1, 8).reshape(4, 2)
 

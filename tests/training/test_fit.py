@@ -400,6 +400,13 @@ def test_loss_that_rises_from_next_to_nothing_has_not_exploded():
     fit(net, batches, epochs=5, steps_per_epoch=1, optimizer=SGD(0.5))
 
 
+def test_a_first_sample_that_fits_by_chance_is_no_loss_to_explode_from():
+    net = MLP.from_weights([[[0.0]]], [[0.0]], activation="identity")
+    y = np.array([[1e-6], [1.0], [1.0], [1.0]])
+    how = {"batch_size": 1, "shuffle": False, "optimizer": SGD(1e-9)}
+    assert fit(net, np.ones((4, 1)), y, epochs=2, **how).loss[1] == pytest.approx(0.375)
+
+
 @pytest.mark.parametrize("place", [0, 9_999, 10_000, 11_999])
 def test_a_move_that_is_not_finite_is_seen_wherever_it_stands(place):
     class Broken(SGD):

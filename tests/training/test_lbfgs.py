@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from bpnet import LBFGS, MLP, Parameters, TrainingDiverged, evaluate, fit
+from bpnet import LBFGS, MLP, Activation, Parameters, TrainingDiverged, evaluate, fit
 from bpnet.training.regularization import weight_coordinates
 from tests.helpers.complaint import complains, refuses
 
@@ -190,6 +190,27 @@ def test_divergence_keeps_the_weights():
     error = caught.value
     assert (error.epoch, error.step, error.layer, error.learning_rate) == (1, 1, None, None)
     assert len(error.history) == 0
+
+
+def test_divergence_at_a_point_that_was_tried_keeps_the_last_one():
+    def f(z):
+        return np.where(z > 2, np.nan, z)
+
+    cliff = Activation("cliff", f, lambda z, a: np.ones_like(z))
+    net, kept = MLP.from_weights([[[0.1]]], [[0.0]], activation=cliff), []
+    how = {"optimizer": LBFGS(), "callbacks": [lambda t: kept.append(t.net.theta.copy())]}
+    with pytest.raises(TrainingDiverged, match="at a point that L-BFGS tried"):
+        fit(net, np.ones((1, 1)), np.full((1, 1), 9.0), epochs=50, **how)
+    assert net.theta.tolist() == (kept or [np.array([0.1, 0.0])])[-1].tolist()
+
+
+def test_warnings_name_the_line_that_called_fit():
+    def far(training):
+        training.net.theta = np.full(8, 1e6)
+
+    with pytest.warns(RuntimeWarning, match="the loss has grown") as told:
+        fit(linear(), X, Y, epochs=3, optimizer=LBFGS(), callbacks=[far])
+    assert [warning.filename for warning in told] == [__file__]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from bpnet import (
     evaluate,
     fit,
 )
+from bpnet.training.divergence import advice, first_not_finite
 from tests.helpers.complaint import complains
 from tests.helpers.stack_problem import X_HELD, Y_HELD, X, Y, make
 
@@ -144,6 +145,17 @@ def test_the_advice_is_of_the_networks_own_rate():
     net.W[3][1] = 1e200  # this one diverges by its weights, at a rate lower than the others'
     _, text = diverge(net, np.array([0.02, 0.01, 0.02]), who=1)
     assert "no step was taken yet, so scale the data or the start weights" in text
+
+
+def test_advice_and_place_are_of_the_first_that_went_wrong():
+    assert advice([0.1, 5.0], np.array([True, False])).endswith(
+        "in use, 0.1, is likely too large; try 0.01"
+    )
+    net = make(None)
+    cache = net.forward(X)
+    grad = net.backward(cache, Y)
+    grad.delta[2][0, 0] = grad.delta[3][0, 0] = np.nan
+    assert first_not_finite(cache, grad, None, backward=True) == (3, "delta")  # from the output on
 
 
 def test_networks_that_diverge_at_different_times_are_named_each():
