@@ -62,7 +62,9 @@ def instead(values: Any, array: Array, name: str) -> str:
         if part.dtype.kind not in REAL_KINDS:
             return f"its column {column!r} {instead(values[column], part, name)}"
     if len(columns):
-        return f"its columns are of several kinds: pass {name}.astype(float)"
+        odd = [c for c in columns if not str(values[c].dtype).startswith("float")]
+        column = (odd or columns)[0]
+        return f"its column {column!r} is {values[column].dtype}: pass {name}.astype(float)"
     if kind in "OU" and array.size and isinstance(array.flat[0], str):
         return f"holds text{TEXT.get(name, '')}"
     if kind == "O" and hasattr(values, "isna") and values.isna().any():

@@ -453,9 +453,9 @@ def test_what_is_wrong_in_a_table_is_told_by_column():
     good = {"age": [1.0, 2.0]}
     for second, message in [
         (["m", "f"], "its column 'sex' holds text: give each category a column of 0 and 1"),
-        ([True, False], "its columns are of several kinds: pass x.astype(float)"),
-        (pd.array([1, None], dtype="Int64"), "its columns are of several kinds: pass…"),
-        (pd.array([1, 2], dtype="Int64"), "its columns are of several kinds: pass x.astype…"),
+        ([True, False], "its column 'sex' is bool: pass x.astype(float)"),
+        (pd.array([1, None], dtype="Int64"), "its column 'sex' is Int64: pass x.astype(float)"),
+        (pd.array([1, 2], dtype="Int64"), "its column 'sex' is Int64: pass x.astype(float)"),
         (np.array(["2020", "2021"], "M8[s]"), "its column 'sex' holds dtype datetime64…"),
         ([1 + 1j, 0], "its column 'sex' holds complex numbers"),
         ([object(), 1], "its column 'sex' holds dtype object"),
