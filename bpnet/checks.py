@@ -56,7 +56,7 @@ def uneven(rows: Sequence[Any], name: str) -> str:
 def instead(values: Any, array: Array, name: str) -> str:
     """Return what there is instead of real numbers, and what to do: of a table, which column."""
     kind = array.dtype.kind
-    columns = getattr(values, "columns", ())
+    columns: Any = getattr(values, "columns", ())
     for column in columns:
         part = np.asarray(values[column])
         if part.dtype.kind not in REAL_KINDS:
