@@ -178,8 +178,8 @@ class Optimizer(EqualByFields):
         self._scratch: dict[tuple[Any, ...], Array] = {}
         self.typed = {name: self._in_dtype(name, getattr(self, name)) for name in self.constants}
         beside = {name: self.epsilon if name in self.squares else None for name in self.vectors}
-        self._least = {name: negligible(self._dtype, beside[name]) for name in self.vectors}
-        self._least_theta = negligible_theta(self._dtype)
+        self.least = {name: negligible(self._dtype, beside[name]) for name in self.vectors}
+        self.least_theta = negligible_theta(self._dtype)
         if isinstance(self.learning_rate, float):
             self._in_dtype("learning_rate", self.learning_rate)
         self.last_rate: Any = None
@@ -274,9 +274,9 @@ class Optimizer(EqualByFields):
         if self.t % EVERY == 0 and (self.state or decays):
             spare, kept = self.scratch("spare", theta), self.scratch("kept", theta, bool)
             for name, vector in self.state.items():
-                clear(vector, self._least[name], spare, kept)
+                clear(vector, self.least[name], spare, kept)
             if decays:
-                end_small(theta, move, self._least_theta, spare, kept)
+                end_small(theta, move, self.least_theta, spare, kept)
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write what to subtract from θ in step ``t`` into move; count t up before.
@@ -518,11 +518,14 @@ class Adam(Optimizer):
         multiply(v, typed["beta2"], v)
         square(g, move)
         add(v, move, v)
+        typed["epsilon"][...], factor = self.scales()
+        divide_by_root(m, v, typed["epsilon"], move)
+        multiply(move, self.rate * factor, move)
+
+    def scales(self) -> tuple[float, float]:
+        """Return ε' and c / η of step t."""
         r = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
-        epsilon = typed["epsilon"]
-        epsilon[...] = self.epsilon / r  # ε', in place since that is faster than a new array
-        divide_by_root(m, v, epsilon, move)
-        multiply(move, self.rate * ((1 - self.beta1) / ((1 - self.beta1**self.t) * r)), move)
+        return self.epsilon / r, (1 - self.beta1) / ((1 - self.beta1**self.t) * r)
 
 
 @dataclass(eq=False)

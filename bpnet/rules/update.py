@@ -14,65 +14,105 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy import subtract
 
 from bpnet.arrays import Array, networks_fastest
 from bpnet.rules.optimizers import Optimizer
 
-Update = Callable[[], Any]
+Compute = Callable[[], Any]
 
 ONE_THREAD = 10_000  # numbers: longer vectors BLAS takes to several, which may wait for a core
 TRIALS = 5  # steps each way, the fastest of which counts
 SECOND_LEVEL = "/sys/devices/system/cpu/cpu0/cache/index2/size"  # on Linux, such as "1024K"
 
 
+class Update(NamedTuple):
+    """A step in two parts, between which it can still be given up.
+
+    Attributes
+    ----------
+    compute : callable
+        Counts t up and computes the step; returns a number that is not finite if one of the step
+        is not, and perhaps if it is only very large.
+    undo : callable
+        Makes θ what it was, if it has moved already.
+    broken : callable
+        Whether the step is not finite; of a stack, of which networks.
+    apply : callable
+        θ ← θ - move, unless it has moved already.
+    """
+
+    compute: Compute
+    undo: Callable[[], object]
+    broken: Callable[[], Any]
+    apply: Callable[[], object]
+
+
 def make_update(
     rule: Optimizer, theta: Array, g: Array, move: Array, *, decays: bool = False
 ) -> Update:
-    """Return what takes a step: it counts t up, writes the step into move and returns Σ move².
-
-    That is not finite where a number of move is not, or where the sum overflows. θ stays as it is,
-    so that a step may be given up: θ ← θ - move is left to the caller.
+    """Return the update of a rule on these arrays.
 
     Parameters
     ----------
     rule : Optimizer
         Started on θ.
     theta, g, move : array
-        Those of every step; move is written.
+        Those of every step. The step is written into move, and may be changed there before it is
+        applied.
     decays : bool
         As in `Optimizer.advance`.
     """
-    whole = update_of(rule, theta, g, move, decays)
+    return in_two_parts(make_compute(rule, theta, g, move, decays), theta, move)
+
+
+def in_two_parts(compute: Compute, theta: Array, move: Array) -> Update:
+    """Return the update whose step stands in move before θ moves."""
+
+    def broken() -> Any:
+        wrong = ~np.isfinite(move)
+        return wrong.any(axis=-1) if theta.ndim > 1 else wrong.any()
+
+    return Update(compute, lambda: None, broken, partial(subtract, theta, move, theta))
+
+
+def make_compute(
+    rule: Optimizer, theta: Array, g: Array, move: Array, decays: bool = False
+) -> Compute:
+    """Return what counts t up, writes the step into move and returns Σ move²."""
+    whole = compute_of(rule, theta, g, move, decays)
     indices = pieces(theta, numbers_in_cache(len(rule.state) + 2, theta.itemsize))
     if len(indices) == 1 or not getattr(rule.compute, "by_element", False):
         return whole
     parts = [rule.part(index) for index in indices]
-    updates = [
-        update_of(part, theta[index], g[index], move[index], decays)
+    computes = [
+        compute_of(part, theta[index], g[index], move[index], decays)
         for part, index in zip(parts, indices, strict=True)
     ]
 
     def in_pieces() -> Any:
         total = 0.0
-        for part, update in zip(parts, updates, strict=True):
+        for part, compute in zip(parts, computes, strict=True):
             part.follow(rule)
-            total += update()
+            total += compute()
         rule.t += 1
         return total
 
     return fastest_of(whole, in_pieces)
 
 
-def update_of(rule: Optimizer, theta: Array, g: Array, move: Array, decays: bool) -> Update:
-    """Return the update over all of θ at once."""
+def compute_of(rule: Optimizer, theta: Array, g: Array, move: Array, decays: bool) -> Compute:
+    """Return what computes the step over all of θ at once."""
     advance, squares = rule.advance, sum_of_squares(move.ravel(order="K"))  # a view of move
 
-    def update() -> Any:
+    def compute() -> Any:
         advance(theta, g, move, decays)
         return squares()
 
-    return update
+    return compute
 
 
 def sum_of_squares(v: Array) -> Callable[[], Any]:
@@ -90,12 +130,12 @@ def sum_of_squares(v: Array) -> Callable[[], Any]:
     return total
 
 
-def fastest_of(*ways: Update) -> Update:
+def fastest_of(*ways: Compute) -> Compute:
     """Return what calls these in turn, and after `TRIALS` calls of each the fastest alone."""
     seconds = [math.inf] * len(ways)
     calls, chosen = 0, None
 
-    def update() -> Any:
+    def compute() -> Any:
         nonlocal calls, chosen
         if chosen is not None:
             return chosen()
@@ -108,7 +148,7 @@ def fastest_of(*ways: Update) -> Update:
             chosen = ways[seconds.index(min(seconds))]
         return result
 
-    return update
+    return compute
 
 
 def pieces(theta: Array, size: int) -> Sequence[Any]:

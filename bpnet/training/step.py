@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy import add, subtract
+from numpy import add
 
 from bpnet.arrays import Array
 from bpnet.mlp import MLP, backward_pass, forward_pass
@@ -98,23 +98,25 @@ def make_step(
     g = grad.theta[None] if lone else grad.theta
     advance = make_advance(one, cache, grad, theta, g, penalty, dropout, clip)
     update = make_update(optimizer, theta, g, move, decays=penalty is not None)
+    compute, apply = update.compute, update.apply
 
     def take(y: Array, share: Array | None) -> Any:
         loss = advance(y, share)
-        if not isfinite(loss + update()):  # which may have overflowed: look closer
+        if not isfinite(loss + compute()):  # which may have overflowed: look closer
+            update.undo()
             if not isfinite(loss):
                 failed(cache, grad, "loss", None)
-            if not np.isfinite(move).all():
+            if update.broken():
                 failed(cache, grad, "step", None)
-        subtract(theta, move, theta)
+        apply()
         return loss
 
     def take_stack(y: Array, share: Array | None) -> Any:
         assert going is not None
         loss: Array = advance(y, share)
-        if not isfinite(add.reduce(loss) + update()):
+        if not isfinite(add.reduce(loss) + compute()):
             lost = np.asarray(~np.isfinite(loss))
-            broken = np.asarray(~np.isfinite(move).all(axis=1))
+            broken = update.broken()
             for what, networks in (
                 ("loss", lost & going.mask),
                 ("step", broken & ~lost & going.mask),
@@ -124,7 +126,7 @@ def make_step(
                     going.end(networks)
         if not going.all:
             move[~going.mask] = 0
-        subtract(theta, move, theta)
+        apply()
         return loss
 
     if lone:

@@ -6,7 +6,6 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy import subtract
 
 from bpnet.arrays import Array, better_in_turn
 from bpnet.mlp import MLP
@@ -64,12 +63,11 @@ def make_turns(
         theta, g = one.theta, grad.theta
         advances.append(make_advance(one, cache, grad, theta, g, own, dropout, clip))
         updates.append(make_update(rule, theta, g, move, decays=own is not None))
-    thetas = [one.theta for one in nets]
     own_x = None
 
     def take(y: Array, share: Array | None) -> Any:
         losses = np.empty(len(nets))
-        for k, theta in enumerate(thetas):
+        for k in range(len(nets)):
             if own_x is not None:
                 cache.read(own_x[k])
             y_k = y if y.ndim == 2 else y[k]
@@ -79,9 +77,11 @@ def make_turns(
             if not moving:
                 continue
             rules[k].follow(optimizer)
-            if isfinite(loss + updates[k]()) or (isfinite(loss) and np.isfinite(move).all()):
-                subtract(theta, move, theta)
+            update = updates[k]
+            if isfinite(loss + update.compute()) or (isfinite(loss) and not update.broken()):
+                update.apply()
             else:
+                update.undo()
                 this = np.arange(len(nets)) == k
                 failed(cache, grad, "step" if isfinite(loss) else "loss", this)
                 going.end(this)

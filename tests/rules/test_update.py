@@ -9,7 +9,14 @@ import pytest
 from bpnet import SGD, Adagrad, Adam, AdamW, RMSprop, StepDecay
 from bpnet.rules import update
 from bpnet.rules.subnormal import EVERY
-from bpnet.rules.update import fastest_of, make_update, numbers_in_cache, pieces, sum_of_squares
+from bpnet.rules.update import (
+    fastest_of,
+    make_compute,
+    make_update,
+    numbers_in_cache,
+    pieces,
+    sum_of_squares,
+)
 
 RULES = {
     "SGD": lambda rate: SGD(rate),
@@ -50,7 +57,7 @@ def test_same_bits_in_pieces(make, shape, order, dtype):
         theta = np.array(start, dtype, order=order)
         g, move = np.empty_like(theta), np.empty_like(theta)
         rule.start(theta, weights)
-        take = make_update(rule, theta, g, move, decays=True)
+        take = make_compute(rule, theta, g, move, decays=True)
         assert take.__name__ == "in_pieces"
         for t in range(2 * EVERY + 10):
             rule.set_rate_at(t // EVERY)
@@ -77,18 +84,18 @@ def test_a_rule_of_one_s_own_sees_all_of_theta_unless_it_says_otherwise():
     g, move = np.ones(1000), np.empty(1000)
     rule = Normed(0.5)
     rule.start(theta)
-    assert make_update(rule, theta, g, move)() == pytest.approx(0.25)
+    assert make_compute(rule, theta, g, move)() == pytest.approx(0.25)
     plain = SGD(0.5)
     plain.start(theta)
     plain.compute = Normed(0.5).compute  # set on the object
-    assert make_update(plain, theta, g, move).__name__ == "update"
+    assert make_compute(plain, theta, g, move).__name__ == "compute"
 
 
 def test_small_theta_is_taken_at_once():
     theta = np.ones(1000)
     rule = Adam()
     rule.start(theta)
-    assert make_update(rule, theta, theta, theta.copy()).__name__ == "update"
+    assert make_compute(rule, theta, theta, theta.copy()).__name__ == "compute"
 
 
 @pytest.mark.usefixtures("_in_pieces")
@@ -99,10 +106,28 @@ def test_a_number_that_is_not_finite_shows_in_the_squares(wrong):
         g[place] = wrong
         rule = SGD(1.0)
         rule.start(theta)
+        step = make_update(rule, theta, g, np.empty(1000))
         with np.errstate(over="ignore"):
-            assert not math.isfinite(make_update(rule, theta, g, np.empty(1000))())
+            assert not math.isfinite(step.compute())
+        step.undo()
         assert (theta == 1).all()
         assert rule.t == 1
+        assert bool(step.broken()) == (wrong != 1e300)  # whose square alone overflows
+
+
+def test_a_step_is_applied_when_the_caller_says_so():
+    theta, g, move = np.ones((2, 2)), np.ones((2, 2)), np.empty((2, 2))
+    rule = SGD(0.5)
+    rule.start(theta)
+    step = make_update(rule, theta, g, move)
+    assert step.compute() == 1.0
+    assert (theta == 1).all()
+    move[0] = 0
+    step.apply()
+    assert theta.tolist() == [[1, 1], [0.5, 0.5]]
+    g[1, 0] = np.nan
+    step.compute()
+    assert step.broken().tolist() == [False, True]
 
 
 @pytest.mark.parametrize("n", [1, 9999, 10_000, 10_001, 25_000])
