@@ -105,6 +105,7 @@ def test_histogram_is_logarithmic_and_marks_the_articles_row():
     assert bars[-1] == 1
     assert [line.endswith("  <- the article's") for line in lines] == [False] * 11 + [True]
     assert "article" not in histogram(losses, 2e-3) + histogram(losses)
+    assert "article" in histogram(losses, losses[losses > 0].min()).splitlines()[0]
 
 
 def test_histogram_of_equal_losses():
@@ -115,6 +116,7 @@ def test_histogram_of_equal_losses():
 def test_standing_in_words():
     assert standing(LOSSES, 2.5e-4) == "40.0% of the starts end lower"
     assert standing(LOSSES, 1e-5) == "0.0% of the starts end lower"
+    assert standing(np.array([1.0, 2.0, 3.0]), 2.0) == "33.3% of the starts end lower"
 
 
 def test_the_articles_losses_are_compared_with_the_articles_run_alone():
