@@ -509,3 +509,10 @@ def test_a_gradient_of_nan_is_told_of():
     cache.a.list[1][...] = 0.0
     with pytest.warns(RuntimeWarning, match="the gradient holds NaN"):
         net.backward(cache, [[0.0]])
+
+
+def test_predict_names_the_row_of_a_later_chunk():
+    x = np.zeros((CHUNK + 7, 3))
+    x[CHUNK + 5, 1] = np.nan
+    with pytest.raises(ValueError, match=rf"x must be finite, but x\[{CHUNK + 5}, 1\] is nan"):
+        make().predict(x)
