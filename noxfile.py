@@ -75,6 +75,13 @@ def notebooks(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def site(session: nox.Session) -> None:
+    """Build the site; it is a folder that any static host serves."""
+    install(session, extras="docs,plots,sklearn,testing")
+    session.run("python", "-m", "sphinx", "-W", "docs", "site", *session.posargs)
+
+
+@nox.session(default=False)
 def benchmarks(session: nox.Session) -> None:
     """Run each benchmark for seconds: that it works, not what it measures."""
     install(session, extras="bench")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import shlex
 from pathlib import Path
@@ -11,47 +9,17 @@ from pathlib import Path
 import pytest
 
 from bpnet.cli.main import main
+from tests.helpers.snippets import BLOCK, printed, same, snippets
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"(?:<!-- (.*?) -->\n)?```(\w+)\n(.*?)```", README, flags=re.S)
-SNIPPETS = [
-    (code, BLOCKS[i + 1][2] if i + 1 < len(BLOCKS) and BLOCKS[i + 1][1] == "text" else None)
-    for i, (_, language, code) in enumerate(BLOCKS)
-    if language == "python"
-]
+BLOCKS = BLOCK.findall(README)
+SNIPPETS = snippets(BLOCKS)
 COMMANDS = [
     (mark.removeprefix("output of: "), text)
     for mark, language, text in BLOCKS
     if mark.startswith("output of: ")
 ]
-
-
-def printed(code: str) -> str:
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-    return out.getvalue()
-
-
-NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
-
-
-def same(found: str, expected: str) -> bool:
-    """Whether two outputs are alike but for rounding.
-
-    Another processor rounds otherwise, which training makes larger: numbers may differ by a
-    twentieth, rounding errors and times may be any, and so may the place of the largest rounding
-    error.
-    """
-    parts = []
-    for text in (found, expected):
-        text = re.sub(r" +\d+\.\d{3}(?=  |$)", " time", text.strip(), flags=re.M)
-        text = re.sub(r"\d(\.\d+)?e-(09|1\d)\b( +\w\[.*$)?", "tiny", text, flags=re.M)
-        numbers = [float(n.replace(",", "")) for n in NUMBER.findall(text)]
-        parts.append((NUMBER.sub("#", text), numbers))
-    (words, numbers), (other_words, others) = parts
-    return words.split() == other_words.split() and numbers == pytest.approx(others, rel=0.05)
 
 
 def test_same_is_strict_about_what_matters() -> None:
