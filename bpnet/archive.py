@@ -41,15 +41,7 @@ def described(array: Array) -> str:
 
 
 def write_arrays(path: StrPath, arrays: Mapping[str, Array]) -> None:
-    """Write named arrays to one uncompressed .npz file, all or nothing.
-
-    Raises
-    ------
-    TypeError
-        If an array holds objects, which only pickle could write.
-    OSError
-        If the file cannot be written.
-    """
+    """Write named arrays to one uncompressed .npz file, all or nothing."""
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{name} holds Python objects, which bpnet does not write to files")
@@ -58,52 +50,41 @@ def write_arrays(path: StrPath, arrays: Mapping[str, Array]) -> None:
 
 
 def read_arrays(path: StrPath) -> dict[str, Array]:
-    """Return the arrays of a file of `write_arrays`, without trusting it.
+    """Return the arrays of a file of `write_arrays`, untrusted: InvalidFile if it is none.
 
-    Members are bounded by the length of the file, checked against their checksums, and never
-    unpickled.
-
-    Raises
-    ------
-    OSError
-        If the file is missing or cannot be opened.
-    InvalidFile
-        If it is anything but such a file, whole.
+    Members are bounded by the file's length, checked against their checksums, never unpickled.
     """
     name = os.fsdecode(path)
     with open(name, "rb") as file:
         if file.read(4) != b"PK\x03\x04":
             raise InvalidFile(f"{name} is no .npz file")
         try:
-            return read_members(file, os.fstat(file.fileno()).st_size)
+            return read_members(file)
         except Exception as error:
             # zipfile and NumPy's header parser raise nearly anything on a file made to hurt.
             raise InvalidFile(f"{name} {cause(error)}") from error
 
 
-def read_members(file: IO[bytes], size: int) -> dict[str, Array]:
-    """Return the arrays of a zip file of `size` bytes."""
+def read_members(file: IO[bytes]) -> dict[str, Array]:
+    """Return the arrays of a zip file."""
+    size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         names = [member.filename.removesuffix(".npy") for member in members]
-        for name in names:
+        for name, member in zip(names, members, strict=True):
             if names.count(name) > 1:
                 raise InvalidFile(f"holds {name} more than once")
-        for member in members:
             if member.compress_type != zipfile.ZIP_STORED:
                 raise InvalidFile(f"holds {member.filename} compressed, which bpnet never writes")
         if sum(member.file_size for member in members) > size:
             raise InvalidFile(f"announces more than its {size} bytes can hold")
-        return {
-            name: parse_array(name, archive.read(member))
-            for name, member in zip(names, members, strict=True)
-        }
+        arrays = map(parse_array, names, map(archive.read, members))
+        return dict(zip(names, arrays, strict=True))
 
 
 def parse_array(name: str, data: bytes) -> Array:
     """Return the array of one member, the bytes of an .npy file."""
-    stream = io.BytesIO(data)
-    np.lib.format.read_magic(stream)
+    np.lib.format.read_magic(stream := io.BytesIO(data))
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype.hasobject:
         raise InvalidFile(f"holds {name} as Python objects, which are never read")
@@ -117,22 +98,10 @@ def parse_array(name: str, data: bytes) -> Array:
 
 
 def write_atomically(path: StrPath, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that there is always a whole one: the older or the new.
+    """Write a file by ``write(file)``, so that there is always a whole one: the older or the new.
 
-    The data go to another file in the same folder, which takes the name once they are on the
-    disk. A failed or interrupted write leaves the older file as it was and nothing else. The
-    mode is the older file's, or that of any new file; a link keeps pointing where it does.
-
-    Parameters
-    ----------
-    path : path
-    write : callable
-        ``write(file)`` writes the content to a binary file object.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written. What `write` raises passes through.
+    The data go to another file in the same folder, which takes the name once they are on the disk.
+    The mode is the older file's, or that of any new file; a link keeps pointing where it does.
     """
     target = writable_target(path)
     folder, suffix = os.path.dirname(target), os.path.splitext(target)[1]
@@ -148,10 +117,9 @@ def write_atomically(path: StrPath, write: Callable[[IO[bytes]], object]) -> Non
                 file.close()
             os.replace(file.name, target)  # while it is locked
         except BaseException as error:
-            with contextlib.suppress(OSError):
-                file.close()
-            with contextlib.suppress(OSError):
-                os.unlink(file.name)
+            for clear in (file.close, lambda: os.unlink(file.name)):
+                with contextlib.suppress(OSError):
+                    clear()
             if isinstance(error, OSError) and error.filename in (None, file.name):  # a full disk
                 raise type(error)(error.errno, error.strerror or str(error), target) from error
             raise
@@ -177,11 +145,7 @@ def new_part(folder: str, suffix: str) -> IO[bytes]:
 
 
 def clear_parts_of_the_dead(folder: str) -> None:
-    """Remove what a killed process has left of a file that it was writing.
-
-    Whoever writes holds a lock until the file has its name, and the system takes the lock from
-    the dead, so that what can be locked is nobody's. Without locks nothing is removed.
-    """
+    """Remove what a killed process has left: whose lock, which a living one holds, can be had."""
     if fcntl is None:
         return
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -194,10 +158,7 @@ def clear_parts_of_the_dead(folder: str) -> None:
 
 
 def check_replaceable(path: StrPath, form: str, what: str) -> None:
-    """Raise InvalidFile if a file is there that is neither empty nor what `what` calls this format.
-
-    The format is what the member "format" of a file of `write_arrays` says.
-    """
+    """Raise InvalidFile if a file is there that is not empty and of another format than `form`."""
     target = writable_target(path)
     if not os.path.exists(target) or not os.path.getsize(target):
         return
@@ -211,13 +172,7 @@ def check_replaceable(path: StrPath, form: str, what: str) -> None:
 
 
 def writable_target(path: StrPath) -> str:
-    """Return the file behind a path, links followed, if one may be written there.
-
-    Raises
-    ------
-    OSError
-        If its folder is missing or not writable, or it is a folder, a device or the like.
-    """
+    """Return the file behind a path, links followed, if one may be written there; else OSError."""
     target = os.path.realpath(os.fsdecode(path))
     folder = os.path.dirname(target)
     if os.path.isdir(target):

@@ -18,15 +18,7 @@ REAL_KINDS = "biuf"
 
 
 def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> Array:
-    """Return values as an array of numbers, not copied where it is one.
-
-    Raises
-    ------
-    TypeError
-        If the values are text, objects, complex (unless allowed), masked or sparse.
-    ValueError
-        If rows are of unequal length.
-    """
+    """Return values as an array of numbers, not copied where it is one."""
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be ignored: fill it first")
     if hasattr(values, "toarray"):
@@ -88,22 +80,8 @@ def known_name(
 ) -> str:
     """Return the name in a table that is meant, whatever its case and what parts its words.
 
-    Parameters
-    ----------
-    name : str
-    what : str
-        What it names, for the message.
-    table : iterable of str
-        The names that are known.
-    alike : mapping of str to str
-        Other names of the same, in small letters and digits alone, to those of the table.
-    meant : mapping of str to str, optional
-        What to ask for names that others give to something else: "did you mean ...?"
-
-    Raises
-    ------
-    ValueError
-        If none is; the message lists the known ones, and asks for the nearest.
+    `alike` has other names of the same, in small letters and digits; `meant` has what to ask for
+    names that others give to something else: "did you mean ...?"
     """
     if name in table:
         return name
@@ -151,13 +129,7 @@ def quiet(*, also_divide: bool = False) -> np.errstate:
 
 
 def report_nan(array: Array, what: str) -> None:
-    """Warn if a pass over finite numbers came to NaN; raise or keep silent where NumPy would.
-
-    Raises
-    ------
-    FloatingPointError
-        If the caller has set `numpy.errstate` so.
-    """
+    """Warn if a pass over finite numbers came to NaN; raise or keep silent where NumPy would."""
     how = np.geterr()["invalid"]
     if how == "ignore" or not np.isnan(array).any():
         return
@@ -189,10 +161,7 @@ def check_finite(array: Array, name: str, start: int = 0) -> None:
 
 
 def converted(array: Array, dtype: DTypeLike, name: str, start: int = 0) -> Array:
-    """Return the array in this dtype, not copied where it has it; what overflows is refused.
-
-    For the message, its rows are those of `name` from `start` on.
-    """
+    """Return the array in this dtype; in an error, its rows are those of `name` from `start` on."""
     with quiet():
         result = array.astype(dtype, copy=False)
     if not all_finite(result):
@@ -211,29 +180,10 @@ def as_rows(
     *,
     finite: bool = True,
 ) -> Array:
-    """Return a batch, one row a sample, in the dtype of a net; the caller's array is not changed.
+    """Return a batch, one row a sample, in a net's dtype; of a stack, maybe (networks, m, width).
 
-    Parameters
-    ----------
-    values : array_like, shape (m, width) or (width,)
-        For a stack of networks also (networks, m, width): each network's own batch.
-    width : int
-        Columns that there must be.
-    dtype : dtype
-        Of the net's parameters.
-    name, role : str
-        For messages: ``"x"`` and ``"input"``, ``"y"`` and ``"output"``.
-    networks : int, optional
-        How many networks the net holds, if it is a stack.
-    finite : bool
-        Whether to check that every value is; a caller may find out later, at less cost.
-
-    Raises
-    ------
-    TypeError
-        If the values are not real numbers.
-    ValueError
-        If the shape is wrong, there are no rows, or a value is NaN or infinite.
+    `name` and `role` are for messages: "x" and "input", "y" and "output". Unless `finite`, the
+    caller finds out later whether every value is.
     """
     array = as_numbers(values, name, allow_complex=dtype.kind == "c")
     plural = "" if width == 1 else "s"
@@ -274,15 +224,7 @@ def same_length(x: Array, y: Array) -> None:
 
 
 def as_shares(sample_weight: ArrayLike | None, m: int, dtype: np.dtype[Any]) -> Array | None:
-    """Return each sample's share in the mean, w_i / Σ w_i, shape (m,); None stays None.
-
-    Raises
-    ------
-    TypeError
-        If the weights are not real numbers.
-    ValueError
-        If there is not one for each sample, one is negative, NaN or infinite, or all are 0.
-    """
+    """Return each sample's share in the mean, w_i / Σ w_i, shape (m,); None stays None."""
     if sample_weight is None:
         return None
     weights = as_numbers(sample_weight, "sample_weight")
@@ -303,15 +245,7 @@ def as_shares(sample_weight: ArrayLike | None, m: int, dtype: np.dtype[Any]) -> 
 
 
 def as_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Return the numbers of neurons n_1..n_L as a tuple.
-
-    Raises
-    ------
-    TypeError
-        If a size is no integer.
-    ValueError
-        If there are fewer than two sizes, or one is below 1.
-    """
+    """Return the numbers of neurons n_1..n_L as a tuple."""
     try:
         given = tuple(sizes)
     except TypeError:
@@ -327,15 +261,7 @@ def as_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def as_int(value: Any, name: str, *, least: int) -> int:
-    """Return value as an int that is at least `least`.
-
-    Raises
-    ------
-    TypeError
-        If it is no integer.
-    ValueError
-        If it is too small.
-    """
+    """Return value as an int that is at least `least`."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -355,15 +281,7 @@ def as_float(
     below: float = math.inf,
     least: float = -math.inf,
 ) -> float:
-    """Return value as a finite float with above < value < below and value >= least.
-
-    Raises
-    ------
-    TypeError
-        If it is no real number.
-    ValueError
-        If it is out of range, NaN or infinite.
-    """
+    """Return value as a finite float with above < value < below and value >= least."""
     if isinstance(value, (bool, np.bool_, str, bytes)):
         raise TypeError(f"{name} must be a number, not {value!r}")
     try:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import gzip
 import math
 import os
-import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -28,23 +27,14 @@ MIRRORS = (
     "any mirror, such as https://ossci-datasets.s3.amazonaws.com/mnist/ "
     "or https://storage.googleapis.com/cvdf-datasets/mnist/"
 )
-CLASSES = 10
 CHUNK = 1024  # items read at a time, so that the raw bytes stay small
-Stream = IO[bytes] | gzip.GzipFile
-GZIP_MARK = b"\x1f\x8b"
 GZIP_MOST = 1032  # deflate makes no more than this of one byte
-
-
-class Kind(NamedTuple):
-    """What one of the files must hold: its magic number, a word, the axes of an item."""
-
-    magic: int
-    what: str
-    axes: tuple[int, ...]
-
-
-IMAGES = Kind(2051, "images", (28, 28))
-LABELS = Kind(2049, "labels", ())
+# What the files must hold, by magic number: a word, and the axes of an item.
+IMAGES, LABELS = 2051, 2049
+KINDS: dict[int, tuple[str, tuple[int, ...]]] = {
+    IMAGES: ("images", (28, 28)),
+    LABELS: ("labels", ()),
+}
 FILES = {
     "train-images-idx3-ubyte": IMAGES,
     "train-labels-idx1-ubyte": LABELS,
@@ -75,10 +65,8 @@ class MNIST:
     labels_test: Array
 
     def __repr__(self) -> str:
-        return (
-            f"MNIST({len(self.x_train)} training images, {len(self.x_test)} test images, "
-            f"{self.x_train.dtype})"
-        )
+        train, test, dtype = len(self.x_train), len(self.x_test), self.x_train.dtype
+        return f"MNIST({train} training images, {test} test images, {dtype})"
 
 
 def load_mnist(directory: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> MNIST:
@@ -93,26 +81,18 @@ def load_mnist(directory: str | os.PathLike[str], *, dtype: DTypeLike = np.float
     dtype : dtype
         float32 or float64, of the images and the one-hot rows.
 
-    Returns
-    -------
-    MNIST
-
     Raises
     ------
     FileNotFoundError
         If a file or the folder is missing; the message says where MNIST can be had.
     InvalidFile
         If a file is damaged, holds something else, or does not belong to its partner.
-    ValueError
-        If dtype is another one.
     """
     chosen = np.dtype(dtype)
     if chosen not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, not {dtype!r}")
-    train_images, train_labels, test_images, test_labels = find(Path(directory))
-    return MNIST(
-        *read_pair(train_images, train_labels, chosen), *read_pair(test_images, test_labels, chosen)
-    )
+    paths = find(Path(directory))
+    return MNIST(*read_pair(*paths[:2], chosen), *read_pair(*paths[2:], chosen))
 
 
 def find(directory: Path) -> list[Path]:
@@ -122,14 +102,14 @@ def find(directory: Path) -> list[Path]:
             f"there is no folder {directory}: it should hold MNIST, the files "
             f"{', '.join(FILES)}, each plain or .gz; they can be had from {MIRRORS}"
         )
-    paths, missing = [], []
+    paths: list[Path] = []
+    missing = []
     for name in FILES:
-        dotted = name.replace("-idx", ".idx")
-        candidates = [directory / f"{stem}{end}" for stem in (name, dotted) for end in ("", ".gz")]
-        present = [path for path in candidates if path.is_file()]
-        paths += present[:1]
-        if not present:
-            missing.append(name)
+        stems = name, name.replace("-idx", ".idx")
+        candidates = [directory / f"{stem}{end}" for stem in stems for end in ("", ".gz")]
+        present = [path for path in candidates if path.is_file()][:1]
+        paths += present
+        missing += [] if present else [name]
     if missing:
         raise FileNotFoundError(
             f"{directory} lacks {' and '.join(missing)} (plain or .gz): MNIST is the four files "
@@ -141,7 +121,7 @@ def find(directory: Path) -> list[Path]:
 def read_pair(images: Path, labels: Path, dtype: np.dtype[Any]) -> tuple[Array, ...]:
     """Return x, y and the labels of one part of the set."""
     digits = read_idx(labels, LABELS, np.dtype(np.intp))
-    if digits.max() >= CLASSES:
+    if digits.max() >= 10:
         k = int(digits.argmax())
         raise invalid(labels, f"holds the label {digits[k]} at place {k}: they must be 0..9")
     x = read_idx(images, IMAGES, dtype).reshape(-1, 784)
@@ -152,35 +132,34 @@ def read_pair(images: Path, labels: Path, dtype: np.dtype[Any]) -> tuple[Array, 
             "the two are not of the same set",
         )
     x /= 255
-    y = np.zeros((len(x), CLASSES), dtype)
-    y[np.arange(len(x)), digits] = 1
-    return x, y, digits
+    return x, np.eye(10, dtype=dtype)[digits], digits
 
 
-def read_idx(path: Path, kind: Kind, dtype: np.dtype[Any]) -> Array:
+def read_idx(path: Path, kind: int, dtype: np.dtype[Any]) -> Array:
     """Return the items of one file, converted piece by piece."""
+    what, axes = KINDS[kind]
     with opened(path) as (file, capacity):
         count = read_header(path, file, kind, capacity)
-        items = np.empty((count, *kind.axes), dtype)
+        items = np.empty((count, *axes), dtype)
         for start in range(0, count, CHUNK):
             part = items[start : start + CHUNK]
             data = file.read(part.size)
             if len(data) < part.size:
                 have = start * items[0].size + len(data)
-                raise invalid(path, f"ends after {have} of its {items.size} bytes of {kind.what}")
+                raise invalid(path, f"ends after {have} of its {items.size} bytes of {what}")
             np.copyto(part, np.frombuffer(data, np.uint8).reshape(part.shape))
         if file.read(1):
-            raise invalid(path, f"goes on after its {count} {kind.what}")
+            raise invalid(path, f"goes on after its {count} {what}")
     return items
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Stream, int]]:
+def opened(path: Path) -> Iterator[tuple[IO[bytes] | gzip.GzipFile, int]]:
     """Open a plain or gzip file, told apart by its bytes; with the most that it can hold."""
     try:
         with path.open("rb") as raw:
             size = os.fstat(raw.fileno()).st_size
-            if raw.peek(2)[:2] != GZIP_MARK:
+            if raw.peek(2)[:2] != b"\x1f\x8b":
                 yield raw, size
                 return
             with gzip.GzipFile(fileobj=raw) as file:
@@ -189,36 +168,32 @@ def opened(path: Path) -> Iterator[tuple[Stream, int]]:
         raise invalid(path, f"is a damaged gzip file ({error})") from None
 
 
-def read_header(path: Path, file: Stream, kind: Kind, capacity: int) -> int:
+def read_header(path: Path, file: IO[bytes] | gzip.GzipFile, kind: int, capacity: int) -> int:
     """Return the number of items that the header announces, if it is right."""
-    length = 8 + 4 * len(kind.axes)
+    what, axes = KINDS[kind]
+    length = 8 + 4 * len(axes)
     head = file.read(length)
-    if len(head) >= 4:
-        (magic,) = struct.unpack(">I", head[:4])
-        if magic != kind.magic:
-            other = {known.magic: known.what for known in (IMAGES, LABELS)}
-            holds = f"holds {other[magic]}" if magic in other else "is no such IDX file"
-            raise invalid(
-                path,
-                f"should hold {kind.what} (magic number {kind.magic}), but {holds} "
-                f"(magic number {magic})",
-            )
+    magic = int.from_bytes(head[:4], "big")
+    if len(head) >= 4 and magic != kind:
+        holds = f"holds {KINDS[magic][0]}" if magic in KINDS else "is no such IDX file"
+        text = f"should hold {what} (magic number {kind}), but {holds} (magic number {magic})"
+        raise invalid(path, text)
     if len(head) < length:
         raise invalid(path, f"ends within its header, after {len(head)} of {length} bytes")
-    count, *axes = struct.unpack(f">{1 + len(kind.axes)}I", head[4:])
-    if tuple(axes) != kind.axes:
-        have, need = (" x ".join(map(str, pair)) for pair in (axes, kind.axes))
+    count, *found = map(int, np.frombuffer(head[4:], ">u4"))
+    if tuple(found) != axes:
+        have, need = (" x ".join(map(str, pair)) for pair in (found, axes))
         raise invalid(path, f"holds images of {have} pixels, but MNIST's are {need}")
     if count == 0:
-        raise invalid(path, f"holds no {kind.what}")
-    need_bytes = length + count * math.prod(kind.axes)
+        raise invalid(path, f"holds no {what}")
+    need_bytes = length + count * math.prod(axes)
     if need_bytes > capacity:  # before room is made for what a wrong header claims
         raise invalid(
             path,
-            f"announces {count} {kind.what}, which are {need_bytes} bytes with the header, "
+            f"announces {count} {what}, which are {need_bytes} bytes with the header, "
             f"but it is {path.stat().st_size} bytes long",
         )
-    return int(count)
+    return count
 
 
 def invalid(path: Path, cause: str) -> InvalidFile:

@@ -13,16 +13,8 @@ class InvalidFile(ValueError):
 class TrainingDiverged(ArithmeticError):
     """A loss, a gradient or a step that is no longer finite; the net keeps its last finite weights.
 
-    Attributes
-    ----------
-    epoch, step : int
-        Where it happened, both counted from 1; the step within the epoch.
-    layer : int or None
-        The first layer whose z, a or δ is not finite.
-    learning_rate : float or None
-        The one in use; L-BFGS has none.
-    history : History
-        Of the epochs before.
+    `epoch` and `step` within it say where, from 1; `layer` (or None) is the first whose z, a or δ
+    is not finite, `learning_rate` the one in use (L-BFGS has none), `history` of the epochs before.
     """
 
     def __init__(

@@ -13,17 +13,11 @@ import numpy as np
 def environment() -> dict[str, Any]:
     """Return what equal bits need beside equal seeds; None where it cannot be told.
 
-    Sums come in another order, and so round otherwise, with another BLAS (the library that
-    multiplies matrices), another number of its threads or another of its kernels, which it chooses
-    by the processor; NumPy's own functions choose by the processor's vector instructions.
-
-    Returns
-    -------
-    dict
-        "bpnet", "numpy" and "python" are versions; "system", "cpu" and "vectors" name the machine;
-        "blas" is the library, "blas_threads" how many it uses, "blas_kernel" for which processor.
-        The last two are known where threadpoolctl is installed (``pip install threadpoolctl``);
-        without it the threads are those that an environment variable sets.
+    "bpnet", "numpy" and "python" are versions; "system", "cpu" and "vectors" name the machine.
+    Sums come in another order, and so round otherwise, with another "blas" (the library that
+    multiplies matrices), another number of its "blas_threads" or another "blas_kernel", which it
+    chooses by the processor, as NumPy's own functions do by its vector instructions. These two are
+    known by threadpoolctl (``pip install threadpoolctl``), or threads by an environment variable.
 
     Examples
     --------
@@ -52,9 +46,7 @@ def processor() -> str | None:
     """Return the processor's name."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            named = [
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            ]
+            named = [line.split(":", 1)[1].strip() for line in file if line[:10] == "model name"]
     except OSError:  # of another system than Linux
         named = []
     return named[0] if named else platform.processor() or None

@@ -17,17 +17,7 @@ TABLE = str.maketrans(SPELLED)
 
 
 class Words(str):
-    """A text as it is, but that ``print`` and ``str`` spell it out where letters are missing.
-
-    Where standard output or error cannot show it, ``∂E/∂W`` is printed as ``dE/dW``.
-
-    Examples
-    --------
-    >>> from bpnet.words import Words
-    >>> words = Words("look at delta")
-    >>> words == "look at delta", str(words)
-    (True, 'look at delta')
-    """
+    """A text as it is, but that ``print`` spells it out (d for ∂) where letters are missing."""
 
     __slots__ = ()
 
@@ -39,16 +29,8 @@ def shown(text: str, *streams: object) -> str:
     """Return a text as all of these streams can show it: as it is, or spelled in ASCII."""
     text = "".join(text)  # no Words any more
     for stream in streams:
-        encoding = getattr(stream, "encoding", None) or "utf-8"
-        if not encodable(text, encoding):
+        try:
+            text.encode(getattr(stream, "encoding", None) or "utf-8")
+        except (UnicodeEncodeError, LookupError):
             text = text.translate(TABLE).encode("ascii", "backslashreplace").decode("ascii")
     return text
-
-
-def encodable(text: str, encoding: str) -> bool:
-    """Whether an encoding has every letter of a text."""
-    try:
-        text.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

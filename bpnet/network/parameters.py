@@ -36,24 +36,7 @@ def by_layer(first: int, items: Iterable[T]) -> list[T]:
 
 
 class ByLayer(Mapping[int, T], Generic[T]):
-    """What belongs to the layers, keyed by the layer's number: ``W[2]`` is W².
-
-    A number that is not there raises KeyError instead of wrapping round.
-
-    Parameters
-    ----------
-    what : str
-        The name to use in messages, such as ``"W"``.
-    first : int
-        The number of the first layer.
-    items : sequence
-        One item a layer, in the order of the layers.
-
-    Attributes
-    ----------
-    list : list
-        The same items, whose index is the layer.
-    """
+    """What belongs to the layers, by the layer's number: ``W[2]`` is W², ``W[-1]`` a KeyError."""
 
     def __init__(self, what: str, first: int, items: Iterable[T]) -> None:
         self._what = what
@@ -81,10 +64,7 @@ class ByLayer(Mapping[int, T], Generic[T]):
 
 
 class Views(ByLayer[Array]):
-    """Arrays by layer, each a view of one flat vector.
-
-    ``W[2] = values`` and ``W[2] -= values`` write into the vector; the shape must be right.
-    """
+    """Arrays by layer, each a view of one flat vector, which ``W[2] = values`` writes into."""
 
     def __setitem__(self, l: int, values: Array) -> None:
         view = self[l]
@@ -207,20 +187,7 @@ def entry_name(name: str, shape: tuple[int, ...], i: int) -> str:
 
 
 def coordinate_name(sizes: Sequence[int], k: int) -> str:
-    """Name of coordinate k of θ, such as ``"W[3][1, 0]"`` or ``"b[2][4]"``.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Neurons in each layer.
-    k : int
-        0 <= k < P.
-
-    Raises
-    ------
-    IndexError
-        If k is not a coordinate of θ.
-    """
+    """Name of coordinate k of θ, such as ``"W[3][1, 0]"`` or ``"b[2][4]"``."""
     k = operator.index(k)
     for name, _, start, shape in named_blocks(sizes):
         if start <= k < start + math.prod(shape):
@@ -229,20 +196,7 @@ def coordinate_name(sizes: Sequence[int], k: int) -> str:
 
 
 def coordinates_named(sizes: Sequence[int], name: str) -> list[slice]:
-    """Return which coordinates of θ a name means, as runs.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Neurons in each layer.
-    name : str
-        ``"W"`` or ``"b"`` for those of all layers, ``"W[3]"``, or one as in `coordinate_name`.
-
-    Raises
-    ------
-    KeyError
-        If nothing has this name.
-    """
+    """Return the coordinates of θ that "W", "b[2]" or "W[3][1, 0]" means, as runs; or KeyError."""
     name, named = "".join(name.split()), list(named_blocks(sizes))
     found = [
         slice(start, start + math.prod(shape))

@@ -16,20 +16,7 @@ EVENTS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
 class Training(Protocol):
-    """A training as it runs: what callbacks see.
-
-    Attributes
-    ----------
-    net : MLP
-    history : History
-    optimizer : Optimizer or LBFGS
-    epoch : int
-        Epochs done.
-    epochs : int
-        Epochs asked for.
-    step : int
-        Steps done within the present epoch.
-    """
+    """A training as it runs: what callbacks see."""
 
     net: MLP
     history: History
@@ -85,10 +72,7 @@ def tell(watchers: Sequence[Any], event: str, training: Training) -> None:
 
 
 class Audience:
-    """The user's callbacks, as one: told with NumPy's warnings as the user has them.
-
-    The user's net is brought up to date before, where a stack trains in another memory layout.
-    """
+    """The user's callbacks, as one: told with NumPy's warnings as the user has them."""
 
     def __init__(self, callbacks: list[Any], net: MLP) -> None:
         self.callbacks, self.net = callbacks, net

@@ -34,24 +34,7 @@ SHOWN = 200  # characters of a setting that a message has room for
 
 
 class Checkpoint:
-    """Where and how often the state of a training is written.
-
-    Parameters
-    ----------
-    path : path
-    every : int
-        Epochs between two writes; the last epoch is written always.
-    batches : Batches
-    recipe : Recipe
-    stopper : EarlyStopping, optional
-
-    Raises
-    ------
-    OSError
-        If no file can be written there.
-    InvalidFile
-        If there is a file that is no checkpoint, such as a saved net.
-    """
+    """Where and how often the state of a training is written; the last epoch's is always."""
 
     def __init__(
         self,
@@ -112,14 +95,7 @@ class Checkpoint:
         write_arrays(self.path, arrays)
 
     def restore(self, run: Run) -> None:
-        """Set a training to the state in the file; without a file it begins at the beginning.
-
-        Raises
-        ------
-        InvalidFile
-            If the file is damaged, no checkpoint, of another version, or of a training with
-            another net, data or settings; the training is left as it was.
-        """
+        """Set a training to the state in the file, if there is one; or leave it as it was."""
         if not self.path.exists():
             return
         arrays = read_arrays(self.path)

@@ -54,18 +54,6 @@ class ArraySource:
 
     A `numpy.memmap` is read, converted and checked batch by batch, so that data larger than
     memory train in constant memory; other arrays are checked once.
-
-    Parameters
-    ----------
-    net : MLP
-    x, y : array_like
-    weight : array, shape (m,), optional
-        Sample weights; they count relative to their mean.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the data do not fit the net.
     """
 
     reach: Reach | None = None  # of a training
@@ -95,13 +83,7 @@ class ArraySource:
     def split(
         self, fraction: float, rng: np.random.Generator, labels: Array | None = None
     ) -> tuple[ArraySource, ArraySource]:
-        """Return two sources of disjoint rows: the rest, and a fraction as `set_aside` draws it.
-
-        Raises
-        ------
-        ValueError
-            If the fraction leaves either without rows, or without a weight above 0.
-        """
+        """Return two sources of disjoint rows: the rest, and a fraction as `set_aside` draws it."""
         rest, held = set_aside(self.m, fraction, rng, labels)
         return self._part(rest, "train on"), self._part(held, "validate")
 
@@ -131,10 +113,7 @@ class ArraySource:
     def epoch(
         self, size: int, rng: np.random.Generator | None, networks: int | None = None
     ) -> Iterable[Batch]:
-        """Return the batches of an epoch: in a new order, or as they stand without an rng.
-
-        With a number of networks, each of them has an order of its own.
-        """
+        """Return the batches: with an rng in a new order, for each of `networks` its own."""
         if self.is_whole(size):
             return self._whole()
         return self._parts(size, rng, networks)
@@ -256,29 +235,11 @@ def take_rows(source: Array, index: Array, out: Array) -> None:
 
 
 class StreamSource:
-    """Batches that an iterable gives, one pass an epoch.
+    """Batches that an iterable, or what a function returns, gives: one pass an epoch.
 
-    Parameters
-    ----------
-    net : MLP
-    batches : iterable, or a function that returns one
-        Of ``(x, y)`` or ``(x, y, sample_weight)``.
-    epochs : int
-        How often it will be gone through.
-    steps : int, optional
-        Batches an epoch; the iterable may then go on for ever. It is continued from epoch to
-        epoch, and where an epoch begins at its end, it is gone through anew if that can be.
-    weight_mean : float, optional
-        The mean of all samples' weights, relative to which those of a batch count; without it they
-        count relative to the batch's own mean.
-
-    Raises
-    ------
-    TypeError
-        If it cannot be iterated.
-    ValueError
-        If it is an iterator, which can be gone through only once, and there is more than one
-        epoch; and while training, if it ends early or a batch does not fit the net.
+    With `steps` an epoch it may go on for ever: it is continued from epoch to epoch, and where one
+    begins at its end, gone through anew if that can be. Weights count relative to `weight_mean`,
+    or without it to the batch's own mean.
     """
 
     def __init__(

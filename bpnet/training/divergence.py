@@ -19,16 +19,7 @@ TELLING = 4  # a first batch of fewer targets tells nothing of the loss that tra
 
 @dataclass
 class Trend:
-    """The first and the lowest loss, for a stack those of each network, to see one explode.
-
-    Attributes
-    ----------
-    first : float or array, optional
-        The loss before the first step, or else of the first epoch.
-    lowest : float or array
-    told : bool
-        Whether an explosion has been told of: it is once.
-    """
+    """The first and the lowest loss, for a stack those of each network, to see one explode."""
 
     first: Any = None
     lowest: Any = math.inf
@@ -85,10 +76,7 @@ def advice(rate: Any, networks: Array | None) -> str:
 def first_not_finite(
     cache: Cache, grad: Gradient, networks: Array | None, *, backward: bool
 ) -> tuple[int, str]:
-    """Return the first layer, in the order of computing, with something not finite, and what.
-
-    Of a stacked pass, only the networks that the mask names are looked at.
-    """
+    """Return the first layer, in the order of computing, with something not finite, and what."""
     layers = list(cache.z)
     passes = [(l, *part) for l in layers for part in (("z", cache.z[l]), ("a", cache.a[l]))]
     if backward:

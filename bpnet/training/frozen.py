@@ -18,24 +18,6 @@ class Frozen:
 
     The gradient too, so that they count neither in the length that is clipped nor for a line
     search; the move besides, since a rule may move by more than the gradient, as weight decay does.
-
-    Parameters
-    ----------
-    sizes : tuple of int
-        Neurons in each layer.
-    names : str or sequence of str
-        As the gradient check has them: ``"W[3][1, 0]"``, ``"b[2]"``, and ``"b"`` for all biases.
-
-    Attributes
-    ----------
-    names : list of str
-    free : array of bool, shape (P,)
-        Which coordinates are trained.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a name is none of this net's, or nothing is left to train.
     """
 
     def __init__(self, sizes: tuple[int, ...], names: str | Iterable[str] = ()) -> None:

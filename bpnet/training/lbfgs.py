@@ -114,12 +114,6 @@ class Objective:
     """E with its penalty, and the gradient, as functions of SciPy's variables v.
 
     They are θ; with an L1 penalty the p where weights stand in θ, and behind θ the n.
-
-    Attributes
-    ----------
-    split : array of int
-        The coordinates of θ that L1 penalises.
-    bounds : array, shape (len(v), 2), or None
     """
 
     def __init__(self, run: Run, source: ArraySource, recipe: Recipe) -> None:

@@ -27,18 +27,9 @@ class Penalty:
     """λ₁ Σ|w| + ½ λ₂ Σ w² over weights w, added to E, the mean over samples.
 
     Its gradient λ₁ sign(w) + λ₂ w is added whole to each step's, so that the strength does not
-    depend on the batch size. Nielsen's and Hinton's λ/n, with n samples in all, is λ₂.
-
-    By steps of this gradient a weight that L1 takes to 0 does not stay there: it goes from side to
-    side, about as far as a step of η λ₁ (with Adam of η). `LBFGS` makes such weights exactly 0.
-
-    Parameters
-    ----------
-    net : MLP
-    l1, l2 : float, or array with one for each network of a stack
-        λ₁ and λ₂, both >= 0.
-    over : array of bool, shape (P,), optional
-        The coordinates that count; the default is all weights, and no biases.
+    depend on the batch size. Nielsen's and Hinton's λ/n, with n samples in all, is λ₂. By steps of
+    it a weight that L1 takes to 0 goes from side to side, about as far as a step of η λ₁ (with Adam
+    of η); `LBFGS` makes it exactly 0.
     """
 
     def __init__(self, net: MLP, l1: Any = 0.0, l2: Any = 0.0, over: Array | None = None) -> None:
@@ -110,14 +101,6 @@ class Dropout:
     """Inverted dropout: an output is kept with probability 1 - p and then divided by 1 - p.
 
     Its mean stays as it is, so `predict` needs no change (Srivastava et al., "Dropout", 2014).
-
-    Parameters
-    ----------
-    net : MLP
-    rates : float or mapping of int to float
-        p for every hidden layer, or by layer; layer 1 is the input.
-    rng : numpy.random.Generator
-        Draws the masks.
     """
 
     def __init__(
@@ -158,15 +141,7 @@ class Dropout:
 
 
 class Clip:
-    """Limits of a gradient, applied after penalties.
-
-    Parameters
-    ----------
-    norm : float, optional
-        g is scaled down to this Euclidean norm where it is longer (Pascanu et al. 2013).
-    value : float, optional
-        Each entry of g is cut off at ±value.
-    """
+    """Limits of a gradient's Euclidean norm (Pascanu et al. 2013) and entries, after penalties."""
 
     def __init__(self, norm: float | None = None, value: float | None = None) -> None:
         self.norm = None if norm is None else as_float(norm, "clip_norm", above=0)

@@ -21,17 +21,7 @@ def as_weight(sample_weight: ArrayLike, m: int, *, none: bool = False) -> Array:
 def combined_weight(
     y: Array, sample_weight: ArrayLike | None, class_weight: Mapping[int, float] | str | None
 ) -> Array | None:
-    """Return each sample's weight, the product of both kinds, with the mean 1; or None.
-
-    Parameters
-    ----------
-    y : array, shape (m, n_L)
-        One-hot rows, or one column of 0 and 1.
-    sample_weight : array_like, shape (m,), optional
-    class_weight : mapping of class number to weight, or "balanced", optional
-        A class that the mapping leaves out has the weight 1; "balanced" gives every class the
-        same total.
-    """
+    """Return each sample's weight, the product of both kinds, with the mean 1; or None."""
     if sample_weight is None and class_weight is None:
         return None
     m = y.shape[-2]
