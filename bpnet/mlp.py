@@ -94,15 +94,8 @@ def backward_pass(net: MLP, cache: Cache, y: Array, grad: Gradient) -> None:
 class MLP(Stackable):
     """A multi-layer perceptron: weight matrices, bias vectors, activations and a loss.
 
-    Made by `MLP.init` with random start weights, or by `MLP.from_weights` with given ones.
-
-    Parameters
-    ----------
-    parameters : Parameters
-        θ, and the W^l and b^l that are views of it.
-    activation : mapping of int to Activation
-        ``activation[l]`` is f of layer l = 2..L.
-    loss_function : Loss
+    Made by `MLP.init` with random start weights, or by `MLP.from_weights` with given ones;
+    ``activation[l]`` is f of layer l = 2..L.
 
     Examples
     --------
@@ -160,8 +153,7 @@ class MLP(Stackable):
         Raises
         ------
         TypeError, ValueError
-            If an argument is of the wrong kind or out of range, a name is unknown, or the
-            output and the loss cannot go together.
+            If an argument is wrong, or the output and the loss cannot go together.
         MemoryError
             If a stack would not fit into this machine's memory.
         """
@@ -185,16 +177,13 @@ class MLP(Stackable):
 
         Parameters
         ----------
-        W : sequence or mapping of arrays
-            W², ..., W^L in this order, or keyed by layer; W^l has shape (n_l, n_{l-1}), or
-            (networks, n_l, n_{l-1}) for a stack.
-        b : sequence or mapping of arrays
-            b², ..., b^L; b^l has shape (n_l,), or (networks, n_l).
+        W, b : sequence or mapping of arrays
+            W², ..., W^L and b², ..., b^L in this order, or keyed by layer: W^l of shape
+            (n_l, n_{l-1}), b^l of (n_l,); for a stack (networks, ...).
         activation, output, loss
             As in `init`.
         dtype : dtype, optional
-            The default is float32 where every array is, complex where one is, else float64:
-            integers become floats.
+            The default is float32 where every array is, complex where one is, else float64.
 
         Raises
         ------
@@ -243,8 +232,7 @@ class MLP(Stackable):
     @property
     def signature(self) -> Signature:
         """What must be equal for a cache or a gradient of another net to serve this one."""
-        activations = tuple(self.activation.values())
-        theta = self.parameters.theta
+        theta, activations = self.theta, tuple(self.activation.values())
         return Signature(self.sizes, theta.shape, theta.dtype, activations, self.loss_function)
 
     @property
@@ -266,8 +254,7 @@ class MLP(Stackable):
         x : array_like, shape (m, n_1) or (n_1,)
             Copied into the cache, so that it may change before `backward`.
         cache : Cache, optional
-            Of an earlier call. It is overwritten and returned if it fits this batch, which
-            saves the allocation; else a new one is returned.
+            Of an earlier call, to overwrite and return if it fits this batch: without allocation.
         mask : mapping of int to array, optional
             Dropout with held masks: ``mask[l]``, shape (m, n_l), l = 1..L-1, multiplies a^l
             before the next layer reads it.
@@ -323,11 +310,6 @@ class MLP(Stackable):
         TypeError, ValueError
             If y does not fit the net, the batch or the loss, or the cache is of another net or
             of weights that have changed since.
-
-        Warns
-        -----
-        RuntimeWarning
-            As `forward`.
         """
         self._check_cache(cache)
         if not stale and cache.made_of not in (None, arrays.digest(self.theta)):
@@ -374,12 +356,7 @@ class MLP(Stackable):
         a : array_like, shape (m, n_L) or (n_L,)
             In place of the cache, an output alone.
         sample_weight : array_like, shape (m,), optional
-            As in `backward`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a or y does not fit the net, the other or the loss, or the cache is of another net.
+            As in `backward`, whose errors it raises too.
         """
         if y is None or (cache is None) == (a is None) or not isinstance(cache, Cache | None):
             raise TypeError(
@@ -401,14 +378,7 @@ class MLP(Stackable):
     def predict(self, x: ArrayLike) -> Array:
         """Return a^L, the network's output, shape (m, n_L), or (networks, m, n_L) for a stack.
 
-        Parameters
-        ----------
-        x : array_like, shape (m, n_1) or (n_1,)
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `forward`.
+        x is (m, n_1) or (n_1,); errors and warnings are those of `forward`.
         """
         rows = self.parameters.rows(x, "x", finite=False)
         self.parameters.check_finite()
@@ -433,15 +403,6 @@ class MLP(Stackable):
         """Return ∂a^L/∂x: how much each output moves with each input, shape (m, n_L, n_1).
 
         For each output i the recursion of `backward_pass` from δ^L = ∂a_i/∂z^L, and (W²)ᵀ δ².
-
-        Parameters
-        ----------
-        x : array_like, shape (m, n_1) or (n_1,)
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `forward`.
         """
         cache, W = self.forward(x), self.parameters.W.list
         z, a, L = cache.z.list, cache.a.list, cache.L
@@ -463,11 +424,7 @@ class MLP(Stackable):
     def astype(self, dtype: DTypeLike) -> Self:
         """Return an independent net with its weights in another dtype.
 
-        Parameters
-        ----------
-        dtype : dtype
-            float64, float32, complex128 or complex64; a complex net lets θ and x carry the
-            imaginary step that the complex-step derivative reads.
+        A complex net lets θ and x carry the imaginary step of the complex-step derivative.
         """
         return self.with_theta(self.theta.astype(construction.as_dtype(dtype)))
 
@@ -478,12 +435,7 @@ class MLP(Stackable):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the net to one .npz file; an older file survives a failed write.
 
-        Raises
-        ------
-        ValueError
-            If the net holds an activation or a loss of your own, which a file cannot name.
-        OSError
-            If the file cannot be written.
+        ValueError tells of an activation or a loss of your own, which a file cannot name.
         """
         from bpnet.archive import write_arrays  # and with it zipfile: only where it is needed
 

@@ -18,7 +18,9 @@ from collections.abc import Callable, Sequence
 
 LEAK = 0.01
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
-TINY = 2.2250738585072014e-308  # the smallest normal number: the logarithm of 0 is taken of it
+TINY = (
+    2.2250738585072014e-308  # the smallest normal number, in place of 0 in logarithms and quotients
+)
 
 
 def sigmoid(z: float) -> float:
@@ -79,25 +81,20 @@ def log(a: float) -> float:
     return math.log(max(a, TINY))
 
 
-def floor(a: float) -> float:
-    """Return a, or the smallest normal number where a is 0: something that can be divided by."""
-    return max(a, TINY)
-
-
 # name: (E of one output, ∂E/∂a); the loss of a sample is the sum over its outputs.
 LOSSES: dict[str, tuple[Callable[[float, float], float], Callable[[float, float], float]]] = {
     "half_squared_error": (lambda a, y: (a - y) ** 2 / 2, lambda a, y: a - y),
-    "cross_entropy": (lambda a, y: -y * log(a), lambda a, y: -y / floor(a)),
+    "cross_entropy": (lambda a, y: -y * log(a), lambda a, y: -y / max(a, TINY)),
     "binary_cross_entropy": (
         lambda a, y: -y * log(a) - (1 - y) * log(1 - a),
-        lambda a, y: (1 - y) / floor(1 - a) - y / floor(a),
+        lambda a, y: (1 - y) / max(1 - a, TINY) - y / max(a, TINY),
     ),
     "absolute_error": (lambda a, y: abs(a - y), lambda a, y: float((a > y) - (a < y))),
     "huber": (
         lambda a, y: (a - y) ** 2 / 2 if abs(a - y) <= 1 else abs(a - y) - 0.5,
         lambda a, y: max(-1.0, min(1.0, a - y)),
     ),
-    "poisson": (lambda a, y: a - y * log(a), lambda a, y: 1 - y / floor(a)),
+    "poisson": (lambda a, y: a - y * log(a), lambda a, y: 1 - y / max(a, TINY)),
 }
 
 # Output and loss that belong together: δ = a - y, with no quotient that could overflow.
@@ -135,10 +132,7 @@ class Layer:
             raise ValueError(f"unknown activation {activation!r}: the known ones are {known}")
         self.neurons = [Neuron(w, b_i) for w, b_i in zip(W, b, strict=True)]
         self.activation = activation
-        self.f: Callable[[float], float] | None = None
-        self.df: Callable[[float, float], float] | None = None
-        if activation in ACTIVATIONS:
-            self.f, self.df = ACTIVATIONS[activation]
+        self.f, self.df = ACTIVATIONS.get(activation, (None, None))
         self.inputs: Sequence[float] = ()
 
     def forward(self, inputs: Sequence[float]) -> list[float]:
@@ -186,20 +180,8 @@ class Layer:
 
 
 class Network:
-    """Layers one after the other, and a loss.
+    """Layers one after the other, and a loss: W = [W², ..., W^L] as lists of rows, b alike.
 
-    Parameters
-    ----------
-    W : sequence of matrices
-        W², ..., W^L as lists of rows; row i holds the weights of neuron i.
-    b : sequence of vectors
-        b², ..., b^L.
-    activation : str or sequence of str
-        One for all layers, or one for each.
-    loss : str
-
-    Examples
-    --------
     >>> net = Network(
     ...     W=[[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]],
     ...     b=[[0.35, 0.35], [0.60, 0.60]],
@@ -247,10 +229,8 @@ class Network:
                 neuron.delta = neuron.a - y_i
         else:
             last.set_deltas([self.dE(n.a, y_i) for n, y_i in zip(last.neurons, y, strict=True)])
-        after = last
-        for layer in self.layers[-2::-1]:
+        for layer, after in zip(self.layers[-2::-1], self.layers[:0:-1], strict=True):
             layer.set_deltas(after.dE_dinputs())
-            after = layer
 
     def step(self, x: Sequence[float], y: Sequence[float], learning_rate: float) -> None:
         """Train on one sample: forward, backward, update."""
