@@ -92,7 +92,7 @@ def load_mnist(directory: str | os.PathLike[str], *, dtype: DTypeLike = np.float
     if chosen not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, not {dtype!r}")
     paths = find(Path(directory))
-    return MNIST(*read_pair(*paths[:2], chosen), *read_pair(*paths[2:], chosen))
+    return MNIST(*(part for k in (0, 2) for part in read_pair(paths[k], paths[k + 1], chosen)))
 
 
 def find(directory: Path) -> list[Path]:

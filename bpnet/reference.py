@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 LEAK = 0.01
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
@@ -132,7 +133,9 @@ class Layer:
             raise ValueError(f"unknown activation {activation!r}: the known ones are {known}")
         self.neurons = [Neuron(w, b_i) for w, b_i in zip(W, b, strict=True)]
         self.activation = activation
-        self.f, self.df = ACTIVATIONS.get(activation, (None, None))
+        f_df: Any = ACTIVATIONS.get(activation, (None, None))
+        self.f: Callable[[float], float] | None = f_df[0]
+        self.df: Callable[[float, float], float] | None = f_df[1]
         self.inputs: Sequence[float] = ()
 
     def forward(self, inputs: Sequence[float]) -> list[float]:

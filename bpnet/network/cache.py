@@ -40,13 +40,6 @@ class Cache:
         ``a[l]``, l = 1..L, shape (m, n_l): its output; ``a[1]`` is x, ``a[L]`` the net's output.
     m : int
         Number of samples.
-    fed : list
-        By layer, what the next one reads: a^l, or with dropout the part of it that is kept.
-    f, times_df : list
-        By layer, ``f[l](z, a)`` writes f(z) into a, and ``times_df[l](z, a, delta)`` multiplies
-        delta by f'(z); with dropout they go by way of the whole a^l.
-    output_delta : callable
-        ``output_delta(z, a, y, delta)`` writes δ^L, each sample's by its share in the mean.
     """
 
     def __init__(
@@ -62,6 +55,8 @@ class Cache:
         self.made_of: int | None = None  # the digest of the θ of `MLP.forward`, if it was that
         self._own_x: Array | None = None  # what `copy_in` fills
         self._pairs = by_layer(FIRST, map(layer_kernels, signature.activations, z))
+        # By layer: f(z, a), times_df(z, a, delta), and what the next layer reads, a^l or the part
+        # of it that dropout keeps.
         self.f = by_layer(FIRST, [f for f, _ in self._pairs[FIRST:]])
         self.times_df = by_layer(FIRST, [times_df for _, times_df in self._pairs[FIRST:]])
         self.fed = list(self.a.list)
@@ -131,7 +126,7 @@ class Cache:
     def hold(self, mask: Mapping[int, ArrayLike] | None) -> None:
         """Set the dropout masks of the layers 1..L-1, copied, or none; all of them or an error."""
         held = {} if mask is None else self._held(mask)
-        for l in range(1, len(self.a.list) - 1):
+        for l in range(1, self.L):
             self.drop(l, held.get(l))
 
     def drop(self, l: int, mask: Array | None) -> None:
@@ -160,8 +155,7 @@ class Cache:
     def _held(self, mask: Mapping[int, ArrayLike]) -> dict[int, Array]:
         if not isinstance(mask, Mapping):
             raise TypeError(f"mask must be a dict by layer such as {{2: array}}, not {mask!r}")
-        held: dict[int, Array] = {}
-        last = len(self.a.list) - 2
+        held, last = {}, self.L - 1
         for l, values in mask.items():
             if l not in range(1, last + 1):
                 raise ValueError(f"mask[{l!r}] is for no layer: dropout is for 1..{last}")

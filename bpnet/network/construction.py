@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from bpnet.rules.initializers import Seed
 
 DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "complex128", "complex64"))
-
-T = TypeVar("T")
 
 
 def as_dtype(dtype: DTypeLike) -> np.dtype[Any]:
@@ -74,13 +72,13 @@ def layer_rules(
     loss = get_loss(loss)
     several = not isinstance(activation, (str, Activation)) and isinstance(activation, Sequence)
     layers = [get_activation(f) for f in per_layer(activation, (str, Activation), L, "activation")]
-    if several and output is not None and get_activation(output) is not layers[-1]:
-        raise ValueError(
-            f"activation names the output layer's as {layers[-1].name!r}, but output says "
-            f"{get_activation(output).name!r}: give one of the two"
-        )
     if output is not None:
-        layers[-1] = get_activation(output)
+        last, layers[-1] = layers[-1], get_activation(output)
+        if several and last is not layers[-1]:
+            raise ValueError(
+                f"activation names the output layer's as {last.name!r}, but output says "
+                f"{layers[-1].name!r}: give one of the two"
+            )
     elif not several:
         layers[-1] = default_output(loss, layers[-1])
     check_pair(loss, layers[-1])
@@ -118,15 +116,10 @@ def start_theta(
     if rng is None:
         raise TypeError("rng is missing: start weights are drawn, from a seed such as rng=0")
     rng, chosen = generator(rng), as_dtype(dtype)
-    lead: tuple[int, ...] = ()
-    if networks is not None:
-        lead = (as_int(networks, "networks", least=1),)
-        what = f"{networks:,} networks of {count(sizes):,} parameters"
-        check_memory(what, networks, chosen, count(sizes))
-    else:
-        what = f"{count(sizes):,} parameters"
-        check_memory(what, 1, chosen, count(sizes), gradients=False)
-    start = Parameters(sizes, np.empty((*lead, count(sizes))))
+    lead = () if networks is None else (as_int(networks, "networks", least=1),)
+    what, P = f"{networks:,} networks of " if lead else "", count(sizes)
+    check_memory(f"{what}{P:,} parameters", networks or 1, chosen, P, gradients=bool(lead))
+    start = Parameters(sizes, np.empty((*lead, P)))
     for l, rule in enumerate(rules, FIRST):
         draw = get_initializer(activation[l].initializer if rule is None else rule)
         start.W[l] = draw.W(rng, start.W[l].shape)
@@ -146,17 +139,19 @@ def join_weights(
     if not Ws:
         raise ValueError("W is empty: give W², ..., W^L, one matrix for each layer with weights")
     lead = Ws[0].shape[:-2]  # (networks,) for a stack
+    before = None
     for l, (W_l, b_l) in enumerate(zip(Ws, bs, strict=True), FIRST):
-        before = Ws[l - FIRST - 1].shape[-2] if l > FIRST else None
         check_layer(l, W_l, b_l, before, lead)
+        before = W_l.shape[-2]
     sizes = (Ws[0].shape[-1], *(W_l.shape[-2] for W_l in Ws))
-    chosen = common_dtype([*Ws, *bs]) if dtype is None else as_dtype(dtype)
-    if chosen.kind != "c" and common_dtype([*Ws, *bs]).kind == "c":
+    found = common_dtype([*Ws, *bs])
+    chosen = found if dtype is None else as_dtype(dtype)
+    if chosen.kind != "c" and found.kind == "c":
         raise TypeError(f"W and b hold complex numbers, which do not fit into {chosen}")
     joined = Parameters(sizes, np.empty((*lead, count(sizes)), chosen))
-    for l, (W_l, b_l) in enumerate(zip(Ws, bs, strict=True), FIRST):
-        joined.W[l] = converted(W_l, chosen, f"W[{l}]")
-        joined.b[l] = converted(b_l, chosen, f"b[{l}]")
+    for l in joined.W:
+        joined.W[l] = converted(Ws[l - FIRST], chosen, f"W[{l}]")
+        joined.b[l] = converted(bs[l - FIRST], chosen, f"b[{l}]")
     return sizes, joined.theta
 
 
@@ -196,10 +191,8 @@ def listed(arrays: Sequence[ArrayLike] | Mapping[int, ArrayLike], name: str) -> 
         arrays = [arrays[l] for l in layers]
     if isinstance(arrays, (str, bytes)) or not isinstance(arrays, (Sequence, np.ndarray)):
         raise TypeError(f"{name} must be a list of arrays or a dict by layer, not {arrays!r}")
-    return [
-        as_numbers(array, f"{name}[{l}]", allow_complex=True)
-        for l, array in enumerate(arrays, FIRST)
-    ]
+    named = enumerate(arrays, FIRST)
+    return [as_numbers(array, f"{name}[{l}]", allow_complex=True) for l, array in named]
 
 
 def common_dtype(arrays: Sequence[Array]) -> np.dtype[Any]:

@@ -23,19 +23,13 @@ class Gradient(Parameters):
         ``W[l]`` is ∂E/∂W^l and ``b[l]`` is ∂E/∂b^l, views of ``theta``.
     delta : mapping
         ``delta[l]``, l = 2..L, shape (m, n_l), is ∂E/∂z^l.
-    x : array, shape (m, n_1)
-        ∂E/∂x, made from δ² when it is asked for, of a gradient that `MLP.backward` returned.
-    delta_T : list
-        By layer, the transposes of δ^l.
-    ones : array, shape (1, m), or None
-        A product with it sums over the samples; None where, of one sample, ∂E/∂b^l is δ^l itself.
     """
 
     def __init__(
         self, signature: Signature, theta: Array, delta: Sequence[Array] | None = None
     ) -> None:
         super().__init__(signature.sizes, theta)
-        self.ones: Any = None
+        self.ones: Any = None  # (1, m), to sum over samples; None where of one ∂E/∂b^l is δ^l
         if delta is None:
             delta = self.b_row[FIRST:]
         else:
@@ -64,12 +58,9 @@ class Gradient(Parameters):
 
     @property
     def x(self) -> Array:
-        """∂E/∂x = (W²)ᵀ δ², of each sample by its share in the mean.
+        """∂E/∂x = (W²)ᵀ δ², of each sample by its share in the mean, made when it is asked for.
 
-        Raises
-        ------
-        ValueError
-            If the net's weights have changed since `MLP.backward`, or this is not its result.
+        ValueError tells of weights changed since `MLP.backward`, or of what is not its result.
         """
         if self.way_to_x is None:
             raise ValueError("∂E/∂x belongs to a gradient that net.backward has returned")

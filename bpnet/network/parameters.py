@@ -39,8 +39,8 @@ class ByLayer(Mapping[int, T], Generic[T]):
     """What belongs to the layers, by the layer's number: ``W[2]`` is W², ``W[-1]`` a KeyError."""
 
     def __init__(self, what: str, first: int, items: Iterable[T]) -> None:
-        self._what = what
-        self.list = by_layer(first, items)
+        self._what = what  # the name in messages, such as "W"
+        self.list = by_layer(first, items)  # the same items, whose index is the layer
         self._layers = range(first, len(self.list))
 
     def __getitem__(self, l: int) -> T:
@@ -81,27 +81,15 @@ class Views(ByLayer[Array]):
 class Parameters:
     """A flat vector θ and the matrices W^l and vectors b^l that are views of it.
 
-    Parameters and gradients have this layout alike.
+    Parameters and gradients have this layout alike: ``W[l]`` has shape (n_l, n_{l-1}), where
+    ``W[l][i, j]`` weighs neuron j of layer l-1 on neuron i of layer l; ``b[l]`` has shape (n_l,).
 
     Parameters
     ----------
     sizes : sequence of int
         Neurons in each layer, n_1..n_L.
     theta : array, shape (P,) or (networks, P)
-        Kept, not copied: ``W`` and ``b`` are views of it.
-
-    Attributes
-    ----------
-    theta : array
-    W : mapping
-        ``W[l]`` has shape (n_l, n_{l-1}); ``W[l][i, j]`` weighs neuron j of layer l-1 on
-        neuron i of layer l.
-    b : mapping
-        ``b[l]`` has shape (n_l,).
-    W_T, b_row : list
-        By layer, for rows: ``a @ W_T[l] + b_row[l]`` is z^l of samples that are rows.
-    dot : callable
-        ``dot(A, B, C)`` writes the product A B into C, the fastest way for arrays like θ.
+        Kept, not copied.
     """
 
     def __init__(self, sizes: Sequence[int], theta: Array) -> None:
@@ -113,16 +101,15 @@ class Parameters:
                 f"theta has {theta.shape[-1]} numbers, but a net of sizes {self.sizes} "
                 f"has {count(self.sizes)} parameters"
             )
-        W: list[Array] = []
-        b: list[Array] = []
-        for start, n_out, n_in in blocks(self.sizes):
-            stop = start + n_out * n_in
-            W.append(theta[..., start:stop].reshape(*lead, n_out, n_in))
-            b.append(theta[..., stop : stop + n_out])
-        self.W = Views("W", FIRST, W)
-        self.b = Views("b", FIRST, b)
-        self.W_T = by_layer(FIRST, [w.mT for w in W])
-        self.b_row = by_layer(FIRST, [v[..., None, :] for v in b])
+        views = [
+            theta[..., start : start + math.prod(shape)].reshape(*lead, *shape)
+            for _, _, start, shape in named_blocks(self.sizes)
+        ]
+        self.W, self.b = Views("W", FIRST, views[::2]), Views("b", FIRST, views[1::2])
+        # For rows: a @ W_T[l] + b_row[l] is z^l of samples that are rows; dot(A, B, C) writes A B
+        # into C, the fastest way for arrays like θ.
+        self.W_T = by_layer(FIRST, [w.mT for w in views[::2]])
+        self.b_row = by_layer(FIRST, [v[..., None, :] for v in views[1::2]])
         self.dot = product(theta)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -137,9 +124,8 @@ class Parameters:
     def rows(self, values: ArrayLike, name: str, *, finite: bool = True) -> Array:
         """Return x, or a or y, as rows of a net with these parameters; see `checks.as_rows`."""
         width, role = (self.sizes[0], "input") if name == "x" else (self.sizes[-1], "output")
-        theta = self.theta
-        networks = len(theta) if theta.ndim > 1 else None
-        return as_rows(values, width, theta.dtype, name, role, networks, finite=finite)
+        networks = len(self.theta) if self.theta.ndim > 1 else None
+        return as_rows(values, width, self.theta.dtype, name, role, networks, finite=finite)
 
     def check_finite(self) -> None:
         """Raise ValueError if a weight or bias is NaN or infinite, with its name."""
@@ -148,9 +134,7 @@ class Parameters:
             return
         k = int(np.argmin(np.isfinite(theta).ravel()))
         network, k_theta = divmod(k, theta.shape[-1])
-        name = self.name(k_theta)
-        if theta.ndim > 1:
-            name = f"{name} of network {network}"
+        name = self.name(k_theta) + (f" of network {network}" if theta.ndim > 1 else "")
         raise ValueError(
             f"theta must be finite, but {name} is {theta.flat[k]}: "
             "set it, or start again from finite weights"
@@ -197,20 +181,17 @@ def coordinate_name(sizes: Sequence[int], k: int) -> str:
 
 def coordinates_named(sizes: Sequence[int], name: str) -> list[slice]:
     """Return the coordinates of θ that "W", "b[2]" or "W[3][1, 0]" means, as runs; or KeyError."""
-    name, named = "".join(name.split()), list(named_blocks(sizes))
-    found = [
-        slice(start, start + math.prod(shape))
-        for block, _, start, shape in named
-        if name in (block, block[0])
-    ]
-    block, bracket, place = name.removesuffix("]").partition("][")
-    for known, _, start, shape in named:
-        if found or not (bracket and name.endswith("]") and known == f"{block}]"):
-            continue
-        index = [int(i) for i in place.split(",") if re.fullmatch("[0-9]+", i)]
-        if len(index) == place.count(",") + 1 == len(shape) and all(map(operator.lt, index, shape)):
-            k = start + int(np.ravel_multi_index(index, shape))
-            found = [slice(k, k + 1)]
+    name = "".join(name.split())
+    block, found = re.fullmatch(r"(.*?)(?:(?<=\])\[([0-9]+(?:,[0-9]+)*)\])?", name), []
+    assert block is not None
+    for known, _, start, shape in named_blocks(sizes):
+        if name in (known, known[0]):
+            found.append(slice(start, start + math.prod(shape)))
+        elif block[2] and block[1] == known:
+            index = [*map(int, block[2].split(","))]
+            if len(index) == len(shape) and all(map(operator.lt, index, shape)):
+                k = start + int(np.ravel_multi_index(index, shape))
+                found.append(slice(k, k + 1))
     if not found:
         raise KeyError(name)
     return found

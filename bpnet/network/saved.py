@@ -22,7 +22,10 @@ from bpnet.rules.losses import LOSSES, Loss, get_loss, huber, huber_limit
 
 FORMAT, VERSION = "bpnet.MLP", 1
 MEMBERS = ("format", "version", "sizes", "activations", "loss", "theta")
-HUBER = re.compile(r"huber\((.+)\)")
+OWN = (
+    "is your own, which a file cannot name: keep net.theta with np.save, and set it again on a net "
+    "that you make the same way"
+)
 
 
 def members(
@@ -52,27 +55,19 @@ def check_version(version: object, known: int) -> None:
 def activation_name(activation: Activation) -> str:
     """Return the name that stands for an activation in a file."""
     if ACTIVATIONS.get(activation.name) is not activation:
-        raise ValueError(
-            f"the activation {activation.name!r} is your own, which a file cannot name: keep "
-            "net.theta with np.save, and set it again on a net that you make the same way"
-        )
+        raise ValueError(f"the activation {activation.name!r} {OWN}")
     return activation.name
 
 
 def loss_name(loss: Loss) -> str:
     """Return the name that stands for a loss in a file; Huber's with its limit in full."""
-    if LOSSES.get(loss.name) is loss:
-        return loss.name
     limit = huber_limit(loss)
-    if limit:
-        return f"huber({limit!r})"
-    raise ValueError(
-        f"the loss {loss.name!r} is your own, which a file cannot name: keep net.theta with "
-        "np.save, and set it again on a net that you make the same way"
-    )
+    if LOSSES.get(loss.name) is not loss and not limit:
+        raise ValueError(f"the loss {loss.name!r} {OWN}")
+    return loss.name if LOSSES.get(loss.name) is loss else f"huber({limit!r})"
 
 
 def loss_named(name: str) -> Loss:
     """Return the loss that `loss_name` has named."""
-    match = HUBER.fullmatch(name)
+    match = re.fullmatch(r"huber\((.+)\)", name)
     return huber(float(match[1])) if match else get_loss(name)
