@@ -47,13 +47,13 @@ class Checkpoint:
         self.path = Path(path)
         self.every = as_int(every, "checkpoint_every", least=1)
         self.batches, self.recipe, self.stopper = batches, recipe, stopper
-        self.settings: dict[str, Any] = {}
-        self.environment: dict[str, Any] = {}
         check_replaceable(self.path, FORMAT, "checkpoint")
 
-    def begin(self, run: Run) -> None:
-        """Note what the training is, before a callback can change it, and where it runs."""
+    def begin(self, run: Run, *, resume: bool) -> None:
+        """Note what the training is, before a callback can change it, and where; resume it."""
         self.settings, self.environment = self.settings_of(run), environment()
+        if resume and self.path.exists():
+            self.restore(run)
 
     def on_epoch_end(self, run: Run) -> None:
         """Write the state if this epoch is one to write after."""
@@ -95,11 +95,9 @@ class Checkpoint:
         write_arrays(self.path, arrays)
 
     def restore(self, run: Run) -> None:
-        """Set a training to the state in the file, if there is one; or leave it as it was."""
-        if not self.path.exists():
-            return
+        """Set a training to the state in the file; after an error it is as it was."""
         arrays = read_arrays(self.path)
-        state = arrays_again(self._state(arrays, run))
+        state = self._state(arrays)
         optimizer, stopper, net = run.optimizer, self.stopper, run.net
         try:
             vectors = {name: arrays[f"optimizer.{name}"] for name in optimizer.state}
@@ -139,7 +137,7 @@ class Checkpoint:
         if isinstance(self.batches.source, StreamSource):
             self.batches.source.skip(epoch)
 
-    def _state(self, arrays: dict[str, Array], run: Run) -> dict[str, Any]:
+    def _state(self, arrays: dict[str, Array]) -> dict[str, Any]:
         """Return the JSON part, if it is of this run."""
         if "format" not in arrays or str(arrays["format"]) != FORMAT:
             raise InvalidFile(f"{self.path} is no checkpoint of bpnet")
@@ -149,12 +147,12 @@ class Checkpoint:
                 f"reads version {VERSION}: start afresh, with another file"
             )
         try:
-            state: dict[str, Any] = json.loads(str(arrays["state"]))
+            state: dict[str, Any] = json.loads(str(arrays["state"]), object_hook=again)
             written = state["settings"]
+            now = json.loads(json.dumps(self.settings))
+            differ = [n for n in sorted({*now, *written}) if now.get(n) != written.get(n)]
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidFile(f"{self.path} is a damaged checkpoint: {error!r}") from error
-        now = json.loads(json.dumps(self.settings))
-        differ = [n for n in sorted({*now, *written}) if now.get(n) != written.get(n)]
         # Where there are others, the data differ because of them: in dtype or number, say.
         told = [name for name in differ if not name.startswith("the ")] or differ
         if told:
@@ -224,34 +222,30 @@ def in_words(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return the value as JSON can hold it, so that `arrays_again` gives it back in its type."""
+    """Return the value as JSON can hold it, so that `again` gives it back in its type."""
     if isinstance(value, (np.ndarray, np.generic)):
         kind = "array" if isinstance(value, np.ndarray) else "number"
         return {kind: value.tolist(), "dtype": str(value.dtype)}
     if isinstance(value, tuple):
-        return {"tuple": [plain(item) for item in value]}
+        return {"tuple": plain([*value])}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [*map(plain, value)]
     if isinstance(value, dict):
         if all(isinstance(key, str) for key in value):
             return {key: plain(item) for key, item in value.items()}
-        return {"pairs": [plain(pair) for pair in value.items()]}
+        return {"pairs": plain([*value.items()])}
     return value
 
 
-def arrays_again(value: Any) -> Any:
-    """Return what `plain` was given."""
-    if isinstance(value, list):
-        return [arrays_again(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    keys = set(value)
-    if keys == {"array", "dtype"}:
-        return np.array(value["array"], value["dtype"])
-    if keys == {"number", "dtype"}:
-        return np.dtype(value["dtype"]).type(value["number"])
-    if keys == {"tuple"}:
-        return tuple(arrays_again(value["tuple"]))
-    if keys == {"pairs"}:
-        return dict(arrays_again(value["pairs"]))
-    return {key: arrays_again(item) for key, item in value.items()}
+def again(value: dict[str, Any]) -> Any:
+    """Return what `plain` was given, of a JSON object whose parts are there again."""
+    match value:
+        case {"array": items, "dtype": dtype} if len(value) == 2:
+            return np.array(items, dtype)
+        case {"number": number, "dtype": dtype} if len(value) == 2:
+            return np.dtype(dtype).type(number)
+        case {"tuple": items} if len(value) == 1:
+            return tuple(items)
+        case {"pairs": pairs} if len(value) == 1:
+            return dict(pairs)
+    return value

@@ -9,7 +9,7 @@ its own, all but the mass have the networks in front.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import isinf
 from typing import Any, NamedTuple
 
@@ -20,10 +20,10 @@ from bpnet import checks
 from bpnet.arrays import Array, check_memory, digest
 from bpnet.mlp import MLP
 from bpnet.rules.losses import check_targets
-from bpnet.training.weights import as_weight
 
 Batch = tuple[Array, Array, Array | None, Any, Any]
 CHUNK = 1024  # rows at a time where order and steps do not matter
+END = object()  # what follows the last batch of an iterable
 BEYOND = 1e-5  # how far beyond an output's range targets may lie, as rounding puts them
 
 
@@ -39,9 +39,10 @@ class Reach:
         if self.told:
             return
         (low, high), least, most = self.output.range, y.min(), y.max()
-        self.told = bool(least < low - BEYOND or most > high + BEYOND)
+        below = least < low - BEYOND
+        self.told = bool(below or most > high + BEYOND)
         if self.told:
-            wrong = least if least < low - BEYOND else most
+            wrong = least if below else most
             where = f"above {low:.3g}" if isinf(high) else f"between {low:.3g} and {high:.3g}"
             checks.warn(
                 f"y holds {wrong:g}, but the net's output, {self.output.name}, stays {where}: make "
@@ -60,15 +61,15 @@ class ArraySource:
 
     def __init__(self, net: MLP, x: ArrayLike, y: ArrayLike, weight: Array | None = None) -> None:
         self.net = net
-        self.x, self.y = (self._mapped(a, name) for a, name in ((x, "x"), (y, "y")))
+        self.x, self.y = self._mapped(x, "x"), self._mapped(y, "y")
         checks.same_length(self.x, self.y)
         self.lazy = isinstance(x, np.memmap) or isinstance(y, np.memmap)
         if not isinstance(y, np.memmap):
             self.y = check_targets(net.loss_function, self.y)
-        self.weight = weight
+        self.weight = weight  # which count relative to their mean
         self.rows: Array | None = None  # those that belong to this source; None is all
         self.m: int = self.x.shape[-2]
-        self.buffers: dict[tuple[int, ...], tuple[Any, ...]] = {}
+        self.buffers: dict[tuple[int, ...], tuple[Array, Array, Array, Array]] = {}
         self.whole: tuple[Batch] | None = None
 
     def _mapped(self, values: ArrayLike, name: str) -> Array:
@@ -114,20 +115,16 @@ class ArraySource:
         self, size: int, rng: np.random.Generator | None, networks: int | None = None
     ) -> Iterable[Batch]:
         """Return the batches: with an rng in a new order, for each of `networks` its own."""
-        if self.is_whole(size):
-            return self._whole()
-        return self._parts(size, rng, networks)
-
-    def is_whole(self, size: int) -> bool:
-        """Whether an epoch is one batch, the arrays themselves."""
-        return size >= self.m and self.rows is None and not self.lazy
-
-    def _whole(self) -> Iterable[Batch]:
-        """Return the one batch that holds everything, uncopied."""
+        if not self.is_whole(size):
+            return self._parts(size, rng, networks)
         if self.whole is None:
             share = None if self.weight is None else (self.weight / self.m).astype(self.net.dtype)
             self.whole = ((self.x, self.y, share, self.m, self.m),)
         return self.whole
+
+    def is_whole(self, size: int) -> bool:
+        """Whether an epoch is one batch, the arrays themselves."""
+        return size >= self.m and self.rows is None and not self.lazy
 
     def _parts(
         self, size: int, rng: np.random.Generator | None, networks: int | None
@@ -148,16 +145,14 @@ class ArraySource:
     def _gather(self, index: Array) -> Batch:
         n = index.shape[-1]
         if index.shape not in self.buffers:
-            self.buffers[index.shape] = (
-                *(self._room(a, index) for a in (self.x, self.y)),
-                np.empty(index.shape),
-                np.empty(index.shape, self.net.dtype),
-            )
-        (x, raw_x), (y, raw_y), weight, share = self.buffers[index.shape]
-        take_rows(self.x, index, raw_x)
-        take_rows(self.y, index, raw_y)
+            rows = self._room(self.x, index), self._room(self.y, index)
+            share = np.empty(index.shape, self.net.dtype)
+            self.buffers[index.shape] = *rows, np.empty(index.shape), share
+        x, y, weight, share = self.buffers[index.shape]
+        take_rows(self.x, index, x)
+        take_rows(self.y, index, y)
         if self.lazy:
-            x, y = self._converted(raw_x, raw_y, index)
+            x, y = self._converted(x, y, index)
         if self.weight is None:
             return x, y, None, n, n
         np.take(self.weight, index, out=weight, mode="clip")
@@ -179,14 +174,14 @@ class ArraySource:
                 self._converted(self.x[..., row, :], self.y[..., row, :], np.array([k]))
             raise
 
-    def _room(self, source: Array, index: Array) -> tuple[Array, Array]:
+    @staticmethod
+    def _room(source: Array, index: Array) -> Array:
         lead = source.shape[:-2]
         if index.ndim == 2:
             lead, n = index.shape[:1], index.shape[1] * source.shape[-1]
             what = f"the batches of {index.shape[1]:,} samples for {lead[0]:,} networks"
             check_memory(what, lead[0], source.dtype, n, gradients=False)
-        raw = np.empty((*lead, index.shape[-1], source.shape[-1]), source.dtype)
-        return raw, raw
+        return np.empty((*lead, index.shape[-1], source.shape[-1]), source.dtype)
 
 
 def set_aside(
@@ -273,14 +268,20 @@ class StreamSource:
 
     def first_rows(self) -> int:
         """Return the number of rows of the first batch, which training is given all the same."""
-        batches = self._begun()
+        batches, failure = self._begun(), None
         first: list[Any] = []
-        failure: Exception | None = None
         try:
             first = [next(batches, END)]
         except Exception as error:  # to be raised in its time
             failure = error
-        self.running, self.peeked = again(first, batches, failure), True
+
+        def again() -> Iterator[Any]:
+            yield from first
+            if failure is not None:
+                raise failure
+            yield from batches
+
+        self.running, self.peeked = again(), True
         try:
             return int(self.net.parameters.rows(first[0][0], "x").shape[-2])
         except (LookupError, TypeError, ValueError):  # which `_checked` will tell of
@@ -293,9 +294,8 @@ class StreamSource:
     def epoch(
         self, size: int, rng: np.random.Generator | None, networks: int | None = None
     ) -> Iterator[Batch]:
-        """Yield the batches of an epoch, whose order is the iterable's own."""
-        for taken, batch in enumerate(self._batches(), 1):
-            yield self._checked(batch, taken)
+        """Return the batches of an epoch, whose order is the iterable's own."""
+        return (self._checked(batch, k) for k, batch in enumerate(self._batches(), 1))
 
     def is_whole(self, size: int) -> bool:
         """Whether an epoch is one batch, known beforehand: no."""
@@ -325,10 +325,9 @@ class StreamSource:
             taken += 1
             yield batch
         if taken < (self.expected or 1):
-            need = "one at least" if self.expected is None else f"{self.expected}"
             raise ValueError(
-                f"the iterable ended early: epoch {self.number} needs {need}, but it gave "
-                f"{taken} batches"
+                f"the iterable ended early: epoch {self.number} needs "
+                f"{self.expected or 'one at least'}, but it gave {taken} batches"
             )
 
     def _begun(self) -> Iterator[Any]:
@@ -379,12 +378,57 @@ class Batches(NamedTuple):
     rng: np.random.Generator
 
 
-def again(first: list[Any], rest: Iterator[Any], failure: Exception | None) -> Iterator[Any]:
-    """Yield what was taken off an iterator and what is left of it, or raise what it has raised."""
-    yield from first
-    if failure is not None:
-        raise failure
-    yield from rest
+def as_weight(sample_weight: ArrayLike, m: int, *, none: bool = False) -> Array:
+    """Return sample weights as float64, checked; whether all may be 0 is `none`."""
+    if not (none and np.shape(sample_weight) == (m,) and not np.any(sample_weight)):
+        checks.as_shares(sample_weight, m, np.dtype(np.float64))
+    return np.array(sample_weight, np.float64)
 
 
-END = object()  # what follows the last batch
+def combined_weight(
+    y: Array, sample_weight: ArrayLike | None, class_weight: Mapping[int, float] | str | None
+) -> Array | None:
+    """Return each sample's weight, the product of both kinds, with the mean 1; or None."""
+    if sample_weight is None and class_weight is None:
+        return None
+    m = y.shape[-2]
+    weight: Array = np.ones(m) if sample_weight is None else as_weight(sample_weight, m)
+    if class_weight is not None:
+        labels = class_labels(y)
+        n = max(2, y.shape[-1])
+        weight *= class_weights(class_weight, np.bincount(labels, minlength=n))[labels]
+    if not weight.any():
+        raise ValueError("sample_weight and class_weight leave no sample a weight above 0")
+    weight /= weight.max()  # so that the sum cannot overflow
+    weight *= m / weight.sum()
+    return weight
+
+
+def class_labels(y: Array, user: str = "class_weight") -> Array:
+    """Return the class number of each row of one-hot or 0/1 targets, for a user named in errors."""
+    one_hot = ((y == 0) | (y == 1)).all() and (y.shape[-1] == 1 or (y.sum(axis=-1) == 1).all())
+    if y.ndim != 2 or not one_hot:
+        raise ValueError(
+            f"{user} needs classes: y must hold one-hot rows, or one column of 0 and 1"
+            + ("; use sample_weight for other targets" if user == "class_weight" else "")
+        )
+    return y[:, 0].astype(int) if y.shape[-1] == 1 else y.argmax(axis=-1)
+
+
+def class_weights(given: Mapping[int, float] | str, counts: Array) -> Array:
+    """Return the weight of each class."""
+    if isinstance(given, str):
+        if given != "balanced":
+            raise ValueError(f'class_weight must be a dict or "balanced", not {given!r}')
+        balanced: Array = counts.sum() / np.maximum(counts, 1) / np.count_nonzero(counts)
+        return balanced
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f'class_weight must be a dict of class to weight, or "balanced", not {given!r}'
+        )
+    weights = np.ones(len(counts))
+    for label, weight in given.items():
+        if checks.as_int(label, "a class of class_weight", least=0) >= len(counts):
+            raise ValueError(f"class_weight names class {label}, but y has {len(counts)} classes")
+        weights[label] = checks.as_float(weight, f"class_weight[{label}]", least=0)
+    return weights

@@ -13,9 +13,8 @@ from bpnet.checks import quiet, report_nan
 from bpnet.mlp import MLP, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.rules.metrics import Mean, Metric, as_metrics
-from bpnet.training.data import CHUNK, ArraySource, StreamSource
+from bpnet.training.data import CHUNK, ArraySource, StreamSource, combined_weight
 from bpnet.training.history import History
-from bpnet.training.weights import combined_weight
 
 
 class Evaluation(NamedTuple):
@@ -67,14 +66,10 @@ def evaluate_source(
 
 
 def measured(metric: Metric, y: Array, a: Array) -> Any:
-    """Return a metric of the outputs, for a stack one number a network."""
-    if a.ndim == 2:
-        return number(metric, y, a)
-    return np.array([number(metric, y[k] if y.ndim == 3 else y, a_k) for k, a_k in enumerate(a)])
-
-
-def number(metric: Metric, y: Array, a: Array) -> float:
-    """Return a metric as a float."""
+    """Return a metric of the outputs as a float, for a stack one a network."""
+    if a.ndim == 3:
+        each = enumerate(a)
+        return np.array([measured(metric, y[k] if y.ndim == 3 else y, a_k) for k, a_k in each])
     value = np.asarray(metric(y, a))
     if value.ndim or value.dtype.kind not in "biuf":
         name = getattr(metric, "__name__", repr(metric))
@@ -85,6 +80,8 @@ def number(metric: Metric, y: Array, a: Array) -> float:
 def check_metrics(metrics: dict[str, Metric], source: ArraySource | StreamSource) -> None:
     """Raise for metrics that cannot be taken of these data: as far as arrays show it beforehand."""
     if not isinstance(source, ArraySource):
+        if metrics:
+            raise ValueError("metrics of an iterable need validation=(x, y)")
         return
     for name, rule in metrics.items():
         if source.weight is not None and not isinstance(rule, Mean):
@@ -115,9 +112,7 @@ def evaluate(
     Parameters
     ----------
     net : MLP
-    x : array_like, shape (m, n_1)
-    y : array_like, shape (m, n_L)
-    metrics : as in `fit`
+    x, y, metrics : as in `fit`
     sample_weight : array_like, shape (m,), optional
         For the loss and the metrics by name.
 
@@ -125,11 +120,6 @@ def evaluate(
     -------
     dict
         "loss", and each metric by its name.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the data do not fit the net, or a metric is unknown or cannot be taken of them.
 
     Warns
     -----

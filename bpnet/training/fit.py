@@ -20,17 +20,22 @@ from bpnet.rules.metrics import Metric
 from bpnet.rules.optimizers import Adam, Optimizer
 from bpnet.rules.schedules import Schedule
 from bpnet.training.callbacks import Audience, Progress, as_callbacks
-from bpnet.training.data import ArraySource, Batches, Reach, StreamSource
+from bpnet.training.data import (
+    ArraySource,
+    Batches,
+    Reach,
+    StreamSource,
+    class_labels,
+    combined_weight,
+)
 from bpnet.training.early_stopping import EarlyStopping, as_early_stopping, as_measured
 from bpnet.training.evaluation import Evaluation, check_metrics
-from bpnet.training.frozen import Frozen
 from bpnet.training.history import History
 from bpnet.training.lbfgs import LBFGS, run_lbfgs
 from bpnet.training.loop import run_steps, tell_schedule
-from bpnet.training.regularization import Clip, Dropout, Penalty, weight_coordinates
+from bpnet.training.regularization import Clip, Dropout, Frozen, Penalty, weight_coordinates
 from bpnet.training.run import Run
 from bpnet.training.step import Recipe
-from bpnet.training.weights import class_labels, combined_weight
 
 if TYPE_CHECKING:
     import os
@@ -79,7 +84,6 @@ def fit(
         Without y: an iterable of ``(x, y)`` or ``(x, y, sample_weight)``, gone through once an
         epoch, or a function that returns one. A `numpy.memmap` is read batch by batch.
     y : array_like, shape (m, n_L)
-        Targets.
     epochs : int
         Passes over the data; with L-BFGS, iterations.
     batch_size : int or None
@@ -89,8 +93,7 @@ def fit(
         The default is ``Adam()``.
     rng : int or numpy.random.Generator
         Draws the order of samples, dropout masks and validation rows, so that equal seeds give
-        equal bits: with the same BLAS, the same number of its threads and the same kernel, which
-        it chooses by the processor, all of which `bpnet.environment` tells.
+        equal bits where `bpnet.environment` is equal.
     shuffle : bool or "each"
         Whether each epoch has a new order; "each" gives each network of a stack one of its own.
     sample_weight : array_like, shape (m,), optional
@@ -131,8 +134,7 @@ def fit(
     checkpoint : path, optional
         Where to write the whole state of training after every `checkpoint_every` epochs.
     resume : bool
-        Go on from the checkpoint file, if it exists: the result has the same bits as if training
-        had never stopped.
+        Go on from the checkpoint file, if it exists, with the bits of one that never stopped.
     keep_state : bool
         Go on with the optimizer's state of an earlier call instead of a fresh one.
     steps_per_epoch : int, optional
@@ -161,31 +163,16 @@ def fit(
         Whatever a callback or the iterable raises, with the history in its attribute
         ``history``; the net keeps the weights of the last step.
     """
-    if not isinstance(net, MLP):
-        raise TypeError(f"net must be an MLP, not {type(net).__name__}")
-    if net.dtype.kind != "f":
-        raise TypeError(f"fit trains float32 and float64 nets, not {net.dtype}: use net.astype")
-    net.parameters.check_finite()
-    epochs = as_int(epochs, "epochs", least=1)
-    rng = generator(rng)
+    flags = {"progress": progress, "resume": resume, "keep_state": keep_state}
+    flags |= {"penalize_biases": penalize_biases, "stratify": stratify}
+    optimizer = Adam() if optimizer is None else optimizer
+    check_kinds(net, optimizer, flags)
+    epochs, rng = as_int(epochs, "epochs", least=1), generator(rng)
     shuffle = as_shuffle(shuffle, y)
-    flags = {"resume": resume, "keep_state": keep_state, "penalize_biases": penalize_biases}
-    flags["stratify"] = stratify
-    check_flags(progress=progress, **flags)
-    if steps_per_epoch is not None:
-        steps_per_epoch = as_int(steps_per_epoch, "steps_per_epoch", least=1)
-    if optimizer is None:
-        optimizer = Adam()
-    if not isinstance(optimizer, (Optimizer, LBFGS)):
-        raise TypeError(f"optimizer must be an Optimizer such as Adam(), not {optimizer!r}")
-    if weight_mean is not None:
-        weight_mean = as_float(weight_mean, "weight_mean", above=0)
     source = as_source(net, x, y, epochs, steps_per_epoch, sample_weight, class_weight, weight_mean)
     held, source = validation_source(net, source, validation, stratify, rng)
     by_lbfgs = isinstance(optimizer, LBFGS)
-    size = batch_rows(batch_size, source, full=by_lbfgs)
-    if isinstance(source, StreamSource) and net.theta.ndim > 1:
-        size = source.first_rows()  # by which a stack's layout is chosen
+    size = batch_rows(net, batch_size, source, full=by_lbfgs)
     check_room(net, epochs, size, optimizer)
     theta = best_layout(net.theta, net.sizes, size)
     work = net if theta is net.theta else net.with_theta(theta)  # callbacks see the net itself
@@ -199,8 +186,6 @@ def fit(
     measures = as_measured(metrics, early_stopping, net.loss_function)
     evaluation = Evaluation(held, source, measures)
     check_metrics(measures, held or source)
-    if measures and held is None and not isinstance(source, ArraySource):
-        raise ValueError("metrics of an iterable need validation=(x, y)")
     stopper = as_early_stopping(early_stopping, validation=held is not None, metrics=measures)
     bar, saved = Progress(), None
     given = [*as_callbacks(callbacks), *([bar] if progress else [])]
@@ -211,8 +196,7 @@ def fit(
     elif resume:
         raise ValueError("resume needs the checkpoint file to resume from: give checkpoint=")
     with alone(optimizer, getattr(optimizer, "learning_rate", None), stopper):
-        begin = optimizer.resume if keep_state else optimizer.start
-        begin(work.theta, weights)
+        (optimizer.resume if keep_state else optimizer.start)(work.theta, weights)
         if stopper is not None:
             stopper.start()
         observes = isinstance(optimizer, Optimizer) and (given or optimizer.schedule.observes)
@@ -221,14 +205,26 @@ def fit(
         run = Run(work, optimizer, epochs, evaluation, [w for w in watchers if w is not None])
         try:
             if saved is not None:
-                saved.begin(run)
-                if resume:
-                    saved.restore(run)
+                saved.begin(run, resume=resume)
             run.train(run_lbfgs if by_lbfgs else run_steps, batches, recipe)
         finally:
             bar.close()
             net.theta[...] = work.theta
     return run.history
+
+
+def check_kinds(net: Any, optimizer: Any, flags: dict[str, Any]) -> None:
+    """Raise for a net that is none to train, what is no optimizer, or neither True nor False."""
+    if not isinstance(net, MLP):
+        raise TypeError(f"net must be an MLP, not {type(net).__name__}")
+    if net.dtype.kind != "f":
+        raise TypeError(f"fit trains float32 and float64 nets, not {net.dtype}: use net.astype")
+    net.parameters.check_finite()
+    if not isinstance(optimizer, (Optimizer, LBFGS)):
+        raise TypeError(f"optimizer must be an Optimizer such as Adam(), not {optimizer!r}")
+    for name, flag in flags.items():
+        if not isinstance(flag, (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, not {flag!r}")
 
 
 @contextmanager
@@ -260,6 +256,10 @@ def as_source(
     weight_mean: float | None,
 ) -> ArraySource | StreamSource:
     """Return what the samples are read from: arrays, or without y an iterable of batches."""
+    if steps_per_epoch is not None:
+        steps_per_epoch = as_int(steps_per_epoch, "steps_per_epoch", least=1)
+    if weight_mean is not None:
+        weight_mean = as_float(weight_mean, "weight_mean", above=0)
     if y is None:
         if sample_weight is not None or class_weight is not None:
             raise ValueError("weights come with the batches (x, y, sample_weight) of an iterable")
@@ -282,33 +282,22 @@ def as_shuffle(shuffle: Any, y: Any) -> bool | str:
     """Return shuffle, if it is one of the three and suits the data."""
     if isinstance(shuffle, (bool, np.bool_)):
         return bool(shuffle)
-    if not isinstance(shuffle, str):
-        raise TypeError(f'shuffle must be True, False or "each", not {shuffle!r}')
-    if shuffle != "each":
-        raise ValueError(f'shuffle must be True, False or "each", not {shuffle!r}')
+    if not (isinstance(shuffle, str) and shuffle == "each"):
+        kind = ValueError if isinstance(shuffle, str) else TypeError
+        raise kind(f'shuffle must be True, False or "each", not {shuffle!r}')
     if y is None:
         raise ValueError('shuffle="each" is for arrays; an iterable gives its batches in its order')
     return shuffle
 
 
-def check_flags(**flags: Any) -> None:
-    """Raise TypeError for what is neither True nor False."""
-    for name, flag in flags.items():
-        if not isinstance(flag, (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, not {flag!r}")
-
-
 def check_room(net: MLP, epochs: int, size: int, optimizer: Any) -> None:
-    """Raise MemoryError where a stack's training needs more than there is.
-
-    It holds θ and the optimiser's vectors, a loss each epoch and network, and, unless the networks
-    take turns, θ in another layout, its gradient and the step.
-    """
+    """Raise MemoryError where a stack's training needs more than there is."""
     if net.theta.ndim == 1:
         return
     networks, P = net.theta.shape
-    arrays = 1 + len(getattr(optimizer, "vectors", ()))
-    arrays += 0 if better_in_turn(net.theta, size) else 3
+    arrays = 1 + len(getattr(optimizer, "vectors", ()))  # and a loss each epoch and network
+    if not better_in_turn(net.theta, size):
+        arrays += 3  # θ in another layout, its gradient and the step
     times = "1 epoch" if epochs == 1 else f"{epochs:,} epochs"
     what = f"{networks:,} networks of {P:,} parameters over {times}"
     check_memory(what, networks, net.theta.dtype, arrays * P + epochs, gradients=False)
@@ -333,8 +322,7 @@ def validation_source(
             )
         try:
             held = ArraySource(net, given[0], given[1])
-            if len(given) == 3:
-                held.weight = combined_weight(held.y, given[2], None)
+            held.weight = combined_weight(held.y, given[2] if len(given) == 3 else None, None)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation: {error}") from None
         return held, source
@@ -346,18 +334,17 @@ def validation_source(
     if not isinstance(source, ArraySource):
         raise ValueError("a fraction cannot be set aside of an iterable: give validation=(x, y)")
     labels = class_labels(source.y, "stratify") if stratify else None
-    rest, held = source.split(given, rng, labels)
-    return held, rest
+    return source.split(given, rng, labels)[::-1]
 
 
 def batch_rows(
-    batch_size: int | str | None, source: ArraySource | StreamSource, *, full: bool
+    net: MLP, batch_size: int | str | None, source: ArraySource | StreamSource, *, full: bool
 ) -> int:
     """Return the number of rows a batch, all of them where it must be so."""
     if isinstance(source, StreamSource):
         if batch_size not in ("auto", None):
             raise ValueError("batch_size is for arrays; an iterable gives batches of its own size")
-        return 0
+        return source.first_rows() if net.theta.ndim > 1 else 0  # by which a layout is chosen
     if batch_size == "auto":
         batch_size = None if full else 32
     if batch_size is None:

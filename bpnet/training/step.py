@@ -15,8 +15,7 @@ from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
 from bpnet.rules.update import make_update
-from bpnet.training.frozen import Frozen
-from bpnet.training.regularization import Clip, Dropout, Penalty
+from bpnet.training.regularization import Clip, Dropout, Frozen, Penalty
 
 Failed = Callable[[Cache, Gradient, str, Any], None]
 Take = Callable[[Array, Array | None], Any]

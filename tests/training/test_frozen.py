@@ -5,7 +5,7 @@ import pytest
 
 from bpnet import LBFGS, MLP, SGD, Adagrad, Adam, AdamW, InvalidFile, Optimizer, RMSprop, fit
 from bpnet.network.parameters import coordinate_name, coordinates_named, count
-from bpnet.training.frozen import FEW, Frozen
+from bpnet.training.regularization import FEW, Frozen
 from tests.helpers.complaint import complains, refuses
 from tests.helpers.stack_problem import X as STACK_X
 from tests.helpers.stack_problem import Y as STACK_Y

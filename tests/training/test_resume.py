@@ -1,5 +1,6 @@
 """Cut after any epoch, under each rule and schedule, a training goes on with the same bits."""
 
+import json
 import shutil
 
 import numpy as np
@@ -24,7 +25,7 @@ from bpnet import (
     fit,
 )
 from bpnet.training import checkpoint
-from bpnet.training.checkpoint import arrays_again, plain
+from bpnet.training.checkpoint import again, plain
 from tests.helpers.complaint import complains
 from tests.helpers.stack_problem import X, Y, make
 
@@ -125,7 +126,7 @@ def test_what_a_file_keeps_comes_back_in_its_type():
         "b": (np.array(2.5), np.arange(3, dtype="f4"), ()),
         2: {(1, 2): [np.array([[1, 2]])]},
     }
-    assert kinds(arrays_again(plain(value))) == kinds(value)
+    assert kinds(json.loads(json.dumps(plain(value)), object_hook=again)) == kinds(value)
 
 
 def test_a_rate_that_a_callback_has_set_is_kept(tmp_path):

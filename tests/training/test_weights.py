@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from bpnet import MLP, SGD, Adam, evaluate, fit
-from bpnet.training.data import ArraySource, StreamSource
-from bpnet.training.weights import class_weights, combined_weight
+from bpnet.training.data import ArraySource, StreamSource, class_weights, combined_weight
 from tests.helpers.complaint import complains, refuses
 from tests.helpers.three_classes import LABELS, X, Y, assert_same, make, trained
 
