@@ -20,10 +20,10 @@ class Training(Protocol):
 
     net: MLP
     history: History
-    optimizer: Any
-    epoch: int
-    epochs: int
-    step: int
+    optimizer: Any  # an Optimizer, or LBFGS
+    epoch: int  # epochs done
+    epochs: int  # epochs asked for
+    step: int  # steps done within the present epoch
 
     def stop(self, reason: str) -> None:
         """End training after this epoch; the reason goes into ``history.stopped``."""
@@ -75,12 +75,11 @@ class Audience:
     """The user's callbacks, as one: told with NumPy's warnings as the user has them."""
 
     def __init__(self, callbacks: list[Any], net: MLP) -> None:
-        self.callbacks, self.net = callbacks, net
-        self.flags = np.geterr()
+        self.callbacks, self.net, self.flags = callbacks, net, np.geterr()
 
     def tell(self, event: str, training: Training) -> None:
         """Tell each of them."""
-        if training.net is not self.net:
+        if training.net is not self.net:  # a stack in another memory layout
             np.copyto(self.net.theta, training.net.theta)
         with np.errstate(**self.flags):
             tell(self.callbacks, event, training)
@@ -88,13 +87,6 @@ class Audience:
     on_train_begin = partialmethod(tell, "on_train_begin")
     on_epoch_end = partialmethod(tell, "on_epoch_end")
     on_train_end = partialmethod(tell, "on_train_end")
-
-
-def figure(value: Any) -> str:
-    """Return a number in short; of a stack's numbers the lowest and the highest."""
-    if np.ndim(value) == 0:
-        return f"{value:.4g}"
-    return f"{np.fmin.reduce(value):.4g}..{np.fmax.reduce(value):.4g}"
 
 
 class Progress:
@@ -114,11 +106,11 @@ class Progress:
 
     def on_epoch_end(self, training: Training) -> None:
         """Show the epoch's figures."""
-        figures = {
-            name: figure(column[-1])
-            for name, column in training.history.to_dict().items()
-            if name not in ("epoch", "time")
-        }
+        figures = {}
+        for name, column in training.history.to_dict().items():
+            if name not in ("epoch", "time"):  # of a stack the lowest and the highest
+                least, most = np.fmin.reduce(column[-1], None), np.fmax.reduce(column[-1], None)
+                figures[name] = f"{least:.4g}" + (f"..{most:.4g}" if np.ndim(column[-1]) else "")
         if self.bar is not None:
             self.bar.set_postfix(figures, refresh=False)
             self.bar.update()

@@ -64,35 +64,34 @@ class Checkpoint:
     def save(self, run: Run) -> None:
         """Write the state; an older file survives a failed write."""
         optimizer, stopper = run.optimizer, self.stopper
-        arrays = {
-            "format": np.array(FORMAT),
-            "version": np.array(VERSION),
-            "theta": run.net.theta,
-            **{f"optimizer.{name}": vector for name, vector in optimizer.state.items()},
-        }
+        arrays = {"format": np.array(FORMAT), "version": np.array(VERSION), "theta": run.net.theta}
+        arrays |= {f"optimizer.{name}": vector for name, vector in optimizer.state.items()}
         if stopper is not None and stopper.best_theta is not None:
             arrays["best_theta"] = stopper.best_theta
+        rate = optimizer.learning_rate  # which a callback may have set
         state = {
             "settings": self.settings,
             "environment": self.environment,
             "optimizer": in_words(optimizer),
-            "learning_rate": None,
-            "epoch": run.epoch,
-            "step": run.step,
-            "optimizer_steps": optimizer.t,
-            "schedule": plain(optimizer.schedule.state),
-            "rng": plain(self.batches.rng.bit_generator.state),
+            "learning_rate": None if isinstance(rate, Schedule) else plain(rate),
             "history": plain(dataclasses.asdict(run.history)),
             "early_stopping": None if stopper is None else plain(stopper.state),
-            "lowest": plain(run.trend.lowest),
-            "first": plain(run.trend.first),
-            "told": run.trend.told,
             "going": None if run.going is None else run.going.mask.tolist(),
+            **{name: plain(getattr(*place)) for name, place in self.places(run).items()},
         }
-        if not isinstance(optimizer.learning_rate, Schedule):  # which a callback may have set
-            state["learning_rate"] = plain(optimizer.learning_rate)
-        arrays["state"] = np.array(json.dumps(state))
-        write_arrays(self.path, arrays)
+        write_arrays(self.path, {**arrays, "state": np.array(json.dumps(state))})
+
+    def places(self, run: Run) -> dict[str, tuple[Any, str]]:
+        """Return what a file has of a run as it is, by name: an attribute of one of its parts."""
+        optimizer, trend = run.optimizer, run.trend
+        return {
+            "epoch": (run, "epoch"),
+            "step": (run, "step"),
+            "optimizer_steps": (optimizer, "t"),
+            "schedule": (optimizer.schedule, "state"),
+            "rng": (self.batches.rng.bit_generator, "state"),
+            **{name: (trend, name) for name in ("lowest", "first", "told")},
+        }
 
     def restore(self, run: Run) -> None:
         """Set a training to the state in the file; after an error it is as it was."""
@@ -105,18 +104,17 @@ class Checkpoint:
             for name, vector in {"theta": arrays["theta"], **vectors, **best}.items():
                 if vector.shape != net.theta.shape or vector.dtype != net.dtype:
                     raise ValueError(f"{name} is {described(vector)}")
-            history = History(**state["history"])
-            epoch, step, t = (int(state[name]) for name in ("epoch", "step", "optimizer_steps"))
-            lowest, first, waited = state["lowest"], state["first"], state["early_stopping"] or {}
-            self.batches.rng.bit_generator.state = state["rng"]
-            optimizer.schedule.state = state["schedule"]
-            optimizer.t, run.epoch, run.step = t, epoch, step
-            run.trend.lowest, run.trend.first, run.trend.told = lowest, first, state["told"]
+            history, waited = History(**state["history"]), state["early_stopping"]
+            state |= {name: int(state[name]) for name in ("epoch", "step", "optimizer_steps")}
+            places = self.places(run)
+            for (part, name), value in [(place, state[key]) for key, place in places.items()]:
+                setattr(part, name, value)
             if run.going is not None:
                 run.going.end(~np.array(state["going"]))
             if stopper is not None:
-                stopper.best, stopper.best_epoch = waited["best"], waited["best_epoch"]
-                stopper.waited, stopper.best_theta = waited["waited"], arrays.get("best_theta")
+                for name in stopper.state:
+                    setattr(stopper, name, waited[name])
+                stopper.best_theta = arrays.get("best_theta")
             if state["learning_rate"] is not None:
                 optimizer.learning_rate = state["learning_rate"]
             now, then = in_words(optimizer), state["optimizer"]
@@ -135,7 +133,7 @@ class Checkpoint:
         net.theta[...] = arrays["theta"]
         run.history = history
         if isinstance(self.batches.source, StreamSource):
-            self.batches.source.skip(epoch)
+            self.batches.source.skip(run.epoch)
 
     def _state(self, arrays: dict[str, Array]) -> dict[str, Any]:
         """Return the JSON part, if it is of this run."""
@@ -164,10 +162,8 @@ class Checkpoint:
         """Return what must be equal for a training to go on with the same bits."""
         batches, stopper = self.batches, self.stopper
         source, (optimizer, penalty, dropout, clip, frozen) = batches.source, self.recipe
-        arrays = source if isinstance(source, ArraySource) else None
         stream = source if isinstance(source, StreamSource) else None
-        held = run.evaluation.held
-        waits = None
+        held, waits = run.evaluation.held, None
         if stopper is not None:
             waits = [stopper.patience, stopper.min_delta, stopper.monitor, stopper.restore_best]
             waits += [stopper.mode] if stopper.mode else []
@@ -181,7 +177,7 @@ class Checkpoint:
             "samples": source.m,
             "steps_per_epoch": None if stream is None else stream.expected,
             "weight_mean": None if stream is None else stream.mean,
-            "the data": None if arrays is None else arrays.fingerprint(),
+            "the data": source.fingerprint() if isinstance(source, ArraySource) else None,
             "batch_size": batches.size,
             "shuffle": batches.shuffle,
             "rng": type(batches.rng.bit_generator).__name__,

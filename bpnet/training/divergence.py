@@ -21,9 +21,9 @@ TELLING = 4  # a first batch of fewer targets tells nothing of the loss that tra
 class Trend:
     """The first and the lowest loss, for a stack those of each network, to see one explode."""
 
-    first: Any = None
+    first: Any = None  # before the first step, or else of the first epoch
     lowest: Any = math.inf
-    told: bool = False
+    told: bool = False  # of an explosion, which it is once
 
     def begin(self, loss: Any, targets: int) -> None:
         """Take the loss before the first step, on so many targets."""
@@ -49,19 +49,17 @@ class Trend:
         if self.told or not np.count_nonzero(grown):
             return None
         exploded = grown & (loss > EXPLODED * lowest) & going.mask
-        if not exploded.any():
-            return None
-        self.told = True
-        return f"the loss of {named(exploded)} has grown", f"over {EXPLODED:g}-fold", exploded
+        self.told = bool(exploded.any())
+        what = f"the loss of {named(exploded)} has grown", f"over {EXPLODED:g}-fold", exploded
+        return what if self.told else None
 
 
 def named(networks: Array) -> str:
     """Return in words which networks a mask holds, the first few of them."""
     numbers = np.flatnonzero(networks)
-    text = ", ".join(map(str, numbers[:5]))
-    if len(numbers) > 5:
-        text += f" and {len(numbers) - 5} more"
-    return f"network {text}" if len(numbers) == 1 else f"networks {text}"
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    word = "network" if len(numbers) == 1 else "networks"
+    return f"{word} {', '.join(map(str, numbers[:5]))}{more}"
 
 
 def advice(rate: Any, networks: Array | None) -> str:

@@ -23,9 +23,7 @@ class EarlyStopping(Patience):
     Parameters
     ----------
     patience : int
-        Epochs without improvement that are waited for, >= 0.
-    min_delta : float
-        What counts as an improvement is more than this, >= 0.
+        Epochs without improvement, by more than `min_delta`, that are waited for.
     monitor : str
         "validation_loss", "loss" or the name of a metric; the default is the first if there are
         validation data. A metric that bpnet names, such as "accuracy", is measured for it.
@@ -73,22 +71,16 @@ class EarlyStopping(Patience):
         """Take what is monitored; end training, or of a stack those networks that have finished."""
         history = run.history
         columns = {**history.metrics, "loss": history.loss}
-        if history.validation_loss:
-            columns |= {"validation_loss": history.validation_loss}
+        columns |= {"validation_loss": history.validation_loss} if history.validation_loss else {}
         column = columns[self.monitor or [*columns][-1]]
-        finished = self.observe(column[-1], run.epoch, run.net.theta)
-        run.finish(finished, "early stopping")
+        run.finish(self.observe(column[-1], run.epoch, run.net.theta), "early stopping")
 
     def on_train_end(self, run: Run) -> None:
         """Give the net its best weights back, and the history the number of their epoch."""
-        run.history.best_epoch = self.best_epochs()
+        best = np.asarray(self.best_epoch)  # 0 before any
+        run.history.best_epoch = best if best.ndim else int(best) or None
         if self.best_theta is not None:
             run.net.theta = self.best_theta
-
-    def best_epochs(self) -> Any:
-        """Return the number of the best epoch, or None before any; for a stack one each, or 0."""
-        best = np.asarray(self.best_epoch)
-        return best if best.ndim else int(best) or None
 
     @property
     def state(self) -> dict[str, Any]:

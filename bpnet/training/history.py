@@ -18,12 +18,12 @@ class History:
         Mean loss of the epoch's samples, each taken just before the step that used it, without
         L1 and L2 penalties: comparable with the validation loss.
     validation_loss : list of float
-        Loss of the validation data at the end of the epoch; empty where there is none.
+        At the end of the epoch; empty where there are no validation data.
     metrics : dict of str to list of float
         By name, at the end of the epoch: of the validation data if there is any, else of the
         training data.
     learning_rate : list of float
-        The learning rate of the epoch's last step; empty for L-BFGS, which has none.
+        Of the epoch's last step; empty for L-BFGS, which has none.
     time : list of float
         Seconds that the epoch took.
     best_epoch : int or None
@@ -32,8 +32,7 @@ class History:
         Of a stack: "network", "epoch", "step" and "layer" of each that diverged, while others went
         on; for one network `TrainingDiverged` is raised instead.
     stopped : str or None
-        Why training ended before the last epoch: "early stopping", "interrupted", what a
-        callback said, or None.
+        Why training ended before the last epoch, such as "early stopping" or "interrupted".
     """
 
     loss: list[Any] = field(default_factory=list)
@@ -49,10 +48,7 @@ class History:
         return len(self.loss)
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Return the columns by name: ``epoch`` from 1, ``loss``, ... and each metric.
-
-        A column that was not recorded is left out, but for the first two.
-        """
+        """Return the recorded columns by name: ``epoch`` from 1, ``loss``, ... and each metric."""
         columns = {
             "epoch": list(range(1, len(self) + 1)),
             "loss": self.loss,
@@ -65,13 +61,7 @@ class History:
         return recorded or {"epoch": [], "loss": []}
 
     def to_frame(self) -> Any:
-        """Return the columns as a pandas DataFrame, indexed by epoch.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
+        """Return the columns as a pandas DataFrame, indexed by epoch."""
         try:
             import pandas as pd
         except ImportError:

@@ -18,18 +18,16 @@ class Interrupt:
 @contextmanager
 def ctrl_c_ends_training(interrupt: Interrupt) -> Iterator[None]:
     """Let the first Ctrl-C end training after the present step, and a second one at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread alone
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()  # which alone signals reach
+    if not main or before is not signal.default_int_handler:  # the program's own handler
+        yield
         return
 
     def press(number: int, frame: Any) -> None:
         interrupt.pressed = True
         signal.signal(signal.SIGINT, before)
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        yield  # the program has a handler of its own
-        return
     signal.signal(signal.SIGINT, press)
     try:
         yield

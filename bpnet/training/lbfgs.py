@@ -31,15 +31,9 @@ class LBFGS:
     """Limited-memory BFGS over the full batch, by SciPy (``pip install scipy``).
 
     `scipy.optimize.minimize`, method "L-BFGS-B" (Byrd, Lu, Nocedal & Zhu 1995); an epoch is one
-    iteration, whose line search may take several passes over the data. Where a callback changes the
-    net's weights, the search begins anew from them.
-
-    Parameters
-    ----------
-    memory : int
-        Pairs of steps and gradient changes that stand for the Hessian.
-    tolerance : float
-        Stop when no entry of the gradient is larger.
+    iteration, whose line search may take several passes over the data, until no entry of the
+    gradient is larger than `tolerance`. The last `memory` pairs of steps and gradient changes stand
+    for the Hessian. Where a callback changes the net's weights, it begins anew from them.
     """
 
     memory: int = 10
@@ -70,41 +64,27 @@ def run_lbfgs(run: Run, batches: Batches, recipe: Recipe) -> None:
     if run.net.theta.ndim > 1:
         raise ValueError("L-BFGS trains one network: train net[k] for each k of a stack")
     objective = Objective(run, source, recipe)
-    begun = time.perf_counter()
-    changed = True
+    begun, changed = time.perf_counter(), True
 
     def after_iteration(v: Array) -> None:
         nonlocal begun, changed
         now = time.perf_counter()
         loss = objective.loss_at(v)  # which leaves θ in the net
-        accepted = run.net.theta.copy()
-        objective.accepted = accepted
+        accepted = objective.accepted = run.net.theta.copy()
         run.end_epoch(loss, now - begun)
         begun = time.perf_counter()
-        changed = not np.array_equal(run.net.theta, accepted)
-        if changed:  # by a callback
-            objective.accepted = run.net.theta.copy()
+        changed = not np.array_equal(run.net.theta, accepted)  # by a callback
+        objective.accepted = run.net.theta.copy()
         if changed or history.stopped is not None or len(history) == run.epochs:
             raise StopIteration
 
+    options = {"maxcor": rule.memory, "gtol": rule.tolerance, "ftol": 0.0}
+    options |= {"maxiter": run.epochs, "maxfun": 100 * run.epochs}
+    how: Any = {"jac": True, "method": "L-BFGS-B", "bounds": objective.bounds, "options": options}
     with quiet(also_divide=True):
         while changed and history.stopped is None and len(history) < run.epochs:
-            changed = False
-            result = minimize(  # type: ignore[call-overload]  # SciPy's stubs name no options
-                objective,
-                objective.variables(),
-                jac=True,
-                method="L-BFGS-B",
-                bounds=objective.bounds,
-                callback=after_iteration,
-                options={
-                    "maxiter": run.epochs,
-                    "maxcor": rule.memory,
-                    "gtol": rule.tolerance,
-                    "ftol": 0.0,
-                    "maxfun": 100 * run.epochs,
-                },
-            )
+            changed, v = False, objective.variables()
+            result = minimize(objective, v, callback=after_iteration, **how)
     run.net.theta = objective.accepted
     if history.stopped is None and len(history) < run.epochs:
         run.stop(f"L-BFGS: {result.message}")

@@ -36,8 +36,8 @@ class Penalty:
 
     def __init__(self, net: MLP, l1: Any = 0.0, l2: Any = 0.0, over: Array | None = None) -> None:
         weights = weight_coordinates(net) if over is None else over
-        self.given = {name: np.asarray(value).tolist() for name, value in (("l1", l1), ("l2", l2))}
         biases = bool((weights & ~weight_coordinates(net)).any())
+        self.given = {"l1": np.asarray(l1).tolist(), "l2": np.asarray(l2).tolist()}
         self.given["penalize_biases"] = biases or None
         self.l1 = self._strengths(net, l1, "l1", weights)
         self.l2 = self._strengths(net, l2, "l2", weights)

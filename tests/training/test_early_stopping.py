@@ -121,7 +121,7 @@ def test_patience_and_min_delta(options, losses, stop_at, best):
     assert list(stopper.best_theta) == [best]
     stopper.start()
     assert (stopper.best, stopper.waited, stopper.best_theta) == (math.inf, 0, None)
-    assert stopper.best_epochs() is None
+    assert stopper.best_epoch == 0
 
 
 def test_training_stops_and_the_best_weights_are_restored():
