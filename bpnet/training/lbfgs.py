@@ -80,11 +80,12 @@ def run_lbfgs(run: Run, batches: Batches, recipe: Recipe) -> None:
 
     options = {"maxcor": rule.memory, "gtol": rule.tolerance, "ftol": 0.0}
     options |= {"maxiter": run.epochs, "maxfun": 100 * run.epochs}
-    how: Any = {"jac": True, "method": "L-BFGS-B", "bounds": objective.bounds, "options": options}
+    how: Any = {"fun": objective, "jac": True, "callback": after_iteration}
+    how |= {"method": "L-BFGS-B", "bounds": objective.bounds, "options": options}
     with quiet(also_divide=True):
         while changed and history.stopped is None and len(history) < run.epochs:
-            changed, v = False, objective.variables()
-            result = minimize(objective, v, callback=after_iteration, **how)
+            changed = False
+            result = minimize(x0=objective.variables(), **how)
     run.net.theta = objective.accepted
     if history.stopped is None and len(history) < run.epochs:
         run.stop(f"L-BFGS: {result.message}")
