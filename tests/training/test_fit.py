@@ -7,19 +7,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from bpnet import MLP, SGD, Adagrad, Adam, AdamW, RMSprop, Schedule, TrainingDiverged, fit
+from bpnet import MLP, SGD, Adam, Schedule, TrainingDiverged, fit
 from bpnet.network.gradient import Gradient
 from bpnet.training import loop
 from bpnet.training.step import make_step
 from tests.helpers.complaint import complains, refuses
+from tests.helpers.rules import RULES
 
 NETS = {
     "sigmoid, half squared error": {"activation": "sigmoid"},
-    "relu, softmax, cross-entropy": {
-        "activation": "relu",
-        "output": "softmax",
-        "loss": "cross_entropy",
-    },
+    "relu, softmax, cross-entropy": {"activation": "relu", "loss": "cross_entropy"},
     "tanh, identity, huber": {"activation": "tanh", "output": "identity", "loss": "huber"},
     "binary cross-entropy": {"activation": "elu", "loss": "binary_cross_entropy"},
 }
@@ -79,14 +76,14 @@ def test_default_is_adam_on_batches_of_32():
     assert np.array_equal(net.theta, twin.theta)
 
 
-def test_any_rule_steps_as_by_hand():
+@pytest.mark.parametrize("name", ["Adam", "Nesterov"])
+def test_any_rule_steps_as_by_hand(name):
     net, x, y = problem()
-    for rule, other in ((Adam(0.01), Adam(0.01)), (SGD(0.1, 0.9, True), SGD(0.1, 0.9, True))):
-        twin = net.copy()
-        fit(net, x, y, epochs=4, batch_size=None, optimizer=rule)
-        for _ in range(4):
-            other.step(twin.theta, twin.backward(twin.forward(x), y).theta)
-        assert np.array_equal(net.theta, twin.theta)
+    twin, other = net.copy(), RULES[name](0.05)
+    fit(net, x, y, epochs=4, batch_size=None, optimizer=RULES[name](0.05))
+    for _ in range(4):
+        other.step(twin.theta, twin.backward(twin.forward(x), y).theta)
+    assert np.array_equal(net.theta, twin.theta)
 
 
 def test_order_is_new_each_epoch_unless_shuffle_is_off():
@@ -128,18 +125,9 @@ def test_fit_goes_on_from_the_present_weights():
     assert first.loss == parts[0].loss + parts[1].loss
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: SGD(0.05, momentum=0.9),
-        Adam,
-        lambda: AdamW(0.01),
-        Adagrad,
-        lambda: RMSprop(0.01, momentum=0.5),
-    ],
-)
-def test_keep_state_goes_on_with_the_optimizer_s_memory(make):
-    whole, kept, fresh = make(), make(), make()
+@pytest.mark.parametrize("rule", [*RULES.values()][1:], ids=[*RULES][1:])
+def test_keep_state_goes_on_with_the_optimizer_s_memory(rule):
+    whole, kept, fresh = rule(0.05), rule(0.05), rule(0.05)
     net, x, y = problem()
     twin, third = net.copy(), net.copy()
     fit(net, x, y, epochs=5, batch_size=None, optimizer=whole)
@@ -173,11 +161,10 @@ def test_loss_of_an_epoch_is_the_mean_over_samples_before_each_step():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    "rule", [SGD(0.1, 0.9), Adagrad(), RMSprop(momentum=0.1), Adam(), AdamW()], ids=repr
-)
-def test_dtype_is_kept_throughout(dtype, rule, monkeypatch):
+@pytest.mark.parametrize("name", [*RULES][1:])
+def test_dtype_is_kept_throughout(dtype, name, monkeypatch):
     net, x, y = problem(dtype=dtype)
+    rule = RULES[name](0.05)
     steps, seen = [], set()
     monkeypatch.setattr(loop, "make_step", lambda *a: steps.append(make_step(*a)) or steps[-1])
 
@@ -251,12 +238,7 @@ BUFFERS = 80_000
 
 
 STEPS = {
-    "SGD": {},
-    "Nesterov": {"optimizer": lambda rate: SGD(rate, momentum=0.9, nesterov=True)},
-    "Adagrad": {"optimizer": Adagrad},
-    "RMSprop": {"optimizer": lambda rate: RMSprop(rate, momentum=0.9)},
-    "Adam": {"optimizer": Adam},
-    "AdamW": {"optimizer": AdamW},
+    **{name: {"optimizer": rule} for name, rule in RULES.items()},
     "penalties": {"l1": 0.01, "l2": 0.01},
     "dropout": {"dropout": {1: 0.1, 2: 0.5}},
     "clipping by norm": {"clip_norm": 0.01},

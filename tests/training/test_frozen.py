@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from bpnet import LBFGS, MLP, SGD, Adagrad, Adam, AdamW, InvalidFile, Optimizer, RMSprop, fit
+from bpnet import LBFGS, MLP, SGD, Adam, AdamW, InvalidFile, Optimizer, fit
 from bpnet.network.parameters import coordinate_name, coordinates_named, count
 from bpnet.training.regularization import FEW, Frozen
 from tests.helpers.complaint import complains, refuses
+from tests.helpers.rules import RULES
 from tests.helpers.stack_problem import X as STACK_X
 from tests.helpers.stack_problem import Y as STACK_Y
 
@@ -37,15 +38,8 @@ class Growing(Optimizer):
         np.multiply(theta + 1, -0.01, move)
 
 
-RULES = {
-    "SGD": lambda: SGD(0.1, momentum=0.9, nesterov=True),
-    "Adagrad": lambda: Adagrad(0.1),
-    "RMSprop": lambda: RMSprop(0.1, momentum=0.5),
-    "Adam": lambda: Adam(0.1),
-    "AdamW": lambda: AdamW(0.1, weight_decay=0.3),
-    "one's own": Growing,
-    "L-BFGS": LBFGS,
-}
+NAMED = RULES | {"AdamW": lambda rate: AdamW(rate, weight_decay=0.3)}
+NAMED |= {"one's own": lambda rate: Growing(), "L-BFGS": lambda rate: LBFGS()}
 
 
 def test_a_name_means_what_the_check_calls_so():
@@ -58,7 +52,7 @@ def test_a_name_means_what_the_check_calls_so():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", NAMED)
 def test_frozen_coordinates_keep_their_bits_and_the_others_move(rule, dtype):
     if rule == "L-BFGS":
         pytest.importorskip("scipy")
@@ -66,7 +60,7 @@ def test_frozen_coordinates_keep_their_bits_and_the_others_move(rule, dtype):
     before = net.copy()
     more = {} if rule == "L-BFGS" else {"clip_norm": 0.5, "dropout": 0.2, "batch_size": 5}
     names = ("b[2]", "W[3]", "W[2][1, 2]")
-    fit(net, X, Y, epochs=4, optimizer=RULES[rule](), frozen=names, l1=0.1, l2=0.3, **more)
+    fit(net, X, Y, epochs=4, optimizer=NAMED[rule](0.1), frozen=names, l1=0.1, l2=0.3, **more)
     held = np.zeros(count(SIZES), bool)
     held[12:24] = held[5] = True
     assert np.array_equal(bits(net.theta)[held], bits(before.theta)[held])

@@ -6,34 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from bpnet import (
-    MLP,
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    CosineDecay,
-    EarlyStopping,
-    ExponentialDecay,
-    InvalidFile,
-    InverseScaling,
-    ReduceOnPlateau,
-    RMSprop,
-    Schedule,
-    StepDecay,
-    Warmup,
-    fit,
-)
+from bpnet import MLP, SGD, EarlyStopping, InvalidFile, Schedule, StepDecay, Warmup, fit
 from bpnet.training import checkpoint
 from bpnet.training.checkpoint import again, plain
 from tests.helpers.complaint import complains
+from tests.helpers.rules import RULES, SCHEDULES, plateau
 from tests.helpers.stack_problem import X, Y, make
 
 EPOCHS = 6
-
-
-def plateau(factor, rate=0.3):
-    return ReduceOnPlateau(rate, factor=factor, patience=0, min_delta=0.05)
 
 
 class Odd(Schedule):
@@ -53,26 +33,11 @@ class Odd(Schedule):
         self.seen["low"] = np.minimum(self.seen["low"], loss)
 
 
-SCHEDULES = {
-    **{f"plateau {f}": lambda f=f: plateau(f) for f in (0.2, 0.3, 0.6, 0.7, 0.9)},
-    "constant": lambda: 0.1,
-    "an integer": lambda: 1,
-    "steps": lambda: StepDecay(0.1, every=2, factor=0.3),
-    "exponential": lambda: ExponentialDecay(0.1, 0.7),
-    "inverse": lambda: InverseScaling(0.1),
-    "cosine": lambda: CosineDecay(0.1, EPOCHS),
-    "warm-up, plateau": lambda: Warmup(1.5, plateau(0.3)),
-    "one's own": Odd,
-}
-TRAININGS = {name: lambda name=name: SGD(SCHEDULES[name]()) for name in SCHEDULES} | {
-    "momentum": lambda: SGD(plateau(0.7), momentum=0.9),
-    "Nesterov": lambda: SGD(plateau(0.7), momentum=0.9, nesterov=True),
-    "Adagrad": lambda: Adagrad(plateau(0.7)),
-    "RMSprop": lambda: RMSprop(plateau(0.7, 0.1)),
-    "RMSprop, momentum": lambda: RMSprop(plateau(0.7, 0.1), momentum=0.5),
-    "Adam": lambda: Adam(plateau(0.3)),
-    "AdamW": lambda: AdamW(plateau(0.3)),
-}
+OWN = {f"plateau {f}": lambda f=f: plateau(0.3, f) for f in (0.2, 0.6, 0.7, 0.9)}
+OWN |= {"warm-up, plateau": lambda: Warmup(1.5, plateau(0.3)), "an integer": lambda: 1, "own": Odd}
+OWN |= {name: lambda make=make: make(0.1) for name, make in SCHEDULES.items()}
+TRAININGS = {name: lambda make=make: SGD(make()) for name, make in OWN.items()}
+TRAININGS |= {name: lambda rule=rule: rule(plateau(0.1, 0.7)) for name, rule in RULES.items()}
 
 
 def kinds(value):
@@ -111,18 +76,9 @@ def test_cut_after_any_epoch_it_goes_on_with_the_same_bits(tmp_path, monkeypatch
 
 
 def test_what_a_file_keeps_comes_back_in_its_type():
+    numbers = [1, 1.5, np.True_, np.int8(3), np.float32(0.1), np.float64(np.inf)]
     value = {
-        "a": [
-            1,
-            1.5,
-            None,
-            "text",
-            True,
-            np.True_,
-            np.int8(3),
-            np.float32(0.1),
-            np.float64(np.inf),
-        ],
+        "a": [None, "text", True, *numbers],
         "b": (np.array(2.5), np.arange(3, dtype="f4"), ()),
         2: {(1, 2): [np.array([[1, 2]])]},
     }
