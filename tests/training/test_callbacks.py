@@ -108,11 +108,7 @@ def test_callbacks_see_numpy_s_warnings_as_they_are_set():
     [
         (print, "callbacks must be a list of callbacks, not <built-in function print>"),
         (5, "callbacks must be a list of callbacks, not 5"),
-        (
-            [5],
-            "a callback is a function, or an object with one of on_train_begin, on_epoch_end, "
-            "on_train_end, not 5",
-        ),
+        ([5], "a callback is a function, or an object with one of on_train_begin, …_end, not 5"),
         ([print, None], "a callback is a function, or…not None"),
         ([Diary], "a callback is a function, or…not <class…Diary'>"),
     ],
@@ -132,9 +128,8 @@ def test_silent_by_default(capfd):
 
 def test_progress_without_tqdm_is_a_line_an_epoch(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    history = fit(
-        make(), X, Y, epochs=2, progress=True, metrics="r2", validation=(X, Y), optimizer=SGD(0.5)
-    )
+    how = {"metrics": "r2", "validation": (X, Y), "optimizer": SGD(0.5)}
+    history = fit(make(), X, Y, epochs=2, progress=True, **how)
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""

@@ -132,11 +132,8 @@ def test_memmap_that_does_not_fit_is_refused_before_the_first_step(tmp_path):
 
 
 def test_memmap_of_one_sample_may_be_one_dimensional(tmp_path):
-    options = {"epochs": 2}
-    assert_same(
-        trained(file_of(tmp_path / "x", X[0]), file_of(tmp_path / "y", Y[0]), **options),
-        trained(X[:1], Y[:1], **options),
-    )
+    x, y = file_of(tmp_path / "x", X[0]), file_of(tmp_path / "y", Y[0])
+    assert_same(trained(x, y), trained(X[:1], Y[:1]))
 
 
 # Iterables
@@ -156,16 +153,17 @@ BATCHES = [(X[:10], Y[:10]), (X[10:20], Y[10:20]), (X[20:], Y[20:])]
     ],
 )
 def test_iterable_trains_to_the_same_bits_as_the_arrays(data):
-    assert_same(trained(data), trained(X, Y, batch_size=10, shuffle=False))
+    for known in ({}, {"steps_per_epoch": 3}):
+        assert_same(trained(data, **known), trained(X, Y, batch_size=10, shuffle=False))
 
 
 def test_iterator_serves_one_epoch():
     assert_same(trained(iter(BATCHES), epochs=1), trained(BATCHES, epochs=1))
-    with complains(
-        ValueError,
+    message = (
         "an iterator gives its batches once, but there are 2 epochs: pass a list, a function that "
-        "returns a new iterator, or steps_per_epoch",
-    ):
+        "returns a new iterator, or steps_per_epoch"
+    )
+    with complains(ValueError, message):
         fit(make(), iter(BATCHES), epochs=2)
 
 
@@ -184,19 +182,16 @@ def test_endless_generator_is_continued_from_epoch_to_epoch():
     assert np.array_equal(theta, other[0])
 
 
-def test_list_of_known_length_is_gone_through_anew():
-    assert_same(trained(BATCHES, steps_per_epoch=3), trained(BATCHES))
-    assert_same(trained(lambda: iter(BATCHES), steps_per_epoch=3), trained(BATCHES))
-
-
 def test_buffers_are_of_eight_shapes_at_most(monkeypatch):
-    made, known = [], []
-    step = loop.best_step
+    made, known, step, on = [], [], loop.best_step, loop.Steps.on
+
+    def watched(self, x):
+        take = on(self, x)
+        known.append(len(self.by_shape))
+        return take
+
     monkeypatch.setattr(loop, "best_step", lambda *a: made.append(a[1].shape[0]) or step(*a))
-    on = loop.Steps.on
-    monkeypatch.setattr(
-        loop.Steps, "on", lambda self, x: (on(self, x), known.append(len(self.by_shape)))[0]
-    )
+    monkeypatch.setattr(loop.Steps, "on", watched)
     batches = [(X[:n], Y[:n]) for n in (*range(1, 9), 1, 8, 9, 9, 1)]
     trained(batches, epochs=1)
     assert made == [*range(1, 10), 1]
@@ -238,11 +233,7 @@ def test_iterable_that_ends_early_or_changes_shape(data, options, message):
     ("data", "message"),
     [
         (X, "y is missing: x is an array, which needs its targets in another"),
-        (
-            5,
-            "without y, x must be an iterable of batches (x, y), or a function that returns one, "
-            "not int",
-        ),
+        (5, "without y, x must be an iterable of batches (x, y), or a function that returns …int"),
         (lambda: 5, "the function must return an iterable of batches (x, y), not int"),
         ([X], "batch 1 of epoch 1 must be (x, y) or (x, y, sample_weight), not ndarray"),
         ([(X,)], "batch 1 of epoch 1 must be (x, y) or (x, y, sample_weight), not tuple"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpnet import LBFGS, MLP, SGD, Adagrad, Adam, EarlyStopping, RMSprop, StepDecay, fit
+from bpnet import LBFGS, MLP, SGD, Adagrad, Adam, RMSprop, StepDecay, fit
 from tests.helpers.complaint import complains, refuses
 
 X, Y = np.split(np.random.default_rng(9).normal(size=(20, 5)), [3], axis=1)
@@ -43,12 +43,9 @@ def test_flags(name):
         assert_refused(TypeError, f"{name} must be True or False, not {value!r}", **{name: value})
 
 
-def test_shuffle():
+def test_shuffle_and_seed():
     for wrong, kind in [("all", ValueError), (1, TypeError), (None, TypeError)]:
         assert_refused(kind, f'shuffle must be True, False or "each", not {wrong!r}', shuffle=wrong)
-
-
-def test_seed():
     assert_refused(ValueError, "rng, a seed, must be >= 0, not -1", rng=-1)
     for seed in (None, 1.5, "0", True, np.random):
         assert_refused(TypeError, "rng must be a seed (an integer >= 0) or a…", rng=seed)
@@ -66,22 +63,13 @@ def test_optimizer(rule):
         (SGD(1e39), "learning_rate=1e+39 is out of range for float32"),
         (SGD(1e-60), "learning_rate=1e-60 is out of range for float32"),
         (Adagrad(epsilon=1e-60), "epsilon=1e-60 is out of range for float32"),
-        (
-            SGD(StepDecay(1e39)),
-            "a learning rate must be in [0, 3.4e+38], but the schedule gave 1e+39",
-        ),
-        (
-            SGD([0.1, 0.2]),
-            "learning_rate holds 2 numbers, but one is needed for each network of a stack, and "
-            "theta has shape (26,)",
-        ),
+        (SGD(StepDecay(1e39)), "a learning rate must be in [0, 3.4e+38], but the schedule gave 1e…"),
+        (SGD([0.1, 0.2]), "learning_rate holds 2 numbers, but one is needed for each network of a "
+         "stack, and theta has shape (26,)"),
     ],
-)
+)  # fmt: skip
 def test_optimizer_that_does_not_suit_the_net(rule, message):
     assert_refused(ValueError, message, net=make("float32"), optimizer=rule)
-
-
-def test_penalty_that_does_not_suit_the_net():
     for name in ("l1", "l2"):
         message = f"{name} is too large for float32: 1e+39"
         assert_refused(ValueError, message, net=make("float32"), **{name: 1e39})
@@ -108,16 +96,9 @@ def test_net():
         (ValueError, (X[:0], Y[:0]), "x is empty: it has shape (0, 3), but needs a row at least"),
         (ValueError, (X * np.nan, Y), "x must be finite, but x[0, 0] is nan"),
         (ValueError, (X, Y * np.inf), "y must be finite, but y[0, 0] is inf"),
-        (
-            ValueError,
-            ([[1, 2, 3], [1, 2]], Y),
-            "x is no array: x[1] has length 2, but x[0] has length 3",
-        ),
-        (
-            TypeError,
-            (X.astype(str), Y),
-            "x must hold real numbers, but holds text: give each category a column of 0 and 1",
-        ),
+        (ValueError, ([[1, 2, 3], [1, 2]], Y), "x is no array: x[1] has length 2, but x[0] has…"),
+        (TypeError, (X.astype(str), Y),
+         "x must hold real numbers, but holds text: give each category a column of 0 and 1"),
         (TypeError, (X * 1j, Y), "x must hold real numbers, but holds complex numbers"),
         (TypeError, (None, Y), "x must hold real numbers, but holds dtype object"),
         (TypeError, (np.ma.masked_array(X), Y), "x is a masked array, whose mask would be…"),
@@ -125,68 +106,54 @@ def test_net():
         (TypeError, (lambda: [X], Y), "x gives batches, which hold their targets: leave y out"),
         (TypeError, (None,), "without y, x must be an iterable of batches (x, y), or a function…"),
     ],
-)
+)  # fmt: skip
 def test_data(kind, data, message):
     assert_refused(kind, message, *data)
 
 
 def test_targets_outside_the_loss():
-    net = MLP.init((3, 4, 2), activation=("tanh", "softmax"), loss="cross_entropy", rng=1)
-    assert_refused(ValueError, "…y…", X, Y, net=net)
-    net = MLP.init((3, 2), loss="binary_cross_entropy", rng=1)
-    assert_refused(ValueError, "…y…", X, Y + 1, net=net)
-    net = MLP.init((3, 2), activation="exp", loss="poisson", rng=1)
-    assert_refused(ValueError, "…y…", X, Y - 5, net=net)
+    for loss, y in (("cross_entropy", Y), ("binary_cross_entropy", Y + 1), ("poisson", Y - 5)):
+        net = MLP.init((3, 2), loss=loss, rng=1)
+        assert_refused(ValueError, f"the loss '{loss}' needs …", X, y, net=net)
+
+
+WITH_BATCHES = "weights come with the batches (x, y, sample_weight) of an iterable"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"batch_size": 4}, "batch_size is for arrays; an iterable gives batches of its own size"),
-        (
-            {"sample_weight": np.ones(20)},
-            "weights come with the batches (x, y, sample_weight) of an iterable",
-        ),
-        (
-            {"class_weight": "balanced"},
-            "weights come with the batches (x, y, sample_weight) of an iterable",
-        ),
+        ({"sample_weight": np.ones(20)}, WITH_BATCHES),
+        ({"class_weight": "balanced"}, WITH_BATCHES),
         ({"steps_per_epoch": 0}, "steps_per_epoch must be an integer >= 1, not 0"),
         ({"metrics": "r2"}, "metrics of an iterable need validation=(x, y)"),
-        (
-            {"early_stopping": EarlyStopping(monitor="validation_loss")},
-            "early stopping on the validation loss needs validation data",
-        ),
     ],
 )
 def test_options_that_are_not_for_iterables(options, message):
     assert_refused(ValueError, message, [(X, Y)], **options)
-
-
-def test_options_that_are_not_for_arrays():
     message = "steps_per_epoch is for an iterable of batches, not for arrays"
     assert_refused(ValueError, message, steps_per_epoch=3)
 
 
+class Scorer:
+    """A metric without a name."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, y, a):
+        return self.value
+
+    def __repr__(self):
+        return "scorer"
+
+
 @pytest.mark.parametrize("value", ["good", [0.1, 0.2], None, 1j])
 def test_metric_that_is_no_number(value):
-    def odd(y, a):
-        return value
-
-    with complains(TypeError, f"the metric odd must return one number, not {value!r}"):
-        fit(make(), X, Y, epochs=1, metrics=odd)
-
-
-def test_metric_without_a_name_that_is_no_number():
-    class Scorer:
-        def __call__(self, y, a):
-            return y
-
-        def __repr__(self):
-            return "scorer"
-
-    with complains(TypeError, "the metric scorer must return one number, not [[…"):
-        fit(make(), X, Y, epochs=1, metrics=[Scorer()])
+    for metric, name in ((lambda y, a: value, "<lambda>"), (Scorer(value), "scorer")):
+        with complains(TypeError, f"the metric {name} must return one number, not {value!r}"):
+            fit(make(), X, Y, epochs=1, metrics=metric)
 
 
 @pytest.mark.parametrize("value", [1, np.float32(1), np.int64(1), np.array(1.0), True])
