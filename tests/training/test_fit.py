@@ -86,25 +86,6 @@ def test_any_rule_steps_as_by_hand(name):
     assert np.array_equal(net.theta, twin.theta)
 
 
-def test_order_is_new_each_epoch_unless_shuffle_is_off():
-    seen = []
-
-    class Spy(SGD):
-        def compute(self, theta, g, move):
-            seen.append(g[-1])
-            super().compute(theta, g, move)
-
-    net, x, y = problem()
-    fit(net, x, y, epochs=2, batch_size=1, optimizer=Spy(1e-300))
-    first, second = np.split(np.array(seen), 2)
-    assert not np.array_equal(first, second)
-    assert np.array_equal(np.sort(first), np.sort(second))
-    seen.clear()
-    fit(net, x, y, epochs=1, batch_size=1, optimizer=Spy(1e-300), shuffle=False)
-    rows = [net.backward(net.forward(x[i]), y[i]).theta[-1] for i in range(23)]
-    assert np.array_equal(seen, rows)
-
-
 def test_same_seed_same_bits_other_seed_other_bits():
     thetas = []
     for rng in (7, np.random.default_rng(7), 8):
@@ -150,14 +131,6 @@ def test_keep_state_of_another_net_or_after_divergence_is_refused():
     rule.state["m"][4] = math.nan
     with complains(ValueError, "the optimizer's m is not finite…start it afresh"):
         fit(net, x, y, epochs=1, optimizer=rule, keep_state=True)
-
-
-def test_loss_of_an_epoch_is_the_mean_over_samples_before_each_step():
-    net, x, y = problem()
-    start = net.loss(net.forward(x), y)
-    history = fit(net, x, y, epochs=1, batch_size=4, optimizer=SGD(1e-12))  # 5 of 4 and one of 3
-    assert history.loss == pytest.approx([start], rel=1e-9)
-    assert (net.loss(net.forward(x[:20]), y[:20]), start) != pytest.approx((start, start), rel=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

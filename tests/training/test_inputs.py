@@ -63,7 +63,7 @@ def test_optimizer(rule):
         (SGD(1e39), "learning_rate=1e+39 is out of range for float32"),
         (SGD(1e-60), "learning_rate=1e-60 is out of range for float32"),
         (Adagrad(epsilon=1e-60), "epsilon=1e-60 is out of range for float32"),
-        (SGD(StepDecay(1e39)), "a learning rate must be in [0, 3.4e+38], but the schedule gave 1e…"),
+        (SGD(StepDecay(1e39)), "a learning rate must be in [0, 3.4e+38], but the schedule gave…"),
         (SGD([0.1, 0.2]), "learning_rate holds 2 numbers, but one is needed for each network of a "
          "stack, and theta has shape (26,)"),
     ],

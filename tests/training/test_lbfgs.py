@@ -87,14 +87,6 @@ def test_l1_of_a_net_goes_where_no_direction_leads_down():
     assert g[~weights] == pytest.approx(0, abs=1e-5)
 
 
-def test_logistic_regression():
-    labels = (X[:, 0] + 0.3 * np.sin(np.arange(40)) > 0.2).astype(float)[:, None]
-    net = MLP.init((3, 1), loss="binary_cross_entropy", rng=0)
-    fit(net, X, labels, epochs=500, optimizer=LBFGS(memory=20, tolerance=1e-10), l2=0.1)
-    g = net.backward(net.forward(X), labels).theta + 0.1 * net.theta * weight_coordinates(net)
-    assert abs(g).max() < 1e-9  # it is convex: where the gradient is 0 is the optimum
-
-
 def test_float32_comes_near_and_stays_float32():
     net = linear("float32")
     fit(net, X, Y, epochs=100, optimizer=LBFGS(tolerance=1e-3))

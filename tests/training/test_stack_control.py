@@ -74,15 +74,6 @@ def test_each_network_stops_as_it_would_alone(way, stopper, options):
     assert (history.stopped == "early stopping") == (len(history) < 60)
 
 
-def test_training_ends_where_all_have_finished():
-    net = make(3)
-    history = fit(net, X, Y, optimizer=SGD(0.3), early_stopping=1, validation=0.3, **HOW)
-    assert history.stopped == "early stopping"
-    assert len(history) < 60
-    best = np.argmin(history.validation_loss, axis=0) + 1
-    np.testing.assert_array_equal(history.best_epoch, best)
-
-
 # ---- divergence
 
 
