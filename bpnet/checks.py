@@ -35,13 +35,10 @@ def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> 
 
 def uneven(rows: Sequence[Any], name: str) -> str:
     """Return in words which of the rows is of another length or depth than the first."""
-    lengths = [len(row) if isinstance(row, Sized) else None for row in rows]
-    for k, length in enumerate(lengths):
-        if length != lengths[0]:
-            first, other = (
-                "is no row" if n is None else f"has length {n}" for n in (lengths[0], length)
-            )
-            return f"{name}[{k}] {other}, but {name}[0] {first}"
+    told = [f"has length {len(row)}" if isinstance(row, Sized) else "is no row" for row in rows]
+    for k, text in enumerate(told):
+        if text != told[0]:
+            return f"{name}[{k}] {text}, but {name}[0] {told[0]}"
     return "its rows differ in length or depth"
 
 
@@ -72,12 +69,9 @@ TEXT = {
 
 
 def known_name(
-    name: str,
-    what: str,
-    table: Iterable[str],
-    alike: Mapping[str, str],
+    name: str, what: str, table: Iterable[str], alike: Mapping[str, str],
     meant: Mapping[str, str] | None = None,
-) -> str:
+) -> str:  # fmt: skip
     """Return the name in a table that is meant, whatever its case and what parts its words.
 
     `alike` has other names of the same, in small letters and digits; `meant` has what to ask for
@@ -85,22 +79,19 @@ def known_name(
     """
     if name in table:
         return name
+
+    def letters(name: str) -> str:
+        return "".join(filter(str.isalnum, name.lower()))
+
     names, key = {letters(known): known for known in table} | dict(alike), letters(name)
     if key in names:
         return names[key]
     import difflib  # only where something is wrong
 
-    guess = (meant or {}).get(key)
     near = difflib.get_close_matches(key, names, 1)
-    if guess is None and near:
-        guess = repr(names[near[0]])
+    guess = (meant or {}).get(key) or (repr(names[near[0]]) if near else "")
     text = f"unknown {what} {name!r}: the known ones are {', '.join(table)}"
     raise ValueError(f"{text}; did you mean {guess}?" if guess else text)
-
-
-def letters(name: str) -> str:
-    """Return a name in small letters, without what parts its words."""
-    return "".join(filter(str.isalnum, name.lower()))
 
 
 def detached(values: Any) -> Any:
@@ -133,10 +124,8 @@ def report_nan(array: Array, what: str) -> None:
     how = np.geterr()["invalid"]
     if how == "ignore" or not np.isnan(array).any():
         return
-    text = (
-        f"{what} holds NaN: numbers too large for {array.dtype} met on the way; scale the data or "
-        "the weights"
-    )
+    text = f"{what} holds NaN: numbers too large for {array.dtype} met on the way; scale the data"
+    text += " or the weights"
     if how == "raise":
         raise FloatingPointError(text)
     warn(text)
@@ -154,10 +143,11 @@ def check_finite(array: Array, name: str, start: int = 0) -> None:
     """Raise ValueError with the place of a NaN or infinity; the rows are those from `start` on."""
     if all_finite(array):
         return
-    place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-    whole = (*place[:-2], place[-2] + start, place[-1]) if start else place
-    where = ", ".join(map(str, whole))
-    raise ValueError(f"{name} must be finite, but {name}[{where}] is {array[place]}")
+    place = np.argwhere(~np.isfinite(array))[0].tolist()
+    value = array[*place]
+    if start:
+        place[-2] += start
+    raise ValueError(f"{name} must be finite, but {name}{place} is {value}")
 
 
 def converted(array: Array, dtype: DTypeLike, name: str, start: int = 0) -> Array:
@@ -171,25 +161,17 @@ def converted(array: Array, dtype: DTypeLike, name: str, start: int = 0) -> Arra
 
 
 def as_rows(
-    values: ArrayLike,
-    width: int,
-    dtype: np.dtype[Any],
-    name: str,
-    role: str,
-    networks: int | None = None,
-    *,
-    finite: bool = True,
-) -> Array:
+    values: ArrayLike, width: int, dtype: np.dtype[Any], name: str, role: str,
+    networks: int | None = None, *, finite: bool = True,
+) -> Array:  # fmt: skip
     """Return a batch, one row a sample, in a net's dtype; of a stack, maybe (networks, m, width).
 
     `name` and `role` are for messages: "x" and "input", "y" and "output". Unless `finite`, the
     caller finds out later whether every value is.
     """
     array = as_numbers(values, name, allow_complex=dtype.kind == "c")
-    plural = "" if width == 1 else "s"
-    need = f"this net takes {width} {role}{plural}: (m, {width}), one row a sample"
-    if role == "output":
-        need = f"this net has {width} {role}{plural}: (m, {width}), one row a sample"
+    verb, plural = "has" if role == "output" else "takes", "" if width == 1 else "s"
+    need = f"this net {verb} {width} {role}{plural}: (m, {width}), one row a sample"
     if array.ndim == 1 and array.shape[0] == width:
         array = array[None, :]
     stacked = networks is not None and array.ndim == 3 and array.shape[0] == networks
@@ -249,15 +231,12 @@ def as_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     try:
         given = tuple(sizes)
     except TypeError:
-        raise TypeError(
-            f"sizes must be a sequence of integers such as (2, 3, 1), not {sizes!r}"
-        ) from None
-    checked = tuple(as_int(n, f"sizes[{i}]", least=1) for i, n in enumerate(given))
-    if len(checked) < 2:
-        raise ValueError(
-            f"sizes must name the input and the output layer at least, but is {checked}"
-        )
-    return checked
+        text = f"sizes must be a sequence of integers such as (2, 3, 1), not {sizes!r}"
+        raise TypeError(text) from None
+    given = tuple(as_int(n, f"sizes[{i}]", least=1) for i, n in enumerate(given))
+    if len(given) < 2:
+        raise ValueError(f"sizes must name the input and the output layer at least, but is {given}")
+    return given
 
 
 def as_int(value: Any, name: str, *, least: int) -> int:
@@ -282,16 +261,15 @@ def as_float(
     least: float = -math.inf,
 ) -> float:
     """Return value as a finite float with above < value < below and value >= least."""
-    if isinstance(value, (bool, np.bool_, str, bytes)):
-        raise TypeError(f"{name} must be a number, not {value!r}")
     try:
+        if isinstance(value, (bool, np.bool_, str, bytes)):
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, not {value!r}") from None
     if not (math.isfinite(number) and above < number < below and number >= least):
+        limits = {">": above, ">=": least, "<": below}
         bounds = [] if math.isfinite(number) else ["finite"]
-        bounds += [f"> {above:g}"] if above > -math.inf else []
-        bounds += [f">= {least:g}"] if least > -math.inf else []
-        bounds += [f"< {below:g}"] if below < math.inf else []
+        bounds += [f"{sign} {x:g}" for sign, x in limits.items() if math.isfinite(x)]
         raise ValueError(f"{name} must be {' and '.join(bounds)}, not {number:g}")
     return number

@@ -18,6 +18,9 @@ from bpnet.rules.losses import Loss, check_pair, get_loss
 if TYPE_CHECKING:
     from bpnet.rules.initializers import Seed
 
+Named = str | Activation | Sequence[str | Activation]
+Rules = tuple[ByLayer[Activation], Loss]
+Arrays = Sequence[ArrayLike] | Mapping[int, ArrayLike]
 DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "complex128", "complex64"))
 
 
@@ -46,14 +49,11 @@ def per_layer(given: Any, single: type | tuple[type, ...], L: int, name: str) ->
 
 
 def checked_rules(
-    sizes: tuple[int, ...],
-    activation: str | Activation | Sequence[str | Activation],
-    output: str | Activation | None,
-    loss: str | Loss,
-) -> tuple[ByLayer[Activation], Loss]:
+    sizes: tuple[int, ...], activation: Named, output: Any, loss: str | Loss
+) -> Rules:
     """Return the rules of a new net, as `layer_rules`; those of older files may be as they are."""
     rules = layer_rules(len(sizes), activation, output, loss)
-    last = rules[0][len(sizes)]
+    last = rules[0].list[-1]
     if last.rows_sum_to_one and sizes[-1] == 1:
         raise ValueError(
             f"{last.name} of one output is always 1: for two classes take output='sigmoid' and "
@@ -62,12 +62,7 @@ def checked_rules(
     return rules
 
 
-def layer_rules(
-    L: int,
-    activation: str | Activation | Sequence[str | Activation],
-    output: str | Activation | None,
-    loss: str | Loss,
-) -> tuple[ByLayer[Activation], Loss]:
+def layer_rules(L: int, activation: Named, output: Any, loss: str | Loss) -> Rules:
     """Return the activation of each layer and the loss, if they can go together."""
     loss = get_loss(loss)
     several = not isinstance(activation, (str, Activation)) and isinstance(activation, Sequence)
@@ -103,16 +98,11 @@ def default_output(loss: Loss, activation: Activation) -> Activation:
 
 
 def start_theta(
-    sizes: tuple[int, ...],
-    activation: ByLayer[Activation],
-    initializer: str | Initializer | Sequence[str | Initializer] | None,
-    rng: Seed | None,
-    dtype: DTypeLike,
-    networks: int | None,
-) -> Array:
+    sizes: tuple[int, ...], activation: ByLayer[Activation], initializer: Any,
+    rng: Seed | None, dtype: DTypeLike, networks: int | None,
+) -> Array:  # fmt: skip
     """Return θ with start weights; drawn in float64, so that every dtype starts alike."""
-    L = len(sizes)
-    rules = per_layer(initializer, (str, Initializer), L, "initializer")
+    rules = per_layer(initializer, (str, Initializer), len(sizes), "initializer")
     if rng is None:
         raise TypeError("rng is missing: start weights are drawn, from a seed such as rng=0")
     rng, chosen = generator(rng), as_dtype(dtype)
@@ -127,11 +117,7 @@ def start_theta(
     return start.theta.astype(chosen, copy=False)
 
 
-def join_weights(
-    W: Sequence[ArrayLike] | Mapping[int, ArrayLike],
-    b: Sequence[ArrayLike] | Mapping[int, ArrayLike],
-    dtype: DTypeLike | None,
-) -> tuple[tuple[int, ...], Array]:
+def join_weights(W: Arrays, b: Arrays, dtype: Any) -> tuple[tuple[int, ...], Array]:
     """Return the sizes and θ of given weights, copied."""
     Ws, bs = listed(W, "W"), listed(b, "b")
     if len(Ws) != len(bs):
@@ -182,7 +168,7 @@ def check_layer(l: int, W: Array, b: Array, before: int | None, lead: tuple[int,
         )
 
 
-def listed(arrays: Sequence[ArrayLike] | Mapping[int, ArrayLike], name: str) -> list[Array]:
+def listed(arrays: Arrays, name: str) -> list[Array]:
     """Return the arrays of the layers 2, 3, ... as a list, from a sequence or a mapping."""
     if isinstance(arrays, Mapping):
         layers = sorted(arrays)

@@ -9,11 +9,12 @@ its own, all but the mass have the networks in front.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isinf
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike
 
 from bpnet import checks
@@ -82,7 +83,7 @@ class ArraySource:
         return self.net.parameters.rows(values if array.ndim == 1 else array, name)
 
     def split(
-        self, fraction: float, rng: np.random.Generator, labels: Array | None = None
+        self, fraction: Any, rng: Generator, labels: Array | None = None
     ) -> tuple[ArraySource, ArraySource]:
         """Return two sources of disjoint rows: the rest, and a fraction as `set_aside` draws it."""
         rest, held = set_aside(self.m, fraction, rng, labels)
@@ -112,7 +113,7 @@ class ArraySource:
         return -(-self.m // size)
 
     def epoch(
-        self, size: int, rng: np.random.Generator | None, networks: int | None = None
+        self, size: int, rng: Generator | None, networks: int | None = None
     ) -> Iterable[Batch]:
         """Return the batches: with an rng in a new order, for each of `networks` its own."""
         if not self.is_whole(size):
@@ -126,9 +127,7 @@ class ArraySource:
         """Whether an epoch is one batch, the arrays themselves."""
         return size >= self.m and self.rows is None and not self.lazy
 
-    def _parts(
-        self, size: int, rng: np.random.Generator | None, networks: int | None
-    ) -> Iterator[Batch]:
+    def _parts(self, size: int, rng: Generator | None, networks: int | None) -> Iterator[Batch]:
         if rng is None or size >= self.m:
             order = np.arange(self.m)
         elif networks is None:
@@ -185,12 +184,9 @@ class ArraySource:
 
 
 def set_aside(
-    m: int,
-    fraction: float,
-    rng: np.random.Generator,
-    labels: Array | None = None,
+    m: int, fraction: float, rng: Generator, labels: Array | None = None,
     purposes: tuple[str, str] = ("validation", "validate"),
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array]:  # fmt: skip
     """Return which of m rows stay and which are set aside, drawn at random, both in order.
 
     With labels, numbers from 0 on, each class gives its share, as near as whole rows come to it
@@ -233,17 +229,12 @@ class StreamSource:
     """Batches that an iterable, or what a function returns, gives: one pass an epoch.
 
     With `steps` an epoch it may go on for ever: it is continued from epoch to epoch, and where one
-    begins at its end, gone through anew if that can be. Weights count relative to `weight_mean`,
-    or without it to the batch's own mean.
+    begins at its end, gone through anew if that can be. Weights count relative to `mean`, or
+    without it to the batch's own.
     """
 
     def __init__(
-        self,
-        net: MLP,
-        batches: Iterable[Any] | Callable[[], Iterable[Any]],
-        epochs: int,
-        steps: int | None,
-        weight_mean: float | None = None,
+        self, net: MLP, batches: Any, epochs: int, steps: int | None, mean: float | None = None
     ) -> None:
         if isinstance(batches, np.ndarray):
             raise TypeError("y is missing: x is an array, which needs its targets in another")
@@ -252,19 +243,16 @@ class StreamSource:
                 "without y, x must be an iterable of batches (x, y), or a function that returns "
                 f"one, not {type(batches).__name__}"
             )
-        once = isinstance(batches, Iterator)
-        if once and epochs > 1 and steps is None:
+        if isinstance(batches, Iterator) and epochs > 1 and steps is None:
             raise ValueError(
                 f"an iterator gives its batches once, but there are {epochs} epochs: pass a list, "
                 "a function that returns a new iterator, or steps_per_epoch"
             )
         self.net, self.batches, self.expected = net, batches, steps
-        self.unit = self.mean = weight_mean  # what weights are measured by
+        self.unit = self.mean = mean  # what weights are measured by
         self.reach = Reach(net)
         self.running: Iterator[Any] | None = None
-        self.peeked = False
-        self.number = 0
-        self.m: int | None = None
+        self.peeked, self.number, self.m = False, 0, None
 
     def first_rows(self) -> int:
         """Return the number of rows of the first batch, which training is given all the same."""
@@ -292,7 +280,7 @@ class StreamSource:
         return self.expected
 
     def epoch(
-        self, size: int, rng: np.random.Generator | None, networks: int | None = None
+        self, size: int, rng: Generator | None, networks: int | None = None
     ) -> Iterator[Batch]:
         """Return the batches of an epoch, whose order is the iterable's own."""
         return (self._checked(batch, k) for k, batch in enumerate(self._batches(), 1))
@@ -333,10 +321,8 @@ class StreamSource:
     def _begun(self) -> Iterator[Any]:
         batches = self.batches() if callable(self.batches) else self.batches
         if not isinstance(batches, Iterable):
-            raise TypeError(
-                "the function must return an iterable of batches (x, y), "
-                f"not {type(batches).__name__}"
-            )
+            kind = type(batches).__name__
+            raise TypeError(f"the function must return an iterable of batches (x, y), not {kind}")
         return iter(batches)
 
     def _checked(self, batch: Any, number: int) -> Batch:
@@ -375,7 +361,7 @@ class Batches(NamedTuple):
     source: ArraySource | StreamSource
     size: int
     shuffle: bool | str
-    rng: np.random.Generator
+    rng: Generator
 
 
 def as_weight(sample_weight: ArrayLike, m: int, *, none: bool = False) -> Array:

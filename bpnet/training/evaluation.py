@@ -85,9 +85,8 @@ def check_metrics(metrics: dict[str, Metric], source: ArraySource | StreamSource
         return
     for name, rule in metrics.items():
         if source.weight is not None and not isinstance(rule, Mean):
-            raise TypeError(
-                f"the metric {name} takes no weights: measure it on data without, or one by name"
-            )
+            text = "takes no weights: measure it on data without, or one by name"
+            raise TypeError(f"the metric {name} {text}")
         if isinstance(rule, Mean) and not source.lazy:
             so_far = None
             for start in range(0, source.y.shape[-2], CHUNK):
@@ -104,27 +103,16 @@ def evaluate(
     metrics: str | Metric | Sequence[str | Metric] = (),
     sample_weight: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Return the loss and the metrics of a net on some data, in constant memory.
-
-    Metrics by name add up too; one of your own is given all targets and outputs at once, which are
-    kept for it.
+    """Return the "loss" and each metric of a net on some data by its name, in constant memory.
 
     Parameters
     ----------
     net : MLP
-    x, y, metrics : as in `fit`
+    x, y : as in `fit`
+    metrics : as in `fit`
+        One of your own is given all targets and outputs at once, which are kept for it.
     sample_weight : array_like, shape (m,), optional
         For the loss and the metrics by name.
-
-    Returns
-    -------
-    dict
-        "loss", and each metric by its name.
-
-    Warns
-    -----
-    RuntimeWarning
-        If numbers grow too large for the dtype and end in NaN.
     """
     if not isinstance(net, MLP):
         raise TypeError(f"net must be an MLP, not {type(net).__name__}")

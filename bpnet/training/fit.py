@@ -163,10 +163,9 @@ def fit(
         Whatever a callback or the iterable raises, with the history in its attribute
         ``history``; the net keeps the weights of the last step.
     """
-    flags = {"progress": progress, "resume": resume, "keep_state": keep_state}
-    flags |= {"penalize_biases": penalize_biases, "stratify": stratify}
     optimizer = Adam() if optimizer is None else optimizer
-    check_kinds(net, optimizer, flags)
+    flags = {"progress": progress, "resume": resume, "keep_state": keep_state}
+    check_kinds(net, optimizer, flags | {"penalize_biases": penalize_biases, "stratify": stratify})
     epochs, rng = as_int(epochs, "epochs", least=1), generator(rng)
     shuffle = as_shuffle(shuffle, y)
     source = as_source(net, x, y, epochs, steps_per_epoch, sample_weight, class_weight, weight_mean)
@@ -177,11 +176,11 @@ def fit(
     theta = best_layout(net.theta, net.sizes, size)
     work = net if theta is net.theta else net.with_theta(theta)  # callbacks see the net itself
     batches = Batches(source, size, shuffle, rng)
-    held_still, weights = Frozen(net.sizes, frozen), weight_coordinates(net)
-    penalty = Penalty(work, l1, l2, held_still.free & (weights | penalize_biases))
-    clip = Clip(clip_norm, clip_value)
-    recipe = Recipe(optimizer, penalty, Dropout(net, dropout, rng), clip, held_still)
-    if by_lbfgs and (recipe.dropout or recipe.clip or checkpoint is not None):
+    still, weights = Frozen(net.sizes, frozen), weight_coordinates(net)
+    penalty = Penalty(work, l1, l2, still.free & (weights | penalize_biases))
+    drop, clip = Dropout(net, dropout, rng), Clip(clip_norm, clip_value)
+    recipe = Recipe(optimizer, penalty, drop, clip, still)
+    if by_lbfgs and (drop or clip or checkpoint is not None):
         raise ValueError("L-BFGS goes without dropout, clipping and checkpoints")
     measures = as_measured(metrics, early_stopping, net.loss_function)
     evaluation = Evaluation(held, source, measures)
@@ -246,15 +245,9 @@ IN_USE: list[Any] = []  # by trainings that run
 
 
 def as_source(
-    net: MLP,
-    x: Any,
-    y: ArrayLike | None,
-    epochs: int,
-    steps_per_epoch: int | None,
-    sample_weight: ArrayLike | None,
-    class_weight: Mapping[int, float] | str | None,
-    weight_mean: float | None,
-) -> ArraySource | StreamSource:
+    net: MLP, x: Any, y: Any, epochs: int, steps_per_epoch: Any,
+    sample_weight: Any, class_weight: Any, weight_mean: Any,
+) -> ArraySource | StreamSource:  # fmt: skip
     """Return what the samples are read from: arrays, or without y an iterable of batches."""
     if steps_per_epoch is not None:
         steps_per_epoch = as_int(steps_per_epoch, "steps_per_epoch", least=1)
@@ -304,22 +297,17 @@ def check_room(net: MLP, epochs: int, size: int, optimizer: Any) -> None:
 
 
 def validation_source(
-    net: MLP,
-    source: ArraySource | StreamSource,
-    given: tuple[ArrayLike, ...] | float | None,
-    stratify: bool,
-    rng: np.random.Generator,
+    net: MLP, source: Any, given: Any, stratify: bool, rng: np.random.Generator
 ) -> tuple[ArraySource | None, ArraySource | StreamSource]:
     """Return the validation data, if any, and what is left to train on."""
     if stratify and (given is None or isinstance(given, (tuple, list))):
         raise ValueError("stratify is for validation as a fraction, such as validation=0.2")
     if given is None:
         return None, source
+    forms = "(x, y) or (x, y, sample_weight)"
     if isinstance(given, (tuple, list)):
         if len(given) not in (2, 3):
-            raise ValueError(
-                f"validation must be (x, y) or (x, y, sample_weight), not {len(given)} arrays"
-            )
+            raise ValueError(f"validation must be {forms}, not {len(given)} arrays")
         try:
             held = ArraySource(net, given[0], given[1])
             held.weight = combined_weight(held.y, given[2] if len(given) == 3 else None, None)
@@ -327,10 +315,8 @@ def validation_source(
             raise type(error)(f"validation: {error}") from None
         return held, source
     if not isinstance(given, (float, int, np.number)):
-        raise TypeError(
-            "validation must be (x, y), (x, y, sample_weight) or a fraction, "
-            f"not {type(given).__name__}"
-        )
+        forms = forms.replace(" or", ",")
+        raise TypeError(f"validation must be {forms} or a fraction, not {type(given).__name__}")
     if not isinstance(source, ArraySource):
         raise ValueError("a fraction cannot be set aside of an iterable: give validation=(x, y)")
     labels = class_labels(source.y, "stratify") if stratify else None
