@@ -90,9 +90,8 @@ def parse_array(name: str, data: bytes) -> Array:
         raise InvalidFile(f"holds {name} as Python objects, which are never read")
     body = memoryview(data)[stream.tell() :]
     if len(body) != math.prod(shape) * dtype.itemsize:
-        raise InvalidFile(
-            f"holds {len(body)} bytes of {name}, but announces the shape {shape} of {dtype}"
-        )
+        claim = f"announces the shape {shape} of {dtype}"
+        raise InvalidFile(f"holds {len(body)} bytes of {name}, but {claim}")
     order: Any = "F" if fortran_order else "C"
     return np.ndarray(shape, dtype, buffer=body, order=order).copy()
 

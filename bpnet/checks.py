@@ -199,10 +199,9 @@ def as_rows(
 
 def same_length(x: Array, y: Array) -> None:
     """Raise ValueError if x and y differ in their number of rows."""
-    if x.shape[-2] != y.shape[-2]:
-        raise ValueError(
-            f"x has {x.shape[-2]} rows, but y has {y.shape[-2]}: each sample needs both"
-        )
+    m, n = x.shape[-2], y.shape[-2]
+    if m != n:
+        raise ValueError(f"x has {m} rows, but y has {n}: each sample needs both")
 
 
 def as_shares(sample_weight: ArrayLike | None, m: int, dtype: np.dtype[Any]) -> Array | None:
@@ -211,9 +210,8 @@ def as_shares(sample_weight: ArrayLike | None, m: int, dtype: np.dtype[Any]) -> 
         return None
     weights = as_numbers(sample_weight, "sample_weight")
     if weights.shape != (m,):
-        raise ValueError(
-            f"sample_weight has shape {weights.shape}, but there are {m} samples: it needs ({m},)"
-        )
+        need = f"there are {m} samples: it needs ({m},)"
+        raise ValueError(f"sample_weight has shape {weights.shape}, but {need}")
     weights = converted(weights, np.float64, "sample_weight")
     if weights.min() < 0:
         raise ValueError(f"sample_weight must be >= 0, but holds {weights.min():g}")

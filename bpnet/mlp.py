@@ -136,12 +136,10 @@ class MLP(Stackable):
         activation : str, Activation, or a sequence of them
             One for all layers, or one for each of the layers 2..L.
         output : str or Activation, optional
-            Of layer L, where one `activation` is given. The default is the one that belongs to
-            the loss if the loss cannot do with `activation`, else `activation`.
+            Of layer L: by default `activation`, or what belongs to a loss that cannot do with it.
         loss : str or Loss
         initializer : str, Initializer, or a sequence of them, optional
-            One for all layers or one for each; the default suits each layer's activation:
-            Xavier, or He for ReLU and its relatives.
+            One for all layers or one for each; by default Xavier, or He for ReLU and the like.
         rng : int or numpy.random.Generator
             The seed, or the generator to draw from; it must be given.
         dtype : dtype
@@ -149,13 +147,6 @@ class MLP(Stackable):
         networks : int, optional
             Make a stack: so many networks, each with its own start weights, that train in one
             pass. ``W[l]`` is then (networks, n_l, n_{l-1}), and ``net[k]`` is network k.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is wrong, or the output and the loss cannot go together.
-        MemoryError
-            If a stack would not fit into this machine's memory.
         """
         sizes = checks.as_sizes(sizes)
         rules = construction.checked_rules(sizes, activation, output, loss)
@@ -184,11 +175,6 @@ class MLP(Stackable):
             As in `init`.
         dtype : dtype, optional
             The default is float32 where every array is, complex where one is, else float64.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If shapes do not fit together, a weight is no finite number, or as in `init`.
         """
         sizes, theta = construction.join_weights(W, b, dtype)
         rules = construction.checked_rules(sizes, activation, output, loss)
@@ -312,7 +298,8 @@ class MLP(Stackable):
             of weights that have changed since.
         """
         self._check_cache(cache)
-        if not stale and cache.made_of not in (None, arrays.digest(self.theta)):
+        made_of = arrays.digest(self.theta)
+        if not stale and cache.made_of not in (None, made_of):
             raise ValueError(
                 "this cache is of a forward pass with other weights: of another net, or of before "
                 "theta changed. Its gradient would be of neither: call forward again, or allow it "
@@ -325,7 +312,6 @@ class MLP(Stackable):
         with checks.quiet():
             backward_pass(self, cache, rows, grad)
         checks.report_nan(grad.theta, "the gradient")
-        made_of = arrays.digest(self.theta)
 
         def way_to_x() -> Array:
             if arrays.digest(self.theta) != made_of:

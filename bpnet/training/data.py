@@ -205,10 +205,8 @@ def set_aside(
         order = np.concatenate([rows[:k] for rows, k in zip(by_class, takes, strict=True)])
         n = len(order)
     if not 0 < n < m:
-        raise ValueError(
-            f"{purposes[0]}={fraction:g} of {m} samples leaves {n} to {purposes[1]} and "
-            f"{m - n} to train on: both need some"
-        )
+        left = f"{n} to {purposes[1]} and {m - n} to train on: both need some"
+        raise ValueError(f"{purposes[0]}={fraction:g} of {m} samples leaves {left}")
     held = np.zeros(m, bool)
     held[order[:n]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
@@ -239,10 +237,8 @@ class StreamSource:
         if isinstance(batches, np.ndarray):
             raise TypeError("y is missing: x is an array, which needs its targets in another")
         if not (callable(batches) or isinstance(batches, Iterable)):
-            raise TypeError(
-                "without y, x must be an iterable of batches (x, y), or a function that returns "
-                f"one, not {type(batches).__name__}"
-            )
+            need = "x must be an iterable of batches (x, y), or a function that returns one"
+            raise TypeError(f"without y, {need}, not {type(batches).__name__}")
         if isinstance(batches, Iterator) and epochs > 1 and steps is None:
             raise ValueError(
                 f"an iterator gives its batches once, but there are {epochs} epochs: pass a list, "
@@ -328,9 +324,8 @@ class StreamSource:
     def _checked(self, batch: Any, number: int) -> Batch:
         where = f"batch {number} of epoch {self.number}"
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-            raise TypeError(
-                f"{where} must be (x, y) or (x, y, sample_weight), not {type(batch).__name__}"
-            )
+            kind = type(batch).__name__
+            raise TypeError(f"{where} must be (x, y) or (x, y, sample_weight), not {kind}")
         try:
             x, y = self.net.parameters.rows(batch[0], "x"), self.net.parameters.rows(batch[1], "y")
             checks.same_length(x, y)
@@ -401,7 +396,7 @@ def class_labels(y: Array, user: str = "class_weight") -> Array:
     return y[:, 0].astype(int) if y.shape[-1] == 1 else y.argmax(axis=-1)
 
 
-def class_weights(given: Mapping[int, float] | str, counts: Array) -> Array:
+def class_weights(given: Any, counts: Array) -> Array:
     """Return the weight of each class."""
     if isinstance(given, str):
         if given != "balanced":
@@ -409,9 +404,8 @@ def class_weights(given: Mapping[int, float] | str, counts: Array) -> Array:
         balanced: Array = counts.sum() / np.maximum(counts, 1) / np.count_nonzero(counts)
         return balanced
     if not isinstance(given, Mapping):
-        raise TypeError(
-            f'class_weight must be a dict of class to weight, or "balanced", not {given!r}'
-        )
+        text = 'class_weight must be a dict of class to weight, or "balanced"'
+        raise TypeError(f"{text}, not {given!r}")
     weights = np.ones(len(counts))
     for label, weight in given.items():
         if checks.as_int(label, "a class of class_weight", least=0) >= len(counts):

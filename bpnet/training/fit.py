@@ -98,12 +98,11 @@ def fit(
         Whether each epoch has a new order; "each" gives each network of a stack one of its own.
     sample_weight : array_like, shape (m,), optional
         E is Σ w_i E_i / Σ w_i; within a batch weights count relative to their overall mean, or, if
-        they come with the batches of an iterable, relative to the mean of the batch.
+        they come with the batches of an iterable, to that of the batch.
     class_weight : dict of class number to weight, or "balanced", optional
         For one-hot targets, or one column of 0 and 1; multiplies sample_weight.
     weight_mean : float, optional
-        The mean of all the weights that an iterable's batches bring, where it is known: they then
-        count relative to it, as those of arrays do.
+        Of all the weights that an iterable's batches bring: they then count relative to it.
     validation : (x, y) or (x, y, sample_weight), or float, optional
         Data to evaluate after each epoch, or the fraction of the rows to set aside for it.
     stratify : bool
@@ -144,8 +143,7 @@ def fit(
     Returns
     -------
     History
-        Ctrl-C ends training after the present step, with what there is; ``history.stopped`` says
-        why training ended early.
+        Ctrl-C ends training after the present step; ``history.stopped`` says why it ended early.
 
     Raises
     ------
@@ -153,10 +151,7 @@ def fit(
         If the data do not fit the net, or an argument is out of range: before the first step.
     TrainingDiverged
         If a loss, a gradient or a step is not finite; the net keeps its last finite weights. Of a
-        stack, if every network has diverged; before that each one is told of by a RuntimeWarning,
-        and in ``history.diverged``.
-    MemoryError
-        If a stack's training would not fit into this machine's memory.
+        stack, if every network has; before that ``history.diverged`` and a RuntimeWarning tell.
     InvalidFile
         If the checkpoint is damaged, or of another net, another version or other settings.
     Exception

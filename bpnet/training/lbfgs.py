@@ -8,6 +8,7 @@ L1 Regularization", 2007). So weights come to be exactly 0.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ class Objective:
 
     def __init__(self, run: Run, source: ArraySource, recipe: Recipe) -> None:
         self.run, self.frozen, penalty = run, recipe.frozen, recipe.penalty
-        self.smooth, l1 = penalty.without_l1(), penalty.l1
+        self.smooth, l1 = copy.copy(penalty), penalty.l1
+        self.smooth.l1 = None
         self.split = np.flatnonzero(np.zeros(0) if l1 is None else l1)
         self.l1 = np.zeros(0) if l1 is None else l1[self.split].astype(np.float64)
         self.bounds = None

@@ -51,10 +51,8 @@ class Penalty:
             strength = np.array(as_float(value, name, least=0))
         else:
             if np.shape(value) != lead:
-                raise ValueError(
-                    f"{name} has shape {np.shape(value)}, but must be one number, or one for each "
-                    f"network of a stack: {lead}"
-                )
+                need = f"must be one number, or one for each network of a stack: {lead}"
+                raise ValueError(f"{name} has shape {np.shape(value)}, but {need}")
             each = [as_float(v, f"{name}[{k}]", least=0) for k, v in enumerate(value)]
             strength = np.array(each)[:, None]
         if strength.max() > np.finfo(net.dtype).max:
@@ -68,12 +66,6 @@ class Penalty:
         one = copy.copy(self)
         one.l1, one.l2 = (v if v is None or v.ndim == 1 else v[k] for v in (self.l1, self.l2))
         one.term = self.term[0]  # scratch space, the same for all
-        return one
-
-    def without_l1(self) -> Self:
-        """Return the smooth part of it."""
-        one = copy.copy(self)
-        one.l1 = None
         return one
 
     def __bool__(self) -> bool:
@@ -112,10 +104,8 @@ class Dropout:
         if not isinstance(rates, Mapping):
             p = as_float(rates, "dropout", least=0, below=1)
             if p and net.L == 2:
-                raise ValueError(
-                    "dropout is for hidden layers, of which this net has none; "
-                    f"{{1: {p:g}}} drops inputs"
-                )
+                text = "dropout is for hidden layers, of which this net has none"
+                raise ValueError(f"{text}; {{1: {p:g}}} drops inputs")
             rates = dict.fromkeys(range(2, net.L), p) if p else {}
         self.keep: dict[int, float] = {}
         for l, p in rates.items():
@@ -157,15 +147,14 @@ class Frozen:
             raise TypeError(f"frozen takes names such as 'b' or 'W[2]', not {names!r}")
         for name in given:
             try:
-                runs = coordinates_named(sizes, name)
+                for run in coordinates_named(sizes, name):
+                    self.free[run] = False
             except KeyError:
-                known = ", ".join(block for block, *_ in named_blocks(sizes))
-                raise ValueError(
-                    f"frozen names {name!r}, but the known names are W, b, {known}, and those of "
-                    "single ones, such as 'W[2][0, 0]'"
-                ) from None
-            for run in runs:
-                self.free[run] = False
+                known = ", ".join(["W", "b", *(block for block, *_ in named_blocks(sizes))])
+                text = (
+                    f"the known names are {known}, and those of single ones, such as 'W[2][0, 0]'"
+                )
+                raise ValueError(f"frozen names {name!r}, but {text}") from None
         if not self.free.any():
             raise ValueError("frozen holds every weight and bias: nothing is left to train")
         self.names = sorted({"".join(name.split()) for name in given})
