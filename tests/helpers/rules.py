@@ -27,3 +27,15 @@ SCHEDULES = {
     "warm-up": lambda rate: schedules.Warmup(1.5, schedules.CosineDecay(rate, 4), start=0.2),
     "plateau": plateau,
 }
+
+
+class Spy(SGD):
+    """SGD that keeps what a function sees of each step's θ and gradient."""
+
+    def __init__(self, rate, see):
+        super().__init__(rate)
+        self.see, self.seen = see, []
+
+    def compute(self, theta, g, move):
+        self.seen.append(self.see(theta, g))
+        super().compute(theta, g, move)

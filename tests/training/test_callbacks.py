@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -143,41 +144,26 @@ def test_progress_without_tqdm_is_a_line_an_epoch(monkeypatch, capsys):
 
 
 def test_progress_with_tqdm_is_a_bar(monkeypatch, tmp_path):
-    bars = []
-
-    class Bar:
-        def __init__(self, **options):
-            self.options, self.n, self.figures, self.closed = options, 0, {}, False
-            bars.append(self)
-
-        def set_postfix(self, figures, refresh):
-            assert refresh is False  # update() draws
-            self.figures = figures
-
-        def update(self):
-            self.n += 1
-
-        def close(self):
-            self.closed = True
-
-    monkeypatch.setitem(sys.modules, "tqdm", type(sys)("tqdm"))
-    sys.modules["tqdm"].tqdm = Bar
+    tqdm = Mock()
+    bar = tqdm.tqdm.return_value
+    monkeypatch.setitem(sys.modules, "tqdm", tqdm)
     history = fit(make(), X, Y, epochs=3, progress=True)
-    (bar,) = bars
-    assert bar.options == {"total": 3, "initial": 0, "unit": "epoch", "file": sys.stderr}
-    assert (bar.n, bar.closed) == (3, True)
-    assert bar.figures == {"loss": f"{history.loss[-1]:.4g}", "learning_rate": "0.001"}
+    tqdm.tqdm.assert_called_once_with(total=3, initial=0, unit="epoch", file=sys.stderr)
+    assert (bar.update.call_count, bar.close.call_count) == (3, 1)
+    figures = {"loss": f"{history.loss[-1]:.4g}", "learning_rate": "0.001"}
+    bar.set_postfix.assert_called_with(figures, refresh=False)  # update() draws
 
     def fail(training):
         if training.epoch == 2:
             raise KeyError("no")
 
-    path = tmp_path / "file"
+    how = {"epochs": 5, "progress": True, "checkpoint": tmp_path / "file"}
+    bar.reset_mock()
     with pytest.raises(KeyError):
-        fit(make(), X, Y, epochs=5, progress=True, callbacks=[fail], checkpoint=path)
-    assert (bars[-1].n, bars[-1].closed) == (1, True)
-    fit(make(), X, Y, epochs=5, progress=True, checkpoint=path, resume=True)
-    assert (bars[-1].options["initial"], bars[-1].n) == (1, 4)
+        fit(make(), X, Y, callbacks=[fail], **how)
+    assert (bar.update.call_count, bar.close.call_count) == (1, 1)
+    fit(make(), X, Y, resume=True, **how)
+    assert (tqdm.tqdm.call_args.kwargs["initial"], bar.update.call_count) == (1, 5)
 
 
 def test_progress_with_the_real_tqdm(capsys):

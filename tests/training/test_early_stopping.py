@@ -9,6 +9,7 @@ from bpnet import MLP, SGD, Adam, EarlyStopping, InvalidFile, evaluate, fit
 from bpnet.training.data import set_aside
 from tests.helpers.complaint import complains, refuses
 from tests.helpers.regression import FAR, ZERO, X, Y, drift, drifting, make
+from tests.helpers.rules import Spy
 from tests.helpers.three_classes import X as CLASSES_X
 from tests.helpers.three_classes import Y as CLASSES_Y
 
@@ -25,21 +26,10 @@ def test_validation_loss_is_that_of_the_data_given():
         assert len(history.validation_loss) == 2
 
 
-class Spy(SGD):
-    """Sees which row a step is on: of one sample ∂E/∂W² = δ² xᵀ, ∂E/∂b² = δ², whose ratio is x."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.seen = []
-
-    def compute(self, theta, g, move):
-        self.seen.append(round(g[0] / g[12]))
-        super().compute(theta, g, move)
-
-
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_fraction_is_set_aside_at_random_and_not_trained_on(shuffle):
-    x, spy, net = np.arange(1.0, 21.0)[:, None] * [1, 0, 0], Spy(1e-9), make()
+    x, net = np.arange(1.0, 21.0)[:, None] * [1, 0, 0], make()
+    spy = Spy(1e-9, lambda theta, g: round(g[0] / g[12]))  # ∂E/∂W² is δ² x of one row, ∂E/∂b² δ²
     how = {"batch_size": 1, "optimizer": spy, "validation": 0.25, "shuffle": shuffle}
     history = fit(net, x, Y, epochs=3, metrics="r2", **how)
     first, second = spy.seen[:15], spy.seen[15:30]

@@ -12,7 +12,7 @@ from bpnet.network.gradient import Gradient
 from bpnet.training import loop
 from bpnet.training.step import make_step
 from tests.helpers.complaint import complains, refuses
-from tests.helpers.rules import RULES
+from tests.helpers.rules import RULES, Spy
 
 NETS = {
     "sigmoid, half squared error": {"activation": "sigmoid"},
@@ -262,23 +262,17 @@ def test_shuffling_does_not_copy_the_data():
 
 def test_divergence_restores_the_weights_before_the_step():
     _, x, y = problem()
-    net = MLP.init((4, 3), activation="identity", rng=1)
-    seen = []
-
-    class Spy(SGD):
-        def compute(self, theta, g, move):
-            seen.append(theta.copy())
-            super().compute(theta, g, move)
-
-    with (
-        pytest.warns(RuntimeWarning, match="the loss has grown"),
-        pytest.raises(TrainingDiverged) as caught,
-    ):
-        fit(net, x, y, epochs=500, batch_size=None, optimizer=Spy(30.0))
+    net, spy = (
+        MLP.init((4, 3), activation="identity", rng=1),
+        Spy(30.0, lambda theta, g: theta.copy()),
+    )
+    grown = pytest.warns(RuntimeWarning, match="the loss has grown")
+    with grown, pytest.raises(TrainingDiverged) as caught:
+        fit(net, x, y, epochs=500, batch_size=None, optimizer=spy)
     error = caught.value
     assert np.isfinite(net.theta).all()
-    assert np.array_equal(net.theta, seen[-1])
-    assert error.epoch == len(seen) == len(error.history) + 1
+    assert np.array_equal(net.theta, spy.seen[-1])
+    assert error.epoch == len(spy.seen) == len(error.history) + 1
     assert (error.step, error.layer, error.learning_rate) == (1, 2, 30.0)
     assert isinstance(error, ArithmeticError)
     assert str(error) == (
@@ -292,43 +286,30 @@ def test_divergence_restores_the_weights_before_the_step():
     assert vars(back) == vars(error)
 
 
-def test_divergence_within_an_epoch_names_the_step_and_the_layer():
-    net = MLP.from_weights(W=[[[1.0]], [[1.0]], [[1.0]]], b=[[0.0]] * 3, activation="identity")
-    x = np.array([[0.0], [0.0], [1e150], [0.0]])
-    net.W[4] = [[1e200]]
+NONE = "; no step was taken yet, so scale the data or the start weights. The net…"
+R = "; the learning rate in use…"
+
+
+@pytest.mark.parametrize(
+    ("W", "x", "options", "layer", "message"),
+    [
+        ([1, 1, 1e200], [0, 0, 1e150], {}, 4, f"step 3: the loss is not finite, from z[4] on{R}"),
+        ([1, 1e200], [1e-60], {}, 2, f"step 1: the step is not finite, from delta[2] on{R}"),
+        ([1, 1e200], [1e-60], {"clip_value": 1.0}, 2, f"…step is not finite, from delta[2] on{R}"),
+        ([1, 1e200], [1e-60], {"clip_norm": 1.0}, 2, f"…step is not finite, from delta[2] on{R}"),
+        ([1, 1], [1], {"optimizer": SGD(1.7e308), "l2": 99.0}, 3, f"…from the step of W[3] on{R}"),
+        ([1, 1], [1e200], {}, 3, f"step 1: the loss is not finite, from the loss of a[3] on{NONE}"),
+    ],
+)  # fmt: skip
+def test_divergence_names_the_step_and_where_it_begins(W, x, options, layer, message):
+    x, W = np.array(x)[:, None], [[[w]] for w in W]
+    net = MLP.from_weights(W, [[0.0]] * len(W), activation="identity")
+    how = {"epochs": 1, "batch_size": 1, "shuffle": False, "optimizer": SGD(0.1)} | options
+    with refuses(net, TrainingDiverged, f"training diverged in epoch 1, {message}") as net:
+        fit(net, x, 0 * x, **how)
     with pytest.raises(TrainingDiverged) as caught:
-        fit(net, x, x * 0, epochs=1, batch_size=1, optimizer=SGD(0.1), shuffle=False)
-    assert (caught.value.epoch, caught.value.step, caught.value.layer) == (1, 3, 4)
-    assert "epoch 1, step 3: the loss is not finite, from z[4] on" in str(caught.value)
-    assert net.W[4][0, 0] == 1e200
-
-
-def test_gradient_that_is_not_finite_names_where_it_begins():
-    net = MLP.from_weights(W=[[[1.0]], [[1e200]]], b=[[0.0]] * 2, activation="identity")
-    for options in ({}, {"clip_value": 1.0}, {"clip_norm": 1.0}):
-        net.W[3] = [[1e200]]
-        with pytest.raises(TrainingDiverged) as caught:
-            fit(net, [[1e-60]], [[0.0]], epochs=1, optimizer=SGD(0.1), **options)
-        assert caught.value.layer == 2
-        assert "the step is not finite, from delta[2] on; the learning rate" in str(caught.value)
-        assert net.W[3][0, 0] == 1e200
-
-
-def test_step_that_is_not_finite_though_the_gradient_is():
-    net, x, y = problem()
-    before = net.theta.copy()
-    with pytest.raises(TrainingDiverged, match=r"from the step of W\[4\] on") as caught:
-        fit(net, x, y, epochs=1, optimizer=SGD(1.7e308), l2=100.0)
-    assert np.array_equal(net.theta, before)
-    assert caught.value.layer == 4
-
-
-def test_data_too_large_are_the_reason_before_the_first_step():
-    _, x, y = problem()
-    net = MLP.init((4, 3), activation="identity", rng=1)
-    message = "step 1: the loss is not finite…; no step was taken yet, so scale the data or the"
-    with complains(TrainingDiverged, "…" + message + "…"):
-        fit(net, x * 1e200, y, epochs=1)
+        fit(net, x, 0 * x, **how)
+    assert (caught.value.epoch, caught.value.layer) == (1, layer)
 
 
 @pytest.mark.parametrize("rule", [Adam(1e3), SGD(1e2)])

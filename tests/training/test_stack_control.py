@@ -7,33 +7,11 @@ import warnings
 import numpy as np
 import pytest
 
-from bpnet import (
-    MLP,
-    SGD,
-    Adam,
-    AdamW,
-    CosineDecay,
-    EarlyStopping,
-    InvalidFile,
-    ReduceOnPlateau,
-    TrainingDiverged,
-    evaluate,
-    fit,
-)
+from bpnet import MLP, SGD, Adam, EarlyStopping, InvalidFile, TrainingDiverged, evaluate, fit
 from bpnet.training.divergence import advice, first_not_finite
 from tests.helpers.complaint import complains
+from tests.helpers.rules import SCHEDULES, plateau
 from tests.helpers.stack_problem import X_HELD, Y_HELD, X, Y, make
-
-
-class Watch:
-    """A callback that keeps θ of each epoch."""
-
-    def __init__(self):
-        self.thetas = []
-
-    def on_epoch_end(self, training):
-        self.thetas.append(training.net.theta.copy())
-
 
 # ---- early stopping
 
@@ -50,21 +28,21 @@ STOPPERS = {
 
 @pytest.mark.parametrize(("stopper", "options"), STOPPERS.values(), ids=STOPPERS)
 def test_each_network_stops_as_it_would_alone(way, stopper, options):
-    net, watch = make(way), Watch()
+    net, thetas = make(way), []
     rates = np.linspace(0.02, 0.3, way)
     alone = {k: net[k].copy() for k in (0, 1, way // 2, way - 1)}
-    history = fit(
-        net, X, Y, optimizer=SGD(rates), early_stopping=stopper, callbacks=[watch], **HOW, **options
-    )
+    options = {"early_stopping": stopper, **HOW, **options}
+    watch = [lambda training: thetas.append(training.net.theta.copy())]
+    history = fit(net, X, Y, optimizer=SGD(rates), callbacks=watch, **options)
     ends = []
     for k, one in alone.items():
-        own = fit(one, X, Y, optimizer=SGD(rates[k]), early_stopping=stopper, **HOW, **options)
+        own = fit(one, X, Y, optimizer=SGD(rates[k]), **options)
         ends.append(len(own))
         np.testing.assert_allclose(net.theta[k], one.theta, rtol=1e-10, atol=1e-12)
         assert history.best_epoch[k] == own.best_epoch
-        stood_still = [theta[k] for theta in watch.thetas[len(own) - 1 :]]
+        stood_still = [theta[k] for theta in thetas[len(own) - 1 :]]
         np.testing.assert_array_equal(stood_still, [stood_still[0]] * len(stood_still))
-        moved = [theta[k] for theta in watch.thetas[: len(own)]]
+        moved = [theta[k] for theta in thetas[: len(own)]]
         assert len(np.unique(moved, axis=0)) == len(moved)
         for name in ("loss", "validation_loss"):
             mine = [entry[k] for entry in getattr(history, name)[: len(own)]]
@@ -265,13 +243,13 @@ def trainings(way):
     return {
         "Adam, an order for each": {"optimizer": Adam(rates), "shuffle": "each"},
         "a plateau for each": {
-            "optimizer": SGD(ReduceOnPlateau(rates, 0.5, patience=0, min_delta=0.05), 0.5),
+            "optimizer": SGD(plateau(rates), 0.5),
             "l2": rates,
             "metrics": "r2",
             **HELD,
         },
         "early stopping": {"optimizer": SGD(8 * rates), "early_stopping": EarlyStopping(3), **HELD},
-        "dropout": {"optimizer": AdamW(CosineDecay(0.03, 8)), "dropout": 0.3, "clip_norm": 1.0},
+        "dropout": {"optimizer": Adam(SCHEDULES["cosine"](0.03)), "dropout": 0.3, "clip_norm": 1.0},
     }
 
 

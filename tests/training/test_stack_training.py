@@ -7,7 +7,7 @@ import pytest
 
 from bpnet import LBFGS, MLP, SGD, Adam, arrays, evaluate, fit
 from tests.helpers.complaint import complains, refuses
-from tests.helpers.rules import RULES, SCHEDULES, plateau
+from tests.helpers.rules import RULES, SCHEDULES, Spy, plateau
 from tests.helpers.stack_problem import X_HELD, Y_HELD, M, X, Y, make, noise
 
 EACH = ("learning_rate", "l1", "l2")  # what may be one number or an array, one for each network
@@ -196,19 +196,13 @@ def test_each_network_may_have_its_own_order(net, own_data):
 
 
 def test_the_orders_are_of_the_rows_to_train_on():
-    net, seen = make(3), []
-
-    class Spy(SGD):
-        def compute(self, theta, g, move):
-            seen.append(g.copy())
-            super().compute(theta, g, move)
-
+    spy = Spy(1e-12, lambda theta, g: g.copy())
     x, y = np.arange(M, dtype=float)[:, None] * [1, 0, 0], np.zeros((M, 2))
     net = MLP.init((3, 2), activation="identity", networks=3, rng=0)
     net.theta[...] = 0
     net.b[2][...] = 1  # with rate 0 or so, the gradient of W tells the mean of x[:, 0]
-    fit(net, x, y, epochs=1, batch_size=1, optimizer=Spy(1e-12), shuffle="each", validation=0.25)
-    rows = np.round(np.array(seen)[:, :, 0]).astype(int)
+    fit(net, x, y, epochs=1, batch_size=1, optimizer=spy, shuffle="each", validation=0.25)
+    rows = np.round(np.array(spy.seen)[:, :, 0]).astype(int)
     assert rows.shape == (10, 3)
     assert all(len(set(column)) == 10 for column in rows.T)
     assert len({tuple(sorted(column)) for column in rows.T}) == 1
