@@ -27,9 +27,6 @@ def networks_fastest(net):
 LAYOUTS = {"as it comes": lambda net: net, "networks fastest": networks_fastest}
 
 
-# ---- the core
-
-
 def test_init_draws_each_network_its_own_weights():
     net = make(networks=1000)
     assert len(net) == 1000
@@ -261,9 +258,6 @@ def test_the_sigmoid_of_many_numbers_has_the_bits_of_few(dtype):
     for start in range(0, z.size, 100):
         f(z[start : start + 100], few)
         np.testing.assert_array_equal(many[start : start + 100], few)
-
-
-# ---- which layout, chosen in one place
 
 
 def test_many_tiny_networks_lie_with_the_networks_fastest():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpnet import MLP, Parameters, fit
+from bpnet import MLP, fit
 from bpnet.checks import (
     all_finite,
     as_float,
@@ -158,10 +158,6 @@ def test_a_theta_that_is_not_finite_is_refused_by_name(k, name, value):
     for call in (net.forward, net.predict):
         with complains(ValueError, message.format(name, value)):
             call(X)
-    theta = np.stack([make().theta, net.theta])
-    stack = MLP(Parameters(net.sizes, theta), net.activation, net.loss_function)
-    with complains(ValueError, message.format(f"{name} of network 1", value)):
-        stack.forward(X)
 
 
 def test_theta_of_the_wrong_shape_or_kind_is_refused():
@@ -361,18 +357,6 @@ def test_numbers_are_not_copied_without_need():
     assert np.shares_memory(as_rows(X[0], 3, X.dtype, "x", "input"), X)
     assert as_numbers([1j], "x", allow_complex=True).dtype == complex
     assert same_length(X, Y) is None
-
-
-def test_rows_for_a_stack_of_networks():
-    rows = np.zeros((5, 4, 3))
-    dtype = rows.dtype
-    assert as_rows(rows, 3, dtype, "x", "input", 5).shape == (5, 4, 3)
-    assert as_rows(rows[0], 3, dtype, "x", "input", 5).shape == (4, 3)
-    need = f"{WIDTH}, or (6, m, 3), a batch for each network"
-    with complains(ValueError, f"x has shape (5, 4, 3), but {need}"):
-        as_rows(rows, 3, dtype, "x", "input", 6)
-    with complains(ValueError, "x is empty: it has shape (5, 0, 3), but needs a row at least"):
-        as_rows(rows[:, :0], 3, dtype, "x", "input", 5)
 
 
 def test_finite_is_told_even_where_the_sum_overflows():

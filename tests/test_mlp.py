@@ -43,9 +43,6 @@ def assert_same_bits(got, expected):
         assert one.tobytes() == other.tobytes()
 
 
-# ---- θ and its views
-
-
 def test_theta_is_one_vector_that_everything_is_a_view_of():
     net = make()
     theta = net.theta
@@ -80,9 +77,6 @@ def test_a_net_is_equal_to_itself_alone():
     assert net == same
     assert net != make()
     assert len({net, same, make()}) == 2
-
-
-# ---- copies
 
 
 def test_a_copied_net_is_independent_and_attached():
@@ -138,9 +132,6 @@ def test_net_cache_and_gradient_are_copied_together():
     cache = net.forward(X)
     twin, twin_cache = copy.deepcopy((net, cache))
     np.testing.assert_array_equal(twin.backward(twin_cache, Y).theta, net.backward(cache, Y).theta)
-
-
-# ---- passes and their buffers
 
 
 def test_the_cache_holds_a_copy_of_x():
@@ -312,9 +303,6 @@ def test_an_activation_and_a_loss_of_ones_own_train():
         net.theta[k] += step
         E.append(net.loss(net.forward(X), Y))
     assert grad.theta[k] == pytest.approx((E[0] - E[1]) / (2 * h), rel=1e-8)
-
-
-# ---- loss and prediction
 
 
 def test_the_loss_is_one_float_summed_over_outputs_averaged_over_samples():

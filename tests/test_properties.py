@@ -1,13 +1,11 @@
 """Laws of the gradient, on generated nets of every kind: what test_gradients.py leaves to prove."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpnet import LOSSES, MLP
+from bpnet import MLP
 from bpnet.testing import cases
 from tests.helpers.nets import HIDDEN, PAIRS, assert_close, gradient
 
@@ -87,27 +85,6 @@ def test_a_perfect_prediction_has_no_gradient(loss, output, data):
     few = 8 * np.finfo(net.dtype).eps if loss == "cross_entropy" else 0
     assert np.abs(grad.delta[net.L]).max() <= few
     assert np.abs(grad.theta).max() <= 1e3 * few
-
-
-@pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if loss.joined_output])
-@settings(max_examples=25)
-@given(st.data())
-def test_the_joined_and_the_general_form_of_the_output_error_agree(loss, data):
-    output = LOSSES[loss].joined_output
-    example = data.draw(cases(loss=loss, output=output, dtype="float64"))
-    net, x, y = example
-    general = replace(LOSSES[loss], joined_output=None, E_z=None)
-    other = replace(net, loss_function=general)
-    joined, apart = (n.backward(n.forward(x), y) for n in (net, other))
-    np.testing.assert_allclose(joined.delta[net.L], (net.predict(x) - y) / len(x), atol=1e-15)
-    assert_close(apart.delta[net.L], joined.delta[net.L], 1e-12)
-    assert_close(apart.theta, joined.theta, 1e-12)
-    assert net.loss(net.forward(x), y) == pytest.approx(
-        other.loss(other.forward(x), y), rel=1e-12, abs=1e-13
-    )
-
-
-# ---- extremes
 
 
 FAR = np.array([-1e4, -745, -355, -104, -88.8, -37, -1e-30, 0, 1e-30, 37, 88.8, 355, 1e4])

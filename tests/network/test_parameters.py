@@ -1,13 +1,10 @@
 """θ and its views by layer."""
 
-import copy
-import pickle
-
 import numpy as np
 import pytest
 
 from bpnet import MLP, Parameters
-from bpnet.network.parameters import ByLayer, Views, blocks, coordinate_name, count
+from bpnet.network.parameters import ByLayer, blocks, coordinate_name, count
 from tests.helpers.complaint import complains
 
 SIZES = (3, 5, 2)
@@ -164,22 +161,3 @@ def test_integers_and_single_precision_may_be_assigned():
     p.b[2] = np.array([0.5, 0.25])
     np.testing.assert_array_equal(p.theta, [1, 2, 0.5, 0.25])
     assert p.theta.dtype == "float32"
-
-
-@pytest.mark.parametrize("twice", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
-def test_a_copy_has_views_of_its_own_theta(twice):
-    p = parameters()
-    twin = twice(p)
-    assert type(twin) is Parameters
-    assert twin.sizes == p.sizes
-    np.testing.assert_array_equal(twin.theta, p.theta)
-    assert not np.shares_memory(twin.theta, p.theta)
-    assert isinstance(twin.W, Views)
-    for l in (2, 3):
-        assert np.shares_memory(twin.W[l], twin.theta)
-        assert np.shares_memory(twin.W_T[l], twin.theta)
-        assert np.shares_memory(twin.b_row[l], twin.theta)
-    twin.W[2] -= 1
-    assert twin.theta[0] == -1
-    assert p.theta[0] == 0
-    assert copy.copy(p).theta is p.theta  # a shallow one shares it

@@ -12,8 +12,6 @@ from bpnet.arrays import check_memory, in_words
 from tests.helpers.complaint import complains
 from tests.helpers.small_stack import X, Y, make
 
-# ---- using it
-
 
 def test_ensemble_is_the_mean_and_if_asked_the_spread():
     net = make(networks=4)
@@ -45,9 +43,6 @@ def test_best_passes_over_networks_without_a_finite_loss():
     net.W[2][:, 0, 0] = 1e200
     with complains(ValueError, "no network of the stack has a finite loss"):
         net.best([[1.0]], [[0.0]])
-
-
-# ---- bad input
 
 
 @pytest.mark.parametrize(
@@ -99,13 +94,6 @@ def test_stacked_weights_must_be_of_equally_many_networks():
         MLP.from_weights([ones((0, 4, 3))], [ones((0, 4))])
 
 
-def test_from_the_end_they_count_as_of_a_list():
-    net = make(networks=3)
-    for k in (-1, -2, -3):
-        np.testing.assert_array_equal(net[k].theta, net.theta[3 + k])
-        assert np.shares_memory(net[k].theta, net.theta)
-
-
 @pytest.mark.parametrize("k", [3, -4, 10**6])
 def test_only_networks_that_are_there(k):
     with complains(IndexError, f"there is no network {k}: the stack holds 3"):
@@ -144,9 +132,6 @@ def test_a_weight_that_is_not_finite_is_named_with_its_network():
     for theta in (net.theta, np.asfortranarray(net.theta)):
         with complains(ValueError, "theta must be finite, but W[3][1, 0] of network 2 is nan: …"):
             net.with_theta(theta).predict(X)
-
-
-# ---- memory
 
 
 def test_a_stack_that_cannot_fit_fails_before_it_is_allocated(monkeypatch):

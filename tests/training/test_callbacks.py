@@ -12,8 +12,6 @@ from bpnet import SGD, Adam, EarlyStopping, ExponentialDecay, ReduceOnPlateau, e
 from tests.helpers.complaint import complains
 from tests.helpers.regression import FAR, ZERO, X, Y, drift, drifting, make
 
-# Callbacks
-
 
 class Diary:
     def __init__(self):
@@ -119,9 +117,6 @@ def test_bad_callbacks(given, message):
         fit(make(), X, Y, epochs=1, callbacks=given)
 
 
-# Progress
-
-
 def test_silent_by_default(capfd):
     fit(make(), X, Y, epochs=2)
     assert capfd.readouterr() == ("", "")
@@ -175,9 +170,6 @@ def test_progress_with_the_real_tqdm(capsys):
     assert "loss=" in err
 
 
-# One training at a time
-
-
 @pytest.mark.parametrize("shared", ["optimizer", "schedule", "early_stopping"])
 def test_what_has_state_serves_one_training_at_a_time(shared):
     rule, stopper = Adam(ReduceOnPlateau(0.1)), EarlyStopping(3)
@@ -202,9 +194,6 @@ def test_what_has_state_serves_one_training_at_a_time(shared):
     with pytest.raises(ValueError, match="x has"):
         fit(alone, X[:, 1:], Y, epochs=3, **parts)
     fit(alone, X, Y, epochs=1, **theirs)
-
-
-# Ctrl-C
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from bpnet import MLP, SGD, Adam, EarlyStopping, InvalidFile, Schedule, StepDecay, fit
+from bpnet import MLP, SGD, Adam, EarlyStopping, InvalidFile, StepDecay, fit
 from bpnet.archive import read_arrays, write_arrays
 from tests.helpers.complaint import complains, refuses
 from tests.helpers.rules import plateau
@@ -181,9 +181,6 @@ def test_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-# When it is written and how it goes on
-
-
 def epoch_in(path):
     return json.loads(str(read_arrays(path)["state"]))["epoch"]
 
@@ -247,38 +244,6 @@ def test_endless_iterable_goes_on_where_it_was(tmp_path):
     assert np.array_equal(nets[0].theta, nets[2].theta)
     with complains(InvalidFile, "…steps_per_epoch is 2, but was 3"):
         fit(nets[2], endless, epochs=5, steps_per_epoch=2, checkpoint=path, resume=True)
-
-
-def test_schedule_of_one_s_own_keeps_its_state(tmp_path):
-    class Seen(Schedule):
-        def __init__(self):
-            self.losses = []
-
-        def __call__(self, t):
-            return 0.1 / (1 + len(self.losses))
-
-        def observe(self, loss):
-            self.losses.append(loss)
-
-        def reset(self):
-            self.losses = []
-
-        @property
-        def state(self):
-            return {"losses": self.losses}
-
-        @state.setter
-        def state(self, state):
-            self.losses = list(state["losses"])
-
-    path, nets = tmp_path / "file", [make(), make(), make()]
-    whole = train(nets[0], {"optimizer": SGD(Seen())})
-    train(nets[1], {"optimizer": SGD(Seen())}, checkpoint=path, epochs=3)
-    resumed = train(nets[2], {"optimizer": SGD(Seen())}, checkpoint=path, resume=True)
-    assert_same(nets[0], *whole, nets[2], *resumed)
-
-
-# A file that is damaged, or of another training, is refused and the net left alone
 
 
 def write(path, **options):

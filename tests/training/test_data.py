@@ -12,8 +12,6 @@ from bpnet.training.data import ArraySource, StreamSource
 from tests.helpers.complaint import complains, refuses
 from tests.helpers.three_classes import X, Y, assert_same, make, trained
 
-# Arrays
-
 
 def as_lists(a):
     return a.tolist()
@@ -26,31 +24,6 @@ def as_lists(a):
 def test_every_form_of_array_trains_to_the_same_bits(form, size):
     options = {"batch_size": size}
     assert_same(trained(form(X), form(Y), **options), trained(X, Y, **options))
-
-
-def test_short_last_batch_counts_with_its_true_size():
-    net = make()
-    E = np.array([net.loss(net.forward(X[i]), Y[i]) for i in range(23)])
-    for size in (1, 5, 22, 23, 100):
-        rows = list(ArraySource(net, X, Y).epoch(size, None))
-        sizes = [len(x) for x, _, _, _, _ in rows]
-        assert sum(sizes) == 23
-        assert sizes[:-1] == [size] * (len(sizes) - 1)
-        loss = trained(X, Y, batch_size=size, epochs=1, optimizer=SGD(1e-200))[1]
-        assert loss == pytest.approx([E.mean()], rel=1e-13)
-
-
-def test_each_epoch_holds_every_row_once():
-    source, rng = ArraySource(make(), X, Y), np.random.default_rng(0)
-    for _ in range(2):
-        seen = [(x.copy(), y.copy()) for x, y, _, _, _ in source.epoch(4, rng)]
-        x, y = (np.concatenate(part) for part in zip(*seen, strict=True))
-        order = np.argsort(x[:, 0])
-        assert np.array_equal(x[order], X[np.argsort(X[:, 0])])
-        assert np.array_equal(y[order], Y[np.argsort(X[:, 0])])
-
-
-# Files
 
 
 def file_of(path, array):
@@ -135,8 +108,6 @@ def test_memmap_of_one_sample_may_be_one_dimensional(tmp_path):
     x, y = file_of(tmp_path / "x", X[0]), file_of(tmp_path / "y", Y[0])
     assert_same(trained(x, y), trained(X[:1], Y[:1]))
 
-
-# Iterables
 
 BATCHES = [(X[:10], Y[:10]), (X[10:20], Y[10:20]), (X[20:], Y[20:])]
 

@@ -13,8 +13,6 @@ from tests.helpers.rules import Spy
 from tests.helpers.three_classes import X as CLASSES_X
 from tests.helpers.three_classes import Y as CLASSES_Y
 
-# Validation
-
 
 def test_validation_loss_is_that_of_the_data_given():
     net = make()
@@ -70,9 +68,6 @@ def test_bad_validation(kind, given, message):
     message = "a fraction cannot be set aside of an iterable: give validation=(x, y)"
     with complains(ValueError, message):
         fit(make(), [(X, Y)], epochs=1, validation=0.2)
-
-
-# Early stopping
 
 
 @pytest.mark.parametrize(
@@ -155,9 +150,6 @@ def test_early_stopping_may_be_used_again():
 def test_bad_early_stopping(kind, options, message):
     with complains(kind, message):
         fit(make(), X, Y, epochs=1, early_stopping=EarlyStopping(**options))
-
-
-# On a metric
 
 
 def net_of_classes(networks=None):
@@ -247,9 +239,6 @@ def test_a_checkpoint_knows_the_mode(tmp_path):
 def test_what_cannot_be_monitored_is_refused(kind, stop, metrics, message):
     with refuses(make(), kind, message) as net:
         fit(net, X, Y, epochs=1, metrics=metrics, early_stopping=EarlyStopping(**stop))
-
-
-# Stratified
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 0.8])

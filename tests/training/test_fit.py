@@ -257,9 +257,6 @@ def test_shuffling_does_not_copy_the_data():
     assert peak < 8e6  # the order, the rows set aside, the weights: 0.8 MB each
 
 
-# Divergence
-
-
 def test_divergence_restores_the_weights_before_the_step():
     _, x, y = problem()
     net, spy = (

@@ -153,8 +153,6 @@ def test_weight_mean_is_for_weights_of_batches():
         fit(net, BATCHES, weight_mean=0, **HOW)
 
 
-# targets that the output cannot reach
-
 BEYOND = {
     "sigmoid": (100.0, "between 0 and 1"),
     "tanh": (-1.5, "between -1 and 1"),

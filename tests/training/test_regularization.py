@@ -31,9 +31,6 @@ def theta_after(net, steps=1, rate=0.1, **options):
     return net.theta
 
 
-# Penalties
-
-
 def test_weight_coordinates_are_those_of_the_matrices():
     net = make()
     flags = weight_coordinates(net)
@@ -139,9 +136,6 @@ def test_adamw_decays_weights_and_not_biases_in_fit():
     assert with_decay - without == pytest.approx(expected, abs=1e-15)
 
 
-# Dropout
-
-
 def test_mask_keeps_a_share_of_the_outputs_and_their_mean():
     net = make((3, 60, 40, 2))
     cache = net.forward(np.ones((500, 3)))
@@ -240,9 +234,6 @@ def test_dropout_without_a_hidden_layer_is_refused():
     with complains(ValueError, message):
         fit(make((3, 2)), X, Y, epochs=1, dropout=0.5)
     fit(make((3, 2)), X, Y, epochs=1, dropout={1: 0.5})
-
-
-# Clipping
 
 
 def test_clip_by_norm_shortens_a_long_gradient_and_leaves_a_short_one():

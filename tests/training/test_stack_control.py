@@ -13,9 +13,6 @@ from tests.helpers.complaint import complains
 from tests.helpers.rules import SCHEDULES, plateau
 from tests.helpers.stack_problem import X_HELD, Y_HELD, X, Y, make
 
-# ---- early stopping
-
-
 HOW = {"batch_size": 4, "rng": 3, "epochs": 60}
 HELD = {"validation": (X_HELD, Y_HELD)}
 STOPPERS = {
@@ -50,9 +47,6 @@ def test_each_network_stops_as_it_would_alone(way, stopper, options):
     assert len(set(ends)) > 1
     assert len(history) >= max(ends)
     assert (history.stopped == "early stopping") == (len(history) < 60)
-
-
-# ---- divergence
 
 
 def diverge(net, rates, who=2, **options):
@@ -233,9 +227,6 @@ def test_a_loss_that_explodes_warns_once_with_the_network():
         "over 1000-fold: the learning rate in use, 6, is likely too large; try 0.6"
     )
     assert caught[0].filename == __file__
-
-
-# ---- checkpoints
 
 
 def trainings(way):

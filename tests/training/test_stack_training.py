@@ -39,9 +39,6 @@ def check_one_by_one(net, rule=SGD, x=X, y=Y, data_of=None, **options):
     return history, histories
 
 
-# ---- a stack trains as its networks do
-
-
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("each", [False, True])
 def test_every_optimizer(net, rule, each):
@@ -167,9 +164,6 @@ def test_dropout_drops_in_each_network_for_itself(net):
     np.testing.assert_array_equal(twin.theta, net.theta)
 
 
-# ---- an order for each network
-
-
 def orders(seed, epochs, networks):
     rng = np.random.default_rng(seed)
     return [[rng.permutation(M) for _ in range(networks)] for _ in range(epochs)]
@@ -242,9 +236,6 @@ def test_an_order_for_each_is_for_arrays_that_leave_room_for_it(monkeypatch):
     ):
         x, y = np.ones((200, 3)), np.ones((200, 2))
         fit(make(4), x, y, epochs=1, shuffle="each", batch_size=1)
-
-
-# ---- sweeps, callbacks, bad input
 
 
 def test_callbacks_see_the_callers_net_as_it_trains(net):
