@@ -126,11 +126,8 @@ def read_pair(images: Path, labels: Path, dtype: np.dtype[Any]) -> tuple[Array, 
         raise invalid(labels, f"holds the label {digits[k]} at place {k}: they must be 0..9")
     x = read_idx(images, IMAGES, dtype).reshape(-1, 784)
     if len(x) != len(digits):
-        raise invalid(
-            labels,
-            f"holds {len(digits)} labels, but {images} holds {len(x)} images: "
-            "the two are not of the same set",
-        )
+        other = f"{images} holds {len(x)} images: the two are not of the same set"
+        raise invalid(labels, f"holds {len(digits)} labels, but {other}")
     x /= 255
     return x, np.eye(10, dtype=dtype)[digits], digits
 
@@ -188,11 +185,8 @@ def read_header(path: Path, file: IO[bytes] | gzip.GzipFile, kind: int, capacity
         raise invalid(path, f"holds no {what}")
     need_bytes = length + count * math.prod(axes)
     if need_bytes > capacity:  # before room is made for what a wrong header claims
-        raise invalid(
-            path,
-            f"announces {count} {what}, which are {need_bytes} bytes with the header, "
-            f"but it is {path.stat().st_size} bytes long",
-        )
+        claim = f"announces {count} {what}, which are {need_bytes} bytes with the header"
+        raise invalid(path, f"{claim}, but it is {path.stat().st_size} bytes long")
     return count
 
 

@@ -18,12 +18,6 @@ def environment() -> dict[str, Any]:
     multiplies matrices), another number of its "blas_threads" or another "blas_kernel", which it
     chooses by the processor, as NumPy's own functions do by its vector instructions. These two are
     known by threadpoolctl (``pip install threadpoolctl``), or threads by an environment variable.
-
-    Examples
-    --------
-    >>> import bpnet
-    >>> bpnet.environment()["bpnet"] == bpnet.__version__
-    True
     """
     import bpnet  # by now it is there
 

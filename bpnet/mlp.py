@@ -345,9 +345,8 @@ class MLP(Stackable):
             As in `backward`, whose errors it raises too.
         """
         if y is None or (cache is None) == (a is None) or not isinstance(cache, Cache | None):
-            raise TypeError(
-                "the loss is of an output: net.loss(net.forward(x), y), or net.loss(a=out, y=y)"
-            )
+            ways = "net.loss(net.forward(x), y), or net.loss(a=out, y=y)"
+            raise TypeError(f"the loss is of an output: {ways}")
         with np.errstate(over="ignore", under="ignore"):
             if cache is not None:
                 self._check_cache(cache)

@@ -125,7 +125,16 @@ class Cache:
 
     def hold(self, mask: Mapping[int, ArrayLike] | None) -> None:
         """Set the dropout masks of the layers 1..L-1, copied, or none; all of them or an error."""
-        held = {} if mask is None else self._held(mask)
+        if not isinstance(mask, Mapping | None):
+            raise TypeError(f"mask must be a dict by layer such as {{2: array}}, not {mask!r}")
+        held = {}
+        for l, values in (mask or {}).items():
+            if l not in range(1, self.L):
+                raise ValueError(f"mask[{l!r}] is for no layer: dropout is for 1..{self.L - 1}")
+            a, array = self.a.list[l], as_numbers(values, f"mask[{l}]")
+            if array.shape != a.shape:
+                raise ValueError(f"mask[{l}] has shape {array.shape}, but a[{l}] has {a.shape}")
+            held[l] = converted(array, a.dtype, f"mask[{l}]").copy()
         for l in range(1, self.L):
             self.drop(l, held.get(l))
 
@@ -151,16 +160,3 @@ class Cache:
             times_df(z, a, delta)
 
         self.f[l], self.times_df[l] = kept_f, kept_times_df
-
-    def _held(self, mask: Mapping[int, ArrayLike]) -> dict[int, Array]:
-        if not isinstance(mask, Mapping):
-            raise TypeError(f"mask must be a dict by layer such as {{2: array}}, not {mask!r}")
-        held, last = {}, self.L - 1
-        for l, values in mask.items():
-            if l not in range(1, last + 1):
-                raise ValueError(f"mask[{l!r}] is for no layer: dropout is for 1..{last}")
-            a, array = self.a.list[l], as_numbers(values, f"mask[{l}]")
-            if array.shape != a.shape:
-                raise ValueError(f"mask[{l}] has shape {array.shape}, but a[{l}] has {a.shape}")
-            held[l] = converted(array, a.dtype, f"mask[{l}]").copy()
-        return held

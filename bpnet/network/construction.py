@@ -41,10 +41,8 @@ def per_layer(given: Any, single: type | tuple[type, ...], L: int, name: str) ->
     if isinstance(given, single) or not isinstance(given, Sequence):
         return [given] * (L - 1)
     if len(given) != L - 1:
-        raise ValueError(
-            f"{name} names {len(given)} layers, but this net has {L - 1} with weights: "
-            f"one for each of the layers 2..{L}, or one for all"
-        )
+        need = f"{L - 1} with weights: one for each of the layers 2..{L}, or one for all"
+        raise ValueError(f"{name} names {len(given)} layers, but this net has {need}")
     return list(given)
 
 
@@ -55,10 +53,8 @@ def checked_rules(
     rules = layer_rules(len(sizes), activation, output, loss)
     last = rules[0].list[-1]
     if last.rows_sum_to_one and sizes[-1] == 1:
-        raise ValueError(
-            f"{last.name} of one output is always 1: for two classes take output='sigmoid' and "
-            "loss='binary_cross_entropy', or two outputs"
-        )
+        take = "take output='sigmoid' and loss='binary_cross_entropy', or two outputs"
+        raise ValueError(f"{last.name} of one output is always 1: for two classes {take}")
     return rules
 
 
@@ -70,19 +66,15 @@ def layer_rules(L: int, activation: Named, output: Any, loss: str | Loss) -> Rul
     if output is not None:
         last, layers[-1] = layers[-1], get_activation(output)
         if several and last is not layers[-1]:
-            raise ValueError(
-                f"activation names the output layer's as {last.name!r}, but output says "
-                f"{layers[-1].name!r}: give one of the two"
-            )
+            text = f"{last.name!r}, but output says {layers[-1].name!r}: give one of the two"
+            raise ValueError(f"activation names the output layer's as {text}")
     elif not several:
         layers[-1] = default_output(loss, layers[-1])
     check_pair(loss, layers[-1])
     for l, f in enumerate(layers[:-1], FIRST):
         if f.rows_sum_to_one:
-            raise ValueError(
-                f"{f.name} is for the output layer, but was given for the hidden layer {l}: "
-                f"name it as output={f.name!r}"
-            )
+            text = f"was given for the hidden layer {l}: name it as output={f.name!r}"
+            raise ValueError(f"{f.name} is for the output layer, but {text}")
     return ByLayer("activation", FIRST, layers), loss
 
 
@@ -143,29 +135,22 @@ def join_weights(W: Arrays, b: Arrays, dtype: Any) -> tuple[tuple[int, ...], Arr
 
 def check_layer(l: int, W: Array, b: Array, before: int | None, lead: tuple[int, ...]) -> None:
     """Raise ValueError if W^l and b^l fit neither each other nor the layer before."""
+    given, many = f"W[{l}] has shape {W.shape}, but", lead[0] if lead else "no"
     if W.ndim not in (2, 3) or 0 in W.shape:
-        raise ValueError(
-            f"W[{l}] has shape {W.shape}, but must be a matrix "
-            "(neurons of this layer, neurons of the layer before), or a stack of them"
-        )
+        shape = "(neurons of this layer, neurons of the layer before)"
+        raise ValueError(f"{given} must be a matrix {shape}, or a stack of them")
     if W.shape[:-2] != lead:
-        raise ValueError(
-            f"W[{l}] has shape {W.shape}, but W[{FIRST}] is of {lead[0] if lead else 'no'} stacked "
-            "networks: every layer needs as many"
-        )
+        need = f"W[{FIRST}] is of {many} stacked networks: every layer needs as many"
+        raise ValueError(f"{given} {need}")
     turned = ""
     if b.shape == (*lead, W.shape[-1]) or before == W.shape[-2] != W.shape[-1]:
         turned = "; is it transposed, as scikit-learn's coefs_ are? Pass [W.T for W in coefs_]"
     if b.shape != W.shape[:-1]:
-        raise ValueError(
-            f"b[{l}] has shape {b.shape}, but W[{l}] of shape {W.shape} has {W.shape[-2]} "
-            f"neurons: b[{l}] must have shape {W.shape[:-1]}{turned}"
-        )
+        need = f"has {W.shape[-2]} neurons: b[{l}] must have shape {W.shape[:-1]}{turned}"
+        raise ValueError(f"b[{l}] has shape {b.shape}, but W[{l}] of shape {W.shape} {need}")
     if before is not None and W.shape[-1] != before:
-        raise ValueError(
-            f"W[{l}] has shape {W.shape}, but the layer before has {before} neurons: "
-            f"W[{l}] needs as many columns{turned}"
-        )
+        need = f"the layer before has {before} neurons: W[{l}] needs as many columns{turned}"
+        raise ValueError(f"{given} {need}")
 
 
 def listed(arrays: Arrays, name: str) -> list[Array]:

@@ -72,9 +72,8 @@ class Views(ByLayer[Array]):
             return
         values = np.asarray(values)
         if values.shape != view.shape:
-            raise ValueError(
-                f"{self._what}[{l}] has shape {view.shape}, but was given shape {values.shape}"
-            )
+            text = f"has shape {view.shape}, but was given shape {values.shape}"
+            raise ValueError(f"{self._what}[{l}] {text}")
         np.copyto(view, values, casting="same_kind")
 
 
@@ -93,14 +92,10 @@ class Parameters:
     """
 
     def __init__(self, sizes: Sequence[int], theta: Array) -> None:
-        self.sizes = tuple(sizes)
-        self.theta = theta
-        lead = theta.shape[:-1]
+        self.sizes, self.theta, lead = tuple(sizes), theta, theta.shape[:-1]
         if theta.shape[-1] != count(self.sizes):
-            raise ValueError(
-                f"theta has {theta.shape[-1]} numbers, but a net of sizes {self.sizes} "
-                f"has {count(self.sizes)} parameters"
-            )
+            need = f"a net of sizes {self.sizes} has {count(self.sizes)} parameters"
+            raise ValueError(f"theta has {theta.shape[-1]} numbers, but {need}")
         views = [
             theta[..., start : start + math.prod(shape)].reshape(*lead, *shape)
             for _, _, start, shape in named_blocks(self.sizes)
@@ -135,10 +130,8 @@ class Parameters:
         k = int(np.argmin(np.isfinite(theta).ravel()))
         network, k_theta = divmod(k, theta.shape[-1])
         name = self.name(k_theta) + (f" of network {network}" if theta.ndim > 1 else "")
-        raise ValueError(
-            f"theta must be finite, but {name} is {theta.flat[k]}: "
-            "set it, or start again from finite weights"
-        )
+        text = f"{name} is {theta.flat[k]}: set it, or start again from finite weights"
+        raise ValueError(f"theta must be finite, but {text}")
 
     def name(self, k: int) -> str:
         """Name of coordinate k of θ, such as ``"W[3][1, 0]"``."""

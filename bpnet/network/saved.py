@@ -46,10 +46,8 @@ def members(
 def check_version(version: object, known: int) -> None:
     """Raise InvalidFile unless a file is of the version that this bpnet knows."""
     if version != known:
-        raise InvalidFile(
-            f"is of format version {version!r}, but this bpnet reads version {known}: "
-            "it was written by another release"
-        )
+        text = f"this bpnet reads version {known}: it was written by another release"
+        raise InvalidFile(f"is of format version {version!r}, but {text}")
 
 
 def activation_name(activation: Activation) -> str:

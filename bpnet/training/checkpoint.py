@@ -122,10 +122,8 @@ class Checkpoint:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidFile(f"{self.path} is a damaged checkpoint: {error!r}") from error
         if now != then:
-            raise InvalidFile(
-                f"{self.path}: a callback had made the optimizer {then}, which is not in "
-                "the file: start afresh"
-            )
+            text = f"a callback had made the optimizer {then}, which is not in the file"
+            raise InvalidFile(f"{self.path}: {text}: start afresh")
         if moved:
             warn(f"{self.path} goes on elsewhere, so that the last bits may differ: {moved}")
         for name, vector in vectors.items():
@@ -140,10 +138,9 @@ class Checkpoint:
         if "format" not in arrays or str(arrays["format"]) != FORMAT:
             raise InvalidFile(f"{self.path} is no checkpoint of bpnet")
         if arrays.get("version") != VERSION:
-            raise InvalidFile(
-                f"{self.path} is a checkpoint of version {arrays.get('version')}, but this bpnet "
-                f"reads version {VERSION}: start afresh, with another file"
-            )
+            text = f"this bpnet reads version {VERSION}: start afresh, with another file"
+            version = arrays.get("version")
+            raise InvalidFile(f"{self.path} is a checkpoint of version {version}, but {text}")
         try:
             state: dict[str, Any] = json.loads(str(arrays["state"]), object_hook=again)
             written = state["settings"]

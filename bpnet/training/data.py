@@ -309,10 +309,8 @@ class StreamSource:
             taken += 1
             yield batch
         if taken < (self.expected or 1):
-            raise ValueError(
-                f"the iterable ended early: epoch {self.number} needs "
-                f"{self.expected or 'one at least'}, but it gave {taken} batches"
-            )
+            need = f"needs {self.expected or 'one at least'}, but it gave {taken} batches"
+            raise ValueError(f"the iterable ended early: epoch {self.number} {need}")
 
     def _begun(self) -> Iterator[Any]:
         batches = self.batches() if callable(self.batches) else self.batches
@@ -389,10 +387,9 @@ def class_labels(y: Array, user: str = "class_weight") -> Array:
     """Return the class number of each row of one-hot or 0/1 targets, for a user named in errors."""
     one_hot = ((y == 0) | (y == 1)).all() and (y.shape[-1] == 1 or (y.sum(axis=-1) == 1).all())
     if y.ndim != 2 or not one_hot:
-        raise ValueError(
-            f"{user} needs classes: y must hold one-hot rows, or one column of 0 and 1"
-            + ("; use sample_weight for other targets" if user == "class_weight" else "")
-        )
+        other = "; use sample_weight for other targets" if user == "class_weight" else ""
+        need = "y must hold one-hot rows, or one column of 0 and 1"
+        raise ValueError(f"{user} needs classes: {need}{other}")
     return y[:, 0].astype(int) if y.shape[-1] == 1 else y.argmax(axis=-1)
 
 

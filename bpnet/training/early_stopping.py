@@ -100,14 +100,12 @@ def as_early_stopping(
         raise ValueError("early stopping on the validation loss needs validation data")
     if given.monitor not in (None, "loss", "validation_loss", *metrics):
         measured = ", ".join(("loss", "validation_loss", *(metrics or METRICS)))
-        raise ValueError(
-            f"early stopping monitors {given.monitor!r}, but what is measured is {measured}"
-        )
+        text = f"monitors {given.monitor!r}, but what is measured is {measured}"
+        raise ValueError(f"early stopping {text}")
     own = given.monitor in metrics and not isinstance(metrics[given.monitor], Mean)
     if own and given.mode is None:
-        raise ValueError(
-            f"whether more of {given.monitor!r} is better is not known: say mode='max' or 'min'"
-        )
+        text = "is better is not known: say mode='max' or 'min'"
+        raise ValueError(f"whether more of {given.monitor!r} {text}")
     return given
 
 

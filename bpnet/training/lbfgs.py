@@ -138,14 +138,11 @@ class Objective:
         if not (math.isfinite(loss) and np.isfinite(grad.theta).all()):
             net.theta = self.accepted
             epoch = len(self.run.history) + 1
-            raise TrainingDiverged(
+            text = (
                 f"training diverged in iteration {epoch}: the loss or the gradient is not finite "
-                "at a point that L-BFGS tried; scale the data. The net keeps its last weights",
-                epoch=epoch,
-                step=1,
-                layer=None,
-                learning_rate=None,
+                "at a point that L-BFGS tried; scale the data. The net keeps its last weights"
             )
+            raise TrainingDiverged(text, epoch=epoch, step=1, layer=None, learning_rate=None)
         self.last = v.copy(), loss
         penalised += loss + float(self.smooth.value(net.theta))
         g = grad.theta.astype(np.float64)
