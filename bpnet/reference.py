@@ -17,6 +17,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+Vector = Sequence[float]
+Matrix = Sequence[Vector]
 LEAK = 0.01
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 TINY = (
@@ -69,7 +71,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[float], float], Callable[[float, float], 
 }
 
 
-def softmax(z: Sequence[float]) -> list[float]:
+def softmax(z: Vector) -> list[float]:
     """Return e^z_i / Σ_j e^z_j of a layer."""
     most = max(z)
     e = [math.exp(z_i - most) for z_i in z]
@@ -99,12 +101,8 @@ LOSSES: dict[str, tuple[Callable[[float, float], float], Callable[[float, float]
 }
 
 # Output and loss that belong together: δ = a - y, with no quotient that could overflow.
-JOINED = {
-    ("sigmoid", "binary_cross_entropy"),
-    ("softmax", "cross_entropy"),
-    ("identity", "half_squared_error"),
-    ("exp", "poisson"),
-}
+JOINED = {("sigmoid", "binary_cross_entropy"), ("softmax", "cross_entropy")}
+JOINED |= {("identity", "half_squared_error"), ("exp", "poisson")}
 
 
 class Neuron:
@@ -112,7 +110,7 @@ class Neuron:
 
     __slots__ = ("a", "b", "delta", "w", "z")
 
-    def __init__(self, w: Sequence[float], b: float) -> None:
+    def __init__(self, w: Vector, b: float) -> None:
         self.w = [float(w_j) for w_j in w]
         self.b = float(b)
         self.z = self.a = self.delta = 0.0
@@ -121,9 +119,7 @@ class Neuron:
 class Layer:
     """Neurons side by side, that read the same inputs."""
 
-    def __init__(
-        self, W: Sequence[Sequence[float]], b: Sequence[float], activation: str = "sigmoid"
-    ) -> None:
+    def __init__(self, W: Matrix, b: Vector, activation: str = "sigmoid") -> None:
         if len(W) != len(b) or not W:
             raise ValueError(f"a layer needs one bias a neuron: {len(W)} rows of W, {len(b)} of b")
         if len({len(row) for row in W}) != 1:
@@ -136,9 +132,9 @@ class Layer:
         f_df: Any = ACTIVATIONS.get(activation, (None, None))
         self.f: Callable[[float], float] | None = f_df[0]
         self.df: Callable[[float, float], float] | None = f_df[1]
-        self.inputs: Sequence[float] = ()
+        self.inputs: Vector = ()
 
-    def forward(self, inputs: Sequence[float]) -> list[float]:
+    def forward(self, inputs: Vector) -> list[float]:
         """Compute each neuron's z and a; return the outputs."""
         self.inputs = inputs
         f = self.f
@@ -154,7 +150,7 @@ class Layer:
                 neuron.a = a
         return [neuron.a for neuron in self.neurons]
 
-    def set_deltas(self, dE_da: Sequence[float]) -> None:
+    def set_deltas(self, dE_da: Vector) -> None:
         """Set each neuron's δ = ∂E/∂z from ∂E/∂a of the layer's outputs."""
         df = self.df
         if df is not None:
@@ -194,12 +190,9 @@ class Network:
     """
 
     def __init__(
-        self,
-        W: Sequence[Sequence[Sequence[float]]],
-        b: Sequence[Sequence[float]],
-        activation: str | Sequence[str] = "sigmoid",
+        self, W: Sequence[Matrix], b: Sequence[Vector], activation: str | Sequence[str] = "sigmoid",
         loss: str = "half_squared_error",
-    ) -> None:
+    ) -> None:  # fmt: skip
         names = [activation] * len(W) if isinstance(activation, str) else list(activation)
         self.layers = [Layer(*layer) for layer in zip(W, b, names, strict=True)]
         for before, layer in zip(self.layers, self.layers[1:]):  # noqa: B905
@@ -212,7 +205,7 @@ class Network:
         self.E, self.dE = LOSSES[loss]
         self.joined = (names[-1], loss) in JOINED
 
-    def forward(self, x: Sequence[float]) -> list[float]:
+    def forward(self, x: Vector) -> list[float]:
         """Return the outputs for one sample."""
         if len(x) != self.n_in:
             raise ValueError(f"x has {len(x)} numbers, but this net takes {self.n_in} inputs")
@@ -220,11 +213,11 @@ class Network:
             x = layer.forward(x)
         return list(x)
 
-    def loss(self, x: Sequence[float], y: Sequence[float]) -> float:
+    def loss(self, x: Vector, y: Vector) -> float:
         """Return the loss of one sample: the sum over its outputs."""
         return sum(self.E(a, y_i) for a, y_i in zip(self.forward(x), y, strict=True))
 
-    def backward(self, y: Sequence[float]) -> None:
+    def backward(self, y: Vector) -> None:
         """Set every neuron's δ for the sample of the last `forward`, the output layer first."""
         last = self.layers[-1]
         if self.joined:
@@ -235,22 +228,17 @@ class Network:
         for layer, after in zip(self.layers[-2::-1], self.layers[:0:-1], strict=True):
             layer.set_deltas(after.dE_dinputs())
 
-    def step(self, x: Sequence[float], y: Sequence[float], learning_rate: float) -> None:
+    def step(self, x: Vector, y: Vector, learning_rate: float) -> None:
         """Train on one sample: forward, backward, update."""
         self.forward(x)
         self.backward(y)
         for layer in self.layers:
             layer.update(learning_rate)
 
-    def gradient(
-        self, xs: Sequence[Sequence[float]], ys: Sequence[Sequence[float]]
-    ) -> list[tuple[list[list[float]], list[float]]]:
+    def gradient(self, xs: Matrix, ys: Matrix) -> list[tuple[list[list[float]], list[float]]]:
         """Return (∂E/∂W^l, ∂E/∂b^l) of every layer, for the mean loss of a batch."""
-        share = 1 / len(xs)
-        totals = [
-            ([[0.0] * len(n.w) for n in layer.neurons], [0.0] * len(layer.neurons))
-            for layer in self.layers
-        ]
+        share, each = 1 / len(xs), [layer.neurons for layer in self.layers]
+        totals = [([[0.0] * len(n.w) for n in neurons], [0.0] * len(neurons)) for neurons in each]
         for x, y in zip(xs, ys, strict=True):
             self.forward(x)
             self.backward(y)
@@ -262,9 +250,7 @@ class Network:
                     db[i] += d
         return totals
 
-    def step_batch(
-        self, xs: Sequence[Sequence[float]], ys: Sequence[Sequence[float]], learning_rate: float
-    ) -> None:
+    def step_batch(self, xs: Matrix, ys: Matrix, learning_rate: float) -> None:
         """Train on the mean loss of a batch."""
         for layer, (dW, db) in zip(self.layers, self.gradient(xs, ys), strict=True):
             for neuron, dw, d in zip(layer.neurons, dW, db, strict=True):

@@ -55,10 +55,8 @@ def as_callbacks(given: Sequence[Any]) -> list[Any]:
     for callback in callbacks:
         known = callable(callback) or any(hasattr(callback, event) for event in EVENTS)
         if not known or isinstance(callback, type):
-            raise TypeError(
-                f"a callback is a function, or an object with one of {', '.join(EVENTS)}, "
-                f"not {callback!r}"
-            )
+            need = f"a function, or an object with one of {', '.join(EVENTS)}"
+            raise TypeError(f"a callback is {need}, not {callback!r}")
     return callbacks
 
 
@@ -116,9 +114,8 @@ class Progress:
             self.bar.update()
             return
         text = "  ".join(f"{name} {figure}" for name, figure in figures.items())
-        seconds = training.history.time[-1]
-        epoch = f"epoch {training.epoch}/{training.epochs}"
-        print(f"{epoch}  {text}  {seconds:.2f} s", file=sys.stderr, flush=True)
+        epoch, seconds = f"{training.epoch}/{training.epochs}", training.history.time[-1]
+        print(f"epoch {epoch}  {text}  {seconds:.2f} s", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Close the bar."""

@@ -75,13 +75,10 @@ def first_not_finite(
     cache: Cache, grad: Gradient, networks: Array | None, *, backward: bool
 ) -> tuple[int, str]:
     """Return the first layer, in the order of computing, with something not finite, and what."""
-    layers = list(cache.z)
-    passes = [(l, *part) for l in layers for part in (("z", cache.z[l]), ("a", cache.a[l]))]
-    if backward:
-        for l in reversed(layers):
-            passes += [(l, "delta", grad.delta[l]), (l, "W", grad.W[l])]
+    passes = [(l, *part) for l in cache.z for part in (("z", cache.z[l]), ("a", cache.a[l]))]
+    for l in reversed(cache.layers if backward else ()):
+        passes += [(l, "delta", grad.delta[l]), (l, "W", grad.W[l])]
     for l, name, array in passes:
-        here = array[networks] if array.ndim > 2 else array
-        if not np.isfinite(here).all():
+        if not np.isfinite(array[networks] if array.ndim > 2 else array).all():
             return l, name
-    return layers[-1], "the loss of a" if not backward else "the step of W"
+    return cache.L, "the step of W" if backward else "the loss of a"

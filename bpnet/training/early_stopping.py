@@ -102,7 +102,7 @@ def as_early_stopping(
         measured = ", ".join(("loss", "validation_loss", *(metrics or METRICS)))
         text = f"monitors {given.monitor!r}, but what is measured is {measured}"
         raise ValueError(f"early stopping {text}")
-    own = given.monitor in metrics and not isinstance(metrics[given.monitor], Mean)
+    own = not isinstance(metrics.get(given.monitor or ""), Mean | None)
     if own and given.mode is None:
         text = "is better is not known: say mode='max' or 'min'"
         raise ValueError(f"whether more of {given.monitor!r} {text}")

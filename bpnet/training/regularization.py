@@ -97,9 +97,7 @@ class Dropout:
     Its mean stays as it is, so `predict` needs no change (Srivastava et al., "Dropout", 2014).
     """
 
-    def __init__(
-        self, net: MLP, rates: float | Mapping[int, float], rng: np.random.Generator
-    ) -> None:
+    def __init__(self, net: MLP, rates: Any, rng: np.random.Generator) -> None:
         self.rng = rng
         if not isinstance(rates, Mapping):
             p = as_float(rates, "dropout", least=0, below=1)
@@ -151,10 +149,9 @@ class Frozen:
                     self.free[run] = False
             except KeyError:
                 known = ", ".join(["W", "b", *(block for block, *_ in named_blocks(sizes))])
-                text = (
-                    f"the known names are {known}, and those of single ones, such as 'W[2][0, 0]'"
-                )
-                raise ValueError(f"frozen names {name!r}, but {text}") from None
+                known += ", and those of single ones, such as 'W[2][0, 0]'"
+                text = f"frozen names {name!r}, but the known names are {known}"
+                raise ValueError(text) from None
         if not self.free.any():
             raise ValueError("frozen holds every weight and bias: nothing is left to train")
         self.names = sorted({"".join(name.split()) for name in given})
