@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -33,20 +32,18 @@ FORMAT, VERSION = "bpnet.checkpoint", 2
 SHOWN = 200  # characters of a setting that a message has room for
 
 
+@dataclasses.dataclass(eq=False)
 class Checkpoint:
     """Where and how often the state of a training is written; the last epoch's is always."""
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        every: int,
-        batches: Batches,
-        recipe: Recipe,
-        stopper: EarlyStopping | None,
-    ) -> None:
-        self.path = Path(path)
-        self.every = as_int(every, "checkpoint_every", least=1)
-        self.batches, self.recipe, self.stopper = batches, recipe, stopper
+    path: Any
+    every: int
+    batches: Batches
+    recipe: Recipe
+    stopper: EarlyStopping | None
+
+    def __post_init__(self) -> None:
+        self.path, self.every = Path(self.path), as_int(self.every, "checkpoint_every", least=1)
         check_replaceable(self.path, FORMAT, "checkpoint")
 
     def begin(self, run: Run, *, resume: bool) -> None:
