@@ -1,5 +1,7 @@
 """θ and its views by layer."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -130,6 +132,14 @@ def test_assignment_writes_into_theta():
     expected = [*[7.0] * 15, *range(14, 19), *range(40, 60, 2), 8, 9]
     expected[1 * 3 + 2] = -1
     np.testing.assert_array_equal(theta, expected)
+
+
+def test_a_shallow_copy_shares_theta_and_a_deep_one_does_not():
+    p = parameters()
+    twin = copy.deepcopy(p)
+    assert copy.copy(p).theta is p.theta
+    twin.W[2] -= 1
+    assert (type(twin), twin.theta[0], p.theta[0], twin.W_T[2][0, 0]) == (Parameters, -1, 0, -1)
 
 
 def test_a_matrix_may_be_assigned_its_own_transpose():

@@ -130,6 +130,8 @@ def test_early_stopping_may_be_used_again():
     stopping = EarlyStopping(1)
     lengths = [len(drift(early_stopping=stopping)) for _ in range(2)]
     assert lengths[0] == lengths[1] < 50
+    begin = type("Begin", (), {"on_train_begin": lambda self, training: training.stop("no")})
+    assert drift(early_stopping=stopping, callbacks=[begin()]).best_epoch is None  # before any
 
 
 @pytest.mark.parametrize(
