@@ -1,18 +1,14 @@
 """Is this gradient the derivative of this function? Each coordinate, by name, and the likely cause.
 
-check        `check_gradient`, the front door for networks
-one_net      the check of one net
-stack        that of a stack: its one backward pass, network by network
+check        the front doors: `check_gradient` for a net or a stack, `check_function` for the rest
 vjp          `check_vjp`, for a layer's own backward
-function     `check_function`, for anything else
-measure      what these share: method, tolerance, coordinates, and a second look
 claims       the claimed gradient, read and tried for what it changes
+measure      that against the measured one: method, tolerance, coordinates, and a second look
 probes       the function that is evaluated, for many changed θ in one pass
 structure    names for the coordinates of lists, dicts and nets
 differences  central differences, extrapolated; the complex step; kinks from one-sided slopes
 rounding     how much of each coordinate of a net may be rounding
 report       what came out, in numbers and in words
-evidence     a wrong gradient beside the measured one, and what explains it
 diagnosis    what the pattern of the errors points to
 variants     the gradients that the usual mistakes in the formulas give
 stated       whether the f' and ∂E/∂a that the rules state are slopes of theirs
@@ -31,11 +27,9 @@ whole gradient and by what the gradient changes when its input changes in the la
 
 from __future__ import annotations
 
-from bpnet.gradcheck.check import check_gradient
-from bpnet.gradcheck.function import check_function
+from bpnet.gradcheck.check import check_function, check_gradient
 from bpnet.gradcheck.measure import METHODS
-from bpnet.gradcheck.report import BlockResult, Coordinate, GradientReport
-from bpnet.gradcheck.stack import StackReport
+from bpnet.gradcheck.report import BlockResult, Coordinate, GradientReport, StackReport
 from bpnet.gradcheck.vjp import check_vjp
 
 __all__ = [

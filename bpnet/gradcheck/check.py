@@ -1,21 +1,25 @@
-"""The front door for networks: what is asked, and whether it is of one net or of a stack."""
+"""The front doors: `check_gradient` for a net or a stack, `check_function` for anything else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
-from bpnet.gradcheck.measure import as_method
-from bpnet.gradcheck.one_net import check_net
-from bpnet.gradcheck.report import GradientReport
-from bpnet.gradcheck.stack import StackReport, check_stack
+from bpnet.gradcheck import claims, diagnosis
+from bpnet.gradcheck.measure import Options, as_method, checked
+from bpnet.gradcheck.probes import EPS_32, FunctionProbe, NetProbe
+from bpnet.gradcheck.report import GradientReport, StackReport
 from bpnet.mlp import MLP
 
 if TYPE_CHECKING:
     from bpnet.rules.initializers import Seed
+
+IN_FLOAT32 = "it computes in float32"
 
 
 def check_gradient(
@@ -108,6 +112,113 @@ def check_gradient(
         raise TypeError(f"net must be an MLP, not {net!r}; for other functions: check_function")
     if net.dtype.kind != "f":
         raise ValueError(f"check a net of real weights, not {net!r}: the check makes them complex")
-    options: dict[str, Any] = {"tolerance": tolerance, "coordinates": coordinates, "rng": rng}
-    check = check_stack if net.theta.ndim > 1 else check_net
-    return check(net, x, y, gradient, sample_weight, mask, method=as_method(method), **options)
+    options = as_method(method), tolerance, coordinates, rng
+    if net.theta.ndim == 1:
+        return net_report(net, x, y, gradient, sample_weight, mask, options)
+    claim = claims.of_stack(net, x, y, gradient, sample_weight, mask)
+
+    def own(values: Any, k: int) -> Any:
+        """Return what network k takes of a batch that all share, or that each has its own."""
+        return values[k] if np.ndim(values) == 3 else values
+
+    reports = []
+    for k in range(len(net)):
+        masks = mask and {l: own(values, k) for l, values in mask.items()}
+        batch = own(x, k), own(y, k)
+        reports += [net_report(net[k], *batch, claim[k], sample_weight, masks, options)]
+    return StackReport(tuple(reports))
+
+
+def net_report(
+    net: MLP,
+    x: ArrayLike,
+    y: ArrayLike,
+    gradient: Any,
+    sample_weight: ArrayLike | None,
+    mask: Mapping[int, ArrayLike] | None,
+    options: Options,
+) -> GradientReport:
+    """Check the gradient of one net; parameters as in `check_gradient`."""
+    probe = NetProbe(net, x, y, sample_weight, mask)
+    claim = claims.of_net(probe, gradient)
+    report = checked(probe, claim, options)
+    return diagnosis.of_net(report, probe, claim.gradient, own=gradient is None)
+
+
+def check_function(
+    f: Callable[[Any], Any],
+    gradient: Callable[[Any], Any] | Any,
+    at: Any,
+    *,
+    method: str = "auto",
+    tolerance: float | None = None,
+    coordinates: int | None = None,
+    rng: Seed = 0,
+) -> GradientReport:
+    """Compare the claimed gradient of any function with its measured derivative.
+
+    Parameters
+    ----------
+    f : callable
+        Takes what `at` is and returns one number.
+    gradient : callable or structure
+        Takes what `at` is and returns the derivatives in the same structure; or these
+        derivatives themselves.
+    at : float, array of floats, or list, tuple or dict of such, nested as you like
+        The point. It stays as it is: the functions get copies, in float64.
+    method : {"auto", "complex", "central"}
+        "auto" takes the complex step where f takes complex numbers and proves analytic against
+        central differences in a few directions, else central differences. ``abs``, ``.real``
+        and ``np.linalg.norm`` are what makes a function not analytic.
+    tolerance, coordinates, rng
+        As in `check_gradient`. The default tolerance is larger where f returns float32.
+
+    Returns
+    -------
+    GradientReport
+        Its names follow the structure: ``[17]``, ``[0][1, 2]``, ``['W1'][0, 3]``.
+
+    Raises
+    ------
+    TypeError
+        If `at` holds something else than floats, or f or the gradient returns no real numbers.
+    ValueError
+        If the method is unknown or f not analytic where the complex step was asked for, a number
+        is out of range, f is random, returns NaN or several numbers, or the gradient has another
+        structure or shape or is random.
+
+    Examples
+    --------
+    A hand-written backward pass whose loss has a half that the gradient has not:
+
+    >>> import numpy as np
+    >>> from bpnet import check_function
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
+    >>> weights = {"W1": rng.normal(size=(3, 4)), "W2": rng.normal(size=(4, 2))}
+    >>> def loss(p):
+    ...     error = np.tanh(x @ p["W1"]) @ p["W2"] - y
+    ...     return np.sum(error * error) / 2
+    >>> def backward(p):
+    ...     a = np.tanh(x @ p["W1"])
+    ...     delta = 2 * (a @ p["W2"] - y)
+    ...     return {"W1": x.T @ (delta @ p["W2"].T * (1 - a * a)), "W2": a.T @ delta}
+    >>> report = check_function(loss, backward, weights)
+    >>> print(report.cause)
+    everywhere 2 times the derivative: a half is forgotten or a sum over 2 where their mean is meant
+    >>> print(report.worst.name)
+    ['W2'][1, 0]
+    """
+    options = as_method(method), tolerance, coordinates, rng
+    return function_report(FunctionProbe(f, at), gradient, options)
+
+
+def function_report(
+    probe: FunctionProbe, gradient: Any, options: Options, watched: Collection[str] = ()
+) -> GradientReport:
+    """Check the gradient of what is probed; parameters as in `check_function` and `checked`."""
+    claim = claims.of_function(probe, gradient)
+    report = checked(probe, claim, options, watched)
+    if probe.eps == EPS_32:
+        report = replace(report, why=f"{report.why}; {IN_FLOAT32}" if report.why else IN_FLOAT32)
+    return diagnosis.of_function(report, probe, claim.gradient)

@@ -3,41 +3,78 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
 from bpnet.checks import as_numbers
 from bpnet.gradcheck.differences import EPS, jittered
 from bpnet.gradcheck.probes import FunctionProbe, NetProbe
 from bpnet.gradcheck.structure import flatten, flatten_like, rebuild, returned, shape_hint
+from bpnet.mlp import MLP
 from bpnet.network.construction import listed
 from bpnet.network.parameters import Parameters, count
 
 CALLS = 3  # of a gradient function, at points that differ in their last bits
 
 
-def of_net(probe: NetProbe, gradient: Any) -> tuple[Array, tuple[str, ...]]:
-    """Return the claimed gradient of a net, (P,) in float64, and the inputs that were changed."""
-    net, sizes = probe.given, probe.given.sizes
+class Claim(NamedTuple):
+    """A gradient that is claimed, of θ or of any flat vector."""
+
+    gradient: Array  # (P,), in float64
+    eps: float  # of its precision
+    changed: tuple[str, ...] = ()  # inputs that were seen to change
+    rounding: Array | float = 0.0  # (P,), besides what formulas tell of it
+
+
+def of_net(probe: NetProbe, gradient: Any) -> Claim:
+    """Return the claimed gradient of a net."""
+    net, targets, sizes = probe.given, probe.y.astype(probe.given.dtype), probe.given.sizes
+    eps = float(np.finfo(net.dtype).eps)
     if gradient is None:
-        y = probe.y.astype(net.dtype)
-        grad = net.backward(probe.own, y, sample_weight=probe.sample_weight)
-        return grad.theta.astype(np.float64), ()
+        grad = net.backward(probe.own, targets, sample_weight=probe.sample_weight)
+        return Claim(grad.theta.astype(np.float64), eps)
     if not callable(gradient):
-        return as_theta(gradient, sizes), ()
+        return Claim(as_theta(gradient, sizes), eps)
     results: list[Array] = []
-    changed: list[str] = []
+    changed: set[str] = set()
     for _ in range(2):
         # The function gets copies, so that whatever it does to them, the caller's stay.
-        mine, x, y = net.copy(), probe.own.a[1].copy(), probe.y.astype(net.dtype)
+        mine, x, y = net.copy(), probe.own.a[1].copy(), targets.copy()
         before = mine.theta.copy(), x.copy(), y.copy()
         results.append(as_theta(gradient(mine, x, y), sizes))
         pairs = zip(("net.theta", "x", "y"), before, (mine.theta, x, y), strict=True)
-        changed += [name for name, old, new in pairs if not same_bits(old, new)]
-    check_repeated(results[0], results[1], probe.eps)
-    return results[0], tuple(sorted({f"{name} (by the gradient)" for name in changed}))
+        changed |= {f"{name} (by the gradient)" for name, *both in pairs if not same_bits(*both)}
+    check_repeated(results, eps)
+    return Claim(results[0], eps, tuple(sorted(changed)))
+
+
+def of_stack(
+    net: MLP,
+    x: ArrayLike,
+    y: ArrayLike,
+    gradient: Any,
+    sample_weight: ArrayLike | None,
+    mask: Mapping[int, ArrayLike] | None,
+) -> Array:
+    """Return the claimed gradient of a stack, (networks, P).
+
+    It comes as an array, an object that has it as ``theta``, or a function that returns one.
+    """
+    if gradient is None:
+        cache = net.forward(x, mask=mask)
+        gradient = net.backward(cache, y, sample_weight=sample_weight)
+    elif callable(gradient):
+        gradient = gradient(net.copy(), np.array(x), np.array(y))
+    claim = as_numbers(getattr(returned(gradient, "gradient"), "theta", gradient), "gradient")
+    if claim.shape != net.theta.shape:
+        raise ValueError(
+            f"the gradient has shape {claim.shape}, but theta of this stack has {net.theta.shape}"
+        )
+    return claim
 
 
 def as_theta(given: Any, sizes: tuple[int, ...]) -> Array:
@@ -53,11 +90,11 @@ def as_theta(given: Any, sizes: tuple[int, ...]) -> Array:
                     f"{len(views)} layers with weights, 2..{len(sizes)}"
                 )
             for l, array in zip(views, found, strict=True):
-                if array.shape != views[l].shape:
+                shape, need = array.shape, views[l].shape
+                if shape != need:
                     raise ValueError(
-                        f"the gradient's {name}[{l}] has shape {array.shape}, "
-                        f"but {name}[{l}] has {views[l].shape}"
-                        f"{shape_hint(array.shape, views[l].shape)}"
+                        f"the gradient's {name}[{l}] has shape {shape}, but {name}[{l}] has {need}"
+                        f"{shape_hint(shape, need)}"
                     )
                 views[l] = as_numbers(array, f"the gradient's {name}[{l}]")
         return result.theta
@@ -70,43 +107,29 @@ def as_theta(given: Any, sizes: tuple[int, ...]) -> Array:
     return array.astype(np.float64)
 
 
-def of_function(probe: FunctionProbe, gradient: Any) -> tuple[Array, Array, float, tuple[str, ...]]:
-    """Return the claimed gradient of a function, what rounding does to it, and changed inputs.
+def of_function(probe: FunctionProbe, gradient: Any) -> Claim:
+    """Return the claimed gradient of a function, after a look at whether that is one.
 
-    Parameters
-    ----------
-    probe : FunctionProbe
-    gradient : callable or structure
-
-    Returns
-    -------
-    gradient : array, shape (P,)
-    rounding : array, shape (P,)
-        How much it changes where the point changes in its last bits.
-    eps : float
-        Of the coarsest dtype, the gradient's included.
-    changed : tuple of str
+    What rounding does to it is how much it changes where the point changes in its last bits.
     """
-    structure = probe.structure
+    structure, changed = probe.structure, set(changed_by(probe))
     if not callable(gradient):
-        found, own = flatten_like(structure, gradient)
-        return found, np.zeros(found.size), eps_of(probe.dtype, own), ()
+        found, dtype = flatten_like(structure, gradient)
+        return Claim(found, eps_of(probe.dtype, dtype), tuple(changed))
     results: list[Array] = []
-    changed: tuple[str, ...] = ()
     for _ in range(2):
         point = copy.deepcopy(structure)
-        found, own = flatten_like(structure, gradient(point))
+        found, dtype = flatten_like(structure, gradient(point))
         results.append(found)
-        if not is_at(point, probe.theta):
-            changed = ("at (by the gradient)",)
-    eps = eps_of(probe.dtype, own)
-    check_repeated(results[0], results[1], eps)
+        changed |= set() if is_at(point, probe.theta) else {"at (by the gradient)"}
+    eps = eps_of(probe.dtype, dtype)
+    check_repeated(results, eps)
     here, *near = (
         flatten_like(structure, gradient(rebuild(structure, row)))[0]
         for row in (probe.theta, *jittered(probe.theta)[:CALLS])
     )
-    moved = np.fmax.reduce([np.abs(row - here) for row in near])
-    return results[0], np.nan_to_num(moved) * (eps / EPS), eps, changed
+    moved = np.nan_to_num(np.fmax.reduce([np.abs(row - here) for row in near]))
+    return Claim(results[0], eps, tuple(sorted(changed)), 4 * (moved * (eps / EPS)))
 
 
 def eps_of(*dtypes: np.dtype[Any]) -> float:
@@ -144,8 +167,9 @@ def same_bits(a: Array, b: Array) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
-def check_repeated(first: Array, second: Array, eps: float) -> None:
+def check_repeated(results: Sequence[Array], eps: float) -> None:
     """Raise ValueError if a gradient function returned something else the second time."""
+    first, second = results
     close = 1e6 * eps * float(np.max(np.abs(first), initial=0.0, where=np.isfinite(first)))
     if np.allclose(second, first, rtol=0, atol=close, equal_nan=True):
         return

@@ -13,41 +13,34 @@ else to say, where the wrong coordinates are, if that is in some of the layers o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from bpnet.arrays import Array
-from bpnet.gradcheck.evidence import UNEXPLAINED, Evidence
-from bpnet.gradcheck.probes import NetProbe
+from bpnet.gradcheck.probes import FunctionProbe, NetProbe
 from bpnet.gradcheck.report import SHOWN, GradientReport
 from bpnet.gradcheck.stated import wrong_rule
-from bpnet.gradcheck.structure import Block
+from bpnet.gradcheck.structure import Block, Layout
 from bpnet.gradcheck.variants import Formulas, Variants, other_slopes, updated, variants
 from bpnet.words import Words
 
 SAME = 1e-4  # relative, between a factor and the number it is named for
+UNEXPLAINED = 1e-3  # of a difference, at most
 Named = list[tuple[float, str]]  # a factor, and what it comes from
 
 
-def of_net(report: GradientReport, probe: NetProbe, analytic: Array, *, own: bool) -> str | None:
-    """Return the likely cause of what a report of a network's gradient says.
+def of_net(
+    report: GradientReport, probe: NetProbe, analytic: Array, *, own: bool
+) -> GradientReport:
+    """Return a report of a net's gradient with its likely cause; `own` is one by the net's rules.
 
-    Parameters
-    ----------
-    report : GradientReport
-    probe : NetProbe
-        The pass.
-    analytic : array, shape (P,)
-        The claimed gradient, with the coordinates that were not checked.
-    own : bool
-        Whether it is the net's own, computed by the rules of its activations and its loss.
+    analytic is all of it, (P,), with the coordinates that were not checked.
     """
-    if report.ok:
-        return None
     evidence, named = Evidence.of(report, analytic), factors_of_net(probe)
     patterns = [
-        lambda: plain(report, analytic),
         lambda: rule_at_fault(evidence, probe, named) if own else None,
         lambda: single(evidence),
         lambda: zeros(evidence),
@@ -60,32 +53,119 @@ def of_net(report: GradientReport, probe: NetProbe, analytic: Array, *, own: boo
         lambda: factor_by_layer(evidence, len(probe.y)),
         lambda: where_in_net(evidence),
     ]
-    return first_of(patterns)
+    return with_cause(report, analytic, patterns)
 
 
-def of_function(report: GradientReport, analytic: Array, theta: Array) -> str | None:
-    """Return the likely cause of what a report of a function's gradient at θ says."""
-    if report.ok:
-        return None
+def of_function(report: GradientReport, probe: FunctionProbe, analytic: Array) -> GradientReport:
+    """Return a report of a function's gradient with its likely cause."""
     evidence = Evidence.of(report, analytic)
     named = [(-1.0, "the sign"), (2.0, "a half is forgotten"), (0.5, "a half too many")]
     patterns = [
-        lambda: plain(report, analytic),
         lambda: single(evidence),
         lambda: zeros(evidence),
         lambda: constant(evidence, named, whole=True),
-        lambda: updated_theta(evidence, theta),
+        lambda: updated_theta(evidence, probe.theta),
         lambda: constant(evidence, None),
         lambda: moved_blocks(evidence),
         lambda: one_block(evidence),
     ]
-    return first_of(patterns)
+    return with_cause(report, analytic, patterns)
 
 
-def first_of(patterns: Iterable[Callable[[], str | None]]) -> str | None:
-    """Return what the first pattern says that has something to say."""
+def with_cause(
+    report: GradientReport, analytic: Array, patterns: Iterable[Callable[[], str | None]]
+) -> GradientReport:
+    """Return the report with what the first pattern says that has something to say."""
+    if report.ok:
+        return report
     with np.errstate(all="ignore"):
-        return next((Words(text) for pattern in patterns if (text := pattern())), None)
+        found = (text for pattern in patterns if (text := pattern()))
+        cause = plain(report, analytic) or next(found, None)
+    return replace(report, cause=cause and Words(cause))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The claimed and the measured gradient over all P coordinates, each an array (P,)."""
+
+    layout: Layout
+    analytic: Array
+    numeric: Array  # NaN where nothing was measured, or on a kink
+    wrong: Array
+    slack: Array  # by how much two gradients may differ and count as the same
+    floor: Array  # the part of it that is rounding
+
+    @classmethod
+    def of(cls, report: GradientReport, analytic: Array) -> Evidence:
+        """Return the evidence in a report."""
+
+        def spread(values: Array, empty: float) -> Array:
+            everywhere = np.full(analytic.size, empty, values.dtype)
+            everywhere[report.k[~report.kink]] = values[~report.kink]
+            return everywhere
+
+        slack = 2 * np.maximum(report.tolerance * report.largest, report.rounding)
+        return cls(
+            report.layout,
+            analytic,
+            numeric=spread(report.numeric, np.nan),
+            wrong=spread(report.wrong, False),
+            slack=spread(slack, 0.0),
+            floor=spread(report.rounding, 0.0),
+        )
+
+    @cached_property
+    def measured(self) -> Array:
+        """Which coordinates were compared."""
+        return np.isfinite(self.numeric)
+
+    @cached_property
+    def matter(self) -> Array:
+        """Which compared coordinates differ from 0 by more than rounding."""
+        is_large: Array = self.measured & (np.abs(self.numeric) > 10 * self.floor)
+        return is_large
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks in which something was compared that matters."""
+        return [block for block in self.layout.blocks if self.matter[block.slice].any()]
+
+    @property
+    def wrong_blocks(self) -> list[Block]:
+        """The blocks that hold wrong coordinates."""
+        return [block for block in self.layout.blocks if self.wrong[block.slice].any()]
+
+    @property
+    def right_blocks(self) -> list[Block]:
+        """The blocks that matter and hold none."""
+        return [block for block in self.blocks if not self.wrong[block.slice].any()]
+
+    def explained(self, candidate: Array, where: Array | None = None) -> bool:
+        """Whether a wrong gradient is the claimed one, at all compared coordinates or at some."""
+        here = self.measured if where is None else where
+        difference, left = np.abs(self.analytic - self.numeric), np.abs(self.analytic - candidate)
+        allowed = UNEXPLAINED * difference * self.wrong + self.slack
+        # Where the slack is all there is to explain, nothing is explained by being within it.
+        most = self.wrong & here
+        enough = np.linalg.norm(left[most]) <= 0.1 * np.linalg.norm(difference[most])
+        return bool(enough and np.all(left[here] <= allowed[here]))
+
+    def inside(self, blocks: Iterable[Block]) -> Array:
+        """Which coordinates belong to some blocks."""
+        found = np.zeros(self.wrong.size, bool)
+        for block in blocks:
+            found[block.slice] = True
+        return found
+
+    def in_layer(self, l: int) -> Array:
+        """Which coordinates belong to layer l."""
+        return self.inside(block for block in self.layout.blocks if block.layer == l)
+
+    def mostly_wrong(self, blocks: Iterable[Block]) -> bool:
+        """Whether at least half of each block is wrong: else it is not the blocks that are."""
+        return all(
+            2 * self.wrong[block.slice].sum() >= self.matter[block.slice].sum() for block in blocks
+        )
 
 
 def plain(report: GradientReport, analytic: Array) -> str | None:
@@ -113,11 +193,10 @@ def zeros(evidence: Evidence) -> str | None:
         return None
     if not np.any(evidence.analytic):
         return "the gradient is 0 everywhere"
-    blocks = evidence.wrong_blocks()
+    blocks = evidence.wrong_blocks
     if any(np.any(evidence.analytic[block.slice]) for block in blocks):
         return None
-    biases = [block for block in evidence.layout.blocks if block.is_bias]
-    if blocks and set(blocks) == {b for b in biases if evidence.matter[b.slice].any()}:
+    if blocks and blocks == [block for block in evidence.blocks if block.is_bias]:
         return "the biases are left out: every ∂E/∂b is 0"
     return f"left out: the gradient of {names(blocks)} is 0"
 
@@ -134,7 +213,7 @@ def single_precision(evidence: Evidence, probe: NetProbe) -> str | None:
     if np.all(claim == claim.astype(np.float32)):
         return "the gradient is in float32, and off by what that rounds"
     # So small a mistake would be the same everywhere, or in few places.
-    if factor_of(evidence, evidence.wrong) is None and mostly_wrong(evidence, evidence.blocks):
+    if factor_of(evidence, evidence.wrong) is None and evidence.mostly_wrong(evidence.blocks):
         return "off by no more than float32 rounds: is a part of it computed in float32?"
     return None
 
@@ -163,15 +242,9 @@ def rule_at_fault(evidence: Evidence, probe: NetProbe, named: Named) -> str | No
 
 
 def constant(evidence: Evidence, named: Named | None, *, whole: bool = False) -> str | None:
-    """Name the factor that all wrong coordinates have in common.
+    """Name the factor that all wrong coordinates have in common: one of those, or with None any.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    named : list of (float, str), or None
-        The factors to name; None is for any factor, as it is.
-    whole : bool
-        Whether whole numbers and their reciprocals count as named too.
+    With `whole`, whole numbers and their reciprocals count as named too.
     """
     factor = factor_of(evidence, evidence.wrong)
     if factor is None:
@@ -266,7 +339,7 @@ def explaining(evidence: Evidence, kind: Variants, named: Named) -> tuple[str, s
 
 def moved_blocks(evidence: Evidence) -> str | None:
     """Name the blocks that are transposed, or hold what belongs into another one."""
-    blocks = evidence.wrong_blocks()
+    blocks = evidence.wrong_blocks
     found = [transposed(evidence, block) or exchanged(evidence, block) for block in blocks]
     return "; ".join(text for text in found if text) if all(found) else None
 
@@ -275,33 +348,30 @@ def transposed(evidence: Evidence, block: Block) -> str | None:
     """Say that a block is its own transpose, or has its transpose's order of numbers."""
     if len(block.shape) != 2:
         return None
-    candidate = evidence.numeric.copy()
-    candidate[block.slice] = candidate[block.slice].reshape(block.shape).T.ravel()
-    return f"{block.label} is transposed" if fits(evidence, candidate, block) else None
+    turned = evidence.numeric[block.slice].reshape(block.shape).T.ravel()
+    return f"{block.label} is transposed" if holds(evidence, block, turned) else None
 
 
 def exchanged(evidence: Evidence, block: Block) -> str | None:
     """Say which other block's derivative a block holds."""
     for other in evidence.layout.blocks:
-        if other is not block and other.size == block.size:
-            candidate = evidence.numeric.copy()
-            candidate[block.slice] = evidence.numeric[other.slice]
-            if fits(evidence, candidate, block):
-                return f"{block.label} holds the gradient of {other.label}"
+        same = other is not block and other.size == block.size
+        if same and holds(evidence, block, evidence.numeric[other.slice]):
+            return f"{block.label} holds the gradient of {other.label}"
     return None
 
 
-def fits(evidence: Evidence, candidate: Array, block: Block) -> bool:
-    """Whether a candidate explains a block of which every number is known, two being wrong."""
-    where = np.zeros(evidence.wrong.size, bool)
-    where[block.slice] = True
-    known = np.isfinite(candidate[where]).all() and evidence.measured[where].all()
+def holds(evidence: Evidence, block: Block, numbers: Array) -> bool:
+    """Whether a block of which all is known, two numbers being wrong, holds these instead."""
+    where, candidate = evidence.inside([block]), evidence.numeric.copy()
+    candidate[where] = numbers
+    known = np.isfinite(numbers).all() and evidence.measured[where].all()
     return bool(known) and evidence.wrong[where].sum() > 1 and evidence.explained(candidate, where)
 
 
 def factor_by_layer(evidence: Evidence, m: int) -> str | None:
     """Name the factors, if every layer has one of its own."""
-    layers = sorted({block.layer for block in evidence.wrong_blocks() if block.layer}, reverse=True)
+    layers = sorted({block.layer for block in evidence.wrong_blocks if block.layer}, reverse=True)
     if len(layers) < 2:
         return None
     factors = [factor_of(evidence, evidence.wrong & evidence.in_layer(l)) for l in layers]
@@ -316,15 +386,14 @@ def factor_by_layer(evidence: Evidence, m: int) -> str | None:
 
 def where_in_net(evidence: Evidence) -> str | None:
     """Say where the wrong coordinates are, if that is in some of the layers only."""
-    blocks, L = evidence.wrong_blocks(), evidence.layout.blocks[-1].layer or 0
-    right = [
-        block
-        for block in evidence.layout.blocks
-        if block not in blocks and evidence.matter[block.slice].any()
-    ]
+    blocks, right, L = (
+        evidence.wrong_blocks,
+        evidence.right_blocks,
+        evidence.layout.blocks[-1].layer,
+    )
     wrong_layers = sorted({block.layer or 0 for block in blocks})
     right_layers = sorted({block.layer or 0 for block in right} - set(wrong_layers))
-    if mostly_wrong(evidence, blocks) and right:
+    if evidence.mostly_wrong(blocks) and right:
         if all(block.is_bias for block in blocks):
             return f"the weights are right and the biases wrong, in {names(blocks)}"
         if not any(block.is_bias for block in blocks) and any(block.is_bias for block in right):
@@ -342,36 +411,22 @@ def where_in_net(evidence: Evidence) -> str | None:
 
 def one_block(evidence: Evidence) -> str | None:
     """Name the only block that is wrong, if another one is right."""
-    blocks = evidence.wrong_blocks()
-    right = [block for block in evidence.layout.blocks if block not in blocks]
-    if len(blocks) == 1 and any(evidence.matter[block.slice].any() for block in right):
-        return f"one block only: {blocks[0].label}"
-    return None
-
-
-def mostly_wrong(evidence: Evidence, blocks: list[Block]) -> bool:
-    """Whether at least half of each block is wrong: else it is not the blocks that are."""
-    return all(
-        2 * evidence.wrong[block.slice].sum() >= evidence.matter[block.slice].sum()
-        for block in blocks
-    )
+    blocks = evidence.wrong_blocks
+    only = len(blocks) == 1 and evidence.right_blocks
+    return f"one block only: {blocks[0].label}" if only else None
 
 
 def scope(evidence: Evidence) -> str:
     """Say where the wrong coordinates are: everywhere, in which blocks, or how many of them."""
-    if not np.any(evidence.matter & ~evidence.wrong):
+    blocks, right = evidence.wrong_blocks, evidence.matter & ~evidence.wrong
+    if not right.any():
         return "everywhere"
-    blocks = evidence.wrong_blocks()
-    inside = np.zeros(evidence.wrong.size, bool)
-    for block in blocks:
-        inside[block.slice] = True
-    if not np.any(evidence.matter & inside & ~evidence.wrong):
+    if not np.any(right & evidence.inside(blocks)):
         return f"in {names(blocks)}"
     return f"in {int(evidence.wrong.sum()):,} coordinates of {names(blocks)}"
 
 
-def names(blocks: list[Block]) -> str:
+def names(blocks: Sequence[Block]) -> str:
     """Return the blocks' names, a few of them."""
-    labels = [block.label for block in blocks]
-    more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
-    return ", ".join(labels[:SHOWN]) + more
+    more = f" and {len(blocks) - SHOWN} more" if len(blocks) > SHOWN else ""
+    return ", ".join(block.label for block in blocks[:SHOWN]) + more

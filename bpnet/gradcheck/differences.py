@@ -18,7 +18,7 @@ is to be said about it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,28 +35,17 @@ ROUNDS = 6
 EPS = float(np.finfo(np.float64).eps)
 JITTERS = 6
 GROWTH = 1e3  # at most, of the rounding with E
+TOLERANCE = {"complex": 1e-9, "central": 1e-7}
+AGREED = 1e-6  # relative, between the complex step and differences
 
 
-@dataclass(frozen=True)
-class Differences:
-    """Central differences at some coordinates, each of shape (n,).
-
-    Attributes
-    ----------
-    value : array
-        The derivative.
-    uncertainty : array
-        How far it may be off, by truncation and by rounding.
-    kink : array of bool
-        Where the slopes on the right and on the left differ, down to the smallest step.
-    undefined : array of bool
-        Where E is not finite on both sides, down to the smallest step.
-    """
+class Differences(NamedTuple):
+    """Central differences at some coordinates, each of shape (n,)."""
 
     value: Array
-    uncertainty: Array
-    kink: Array
-    undefined: Array
+    uncertainty: Array  # how far the value may be off, by truncation and by rounding
+    kink: Array  # where the slopes on both sides differ, down to the smallest step
+    undefined: Array  # where E is not finite on both sides, down to the smallest step
 
 
 def richardson(powers: tuple[int, ...], first: int) -> Array:
@@ -77,10 +66,9 @@ SMALL_ROUNDING = float(np.sum(np.abs(SMALL) / RATIOS))
 J_ROUNDING = float(np.sum(4 * np.abs(JUMP_FINE) / RATIOS))
 
 
-def complex_step(along: Along, k: Array, sign: int = 1) -> Array:
-    """Return ∂E/∂θ_k by the complex step; at a kink, the slope on the side that sign says."""
-    values = along(k, np.full(len(k), sign * 1j * COMPLEX_STEP))
-    derivative: Array = sign * values.imag / COMPLEX_STEP
+def complex_step(along: Along, k: Array) -> Array:
+    """Return ∂E/∂θ_k by the complex step."""
+    derivative: Array = along(k, np.full(len(k), 1j * COMPLEX_STEP)).imag / COMPLEX_STEP
     return derivative
 
 
@@ -117,19 +105,8 @@ def central(
 ) -> Differences:
     """Return ∂E/∂θ_k by extrapolated central differences.
 
-    Parameters
-    ----------
-    along : callable
-        ``along(k, step)`` returns E(θ + step e_k), each of shape (c,).
-    k : array of int, shape (n,)
-    E_0 : float
-        E(θ).
-    noise : float
-        The rounding in E(θ), as from `jitter`.
-    scale : array, shape (n,)
-        Of each coordinate, as from `scales`.
-    tolerance : float
-        The relative accuracy at which a coordinate counts as settled is a tenth of it.
+    noise is the rounding in E, as from `jitter`; scale is each coordinate's, as from `scales`; the
+    accuracy at which a coordinate counts as settled is a tenth of the tolerance.
     """
     n = len(k)
     value, uncertainty = np.full(n, np.nan), np.full(n, np.inf)

@@ -14,15 +14,32 @@ from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
 from bpnet.checks import as_shares, detached
-from bpnet.gradcheck.differences import COMPLEX_STEP
-from bpnet.gradcheck.rounding import Pass, Rounding, loss_rounding, rounding_of
+from bpnet.gradcheck.differences import (
+    AGREED,
+    COMPLEX_STEP,
+    EPS,
+    TOLERANCE,
+    Differences,
+    central,
+    complex_step,
+    jitter,
+    jittered,
+    scales,
+)
+from bpnet.gradcheck.report import BLURRED
+from bpnet.gradcheck.rounding import UNITS, Rounding
 from bpnet.gradcheck.structure import Layout, flatten, layout_of_net, rebuild
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.parameters import FIRST, Parameters
-from bpnet.rules.losses import check_targets
+from bpnet.rules.activations import Activation
+from bpnet.rules.losses import Loss, check_targets
 
 BYTES = 32 * 2**20  # of buffers at a time, for the networks that run side by side
+DIRECTIONS = 3  # in which a function is tried with complex numbers
+EPS_32 = float(np.finfo(np.float32).eps)
+
+Measured = tuple[Array, Array, Array]  # derivatives, their rounding, which sit on kinks
 
 
 class Probe(Protocol):
@@ -30,39 +47,32 @@ class Probe(Protocol):
 
     theta: Array
     layout: Layout
+    eps: float  # of the precision that E is computed in
+    roundings: float  # of the largest derivative, where no formulas tell a gradient's rounding
 
     def at(self, thetas: Array) -> Array:
         """Return E of each row of thetas, (c, P)."""
-        ...
 
     def along(self, k: Array, step: Array) -> Array:
         """Return E(θ + step_i e_{k_i}) for each i."""
-        ...
+
+    def noise(self) -> float:
+        """Return the rounding in E."""
+
+    def refusal(self) -> str:
+        """Return why the complex step cannot be taken; empty if it can."""
+
+    def by_complex_step(self, k: Array) -> Measured:
+        """Return ∂E/∂θ_k by the complex step."""
+
+    def by_differences(self, k: Array) -> Measured:
+        """Return ∂E/∂θ_k by central differences."""
 
 
 class NetProbe:
-    """The loss of a network as a function of θ, for many θ in one pass; and that pass itself.
+    """The loss of a network as a function of θ, for many θ in one pass; and that pass itself."""
 
-    Parameters
-    ----------
-    net : MLP
-        In float32 or float64.
-    x, y, sample_weight, mask
-        As for `MLP.forward` and `MLP.loss`.
-
-    Attributes
-    ----------
-    given : MLP
-        The net as it was given.
-    own : Cache
-        Of its forward pass.
-    net, cache, x, y
-        The same in float64, where the derivative is measured.
-    shares : array, shape (m, 1)
-        Of each sample in the mean.
-    eps : float
-        Of the given net's dtype.
-    """
+    eps, roundings = EPS, 0.0
 
     def __init__(
         self,
@@ -73,12 +83,13 @@ class NetProbe:
         mask: Mapping[int, ArrayLike] | None,
     ) -> None:
         self.sample_weight, self.mask = sample_weight, dict(mask or {})
-        self.given, self.own = net, net.forward(x, mask=mask)
+        self.given, self.own = net, net.forward(x, mask=mask)  # as it is, and its pass
         E = net.loss(self.own, y, sample_weight=sample_weight)
         if not np.isfinite(E):
             raise ValueError(f"the loss is {E}, which has no derivative: check the weights and x")
-        self.eps = float(np.finfo(net.dtype).eps)
+        # The same in float64, where the derivative is measured.
         self.net = net.astype(np.float64)
+        self.rules: list[Activation | Loss] = [*net.activation.values(), net.loss_function]
         self.theta, self.layout = self.net.theta, layout_of_net(net.sizes)
         self.x = self.own.a[1].astype(np.float64)
         targets = np.array(y, net.dtype).reshape(self.own.m, net.sizes[-1])
@@ -86,7 +97,7 @@ class NetProbe:
         self.cache = self.net.forward(self.x, mask=mask)
         shares = as_shares(sample_weight, self.own.m, self.net.dtype)
         equal = np.full((self.own.m, 1), 1 / self.own.m)
-        self.shares = equal if shares is None else shares[:, None]
+        self.shares = equal if shares is None else shares[:, None]  # of each sample in the mean
         numbers = net.theta.size + 3 * self.own.m * sum(net.sizes)
         self.rows = max(1, BYTES // (16 * numbers))
 
@@ -98,49 +109,62 @@ class NetProbe:
         """Return E(θ + step_i e_{k_i}) for each i."""
         return np.concatenate([E for _, E, _ in self._passes(k, step)])
 
-    def complex_step(self, k: Array, near: list[Array]) -> tuple[Array, Array]:
-        """Return ∂E/∂θ_k, and whether θ_k moves what sits on a kink.
-
-        Parameters
-        ----------
-        k : array of int, shape (n,)
-        near : list of arrays of bool
-            As from `on_kinks`.
-        """
-        derivative, moved = np.empty(len(k)), np.zeros(len(k), bool)
-        for part, E, cache in self._passes(k, np.full(len(k), 1j * COMPLEX_STEP)):
-            derivative[part] = E.imag / COMPLEX_STEP
-            # The loss's kinks are in a^L, listed behind the z^l.
-            for here, values in zip(near, [*cache.z.values(), cache.a.list[-1]], strict=True):
-                if here.any():
-                    moved[part] |= (values.imag[:, here] != 0).any(axis=1)
-        return derivative, moved
+    def noise(self) -> float:
+        """Return the rounding in E, in float64."""
+        made = self.net, self.cache, [self.cache], self.y, self.shares
+        return Rounding(*made, u=EPS, eta=0.0).of_loss
 
     def rounding(self, method: str, dtype: np.dtype[Any] | None = None) -> Rounding:
-        """Return bounds of the rounding in the gradient, and in what it is measured by.
-
-        Parameters
-        ----------
-        method : str
-        dtype : dtype, optional
-            Of the gradient; the default is the given net's.
-        """
+        """Return bounds of the rounding in a gradient of this dtype, and in what measures it."""
         others = [self.own]
         if method == "complex":
             with np.errstate(all="ignore"):
                 others.append(self.net.astype(np.complex128).forward(self.x, mask=self.mask))
-        made = Pass(self.net, self.cache, others, self.y, self.shares)
-        return rounding_of(made, self.given.dtype if dtype is None else dtype)
+        info = np.finfo(self.given.dtype if dtype is None else dtype)
+        made = self.net, self.cache, others, self.y, self.shares
+        return Rounding(*made, u=UNITS * float(info.eps), eta=float(info.tiny) ** 0.9)
 
-    def loss_rounding(self) -> float:
-        """Return the rounding of E."""
-        return loss_rounding(Pass(self.net, self.cache, [self.cache], self.y, self.shares))
+    def refusal(self) -> str:
+        """Return why the complex step cannot be taken; empty if it can."""
+        for rule in self.rules:
+            if not rule.analytic:
+                return f"{rule.name!r} does not say analytic=True"
+        try:
+            self.along(np.zeros(1, int), np.array([1j * COMPLEX_STEP]))
+        except Exception as error:  # whatever somebody's own rule does with complex numbers
+            return refused(error)
+        return ""
 
-    def on_kinks(self, rounding: Rounding) -> list[Array]:
+    def by_complex_step(self, k: Array) -> Measured:
+        """Return ∂E/∂θ_k by the complex step; what it moves on a kink is looked at again."""
+        rounding, numeric = self.rounding("complex"), np.empty(len(k))
+        moved, kink = np.zeros((2, len(k)), bool)
+        near = self._on_kinks(rounding)
+        for part, E, cache in self._passes(k, np.full(len(k), 1j * COMPLEX_STEP)):
+            numeric[part] = E.imag / COMPLEX_STEP
+            # The loss's kinks are in a^L, listed behind the z^l.
+            for here, values in zip(near, [*cache.z.values(), cache.a.list[-1]], strict=True):
+                if here.any():
+                    moved[part] |= (values.imag[:, here] != 0).any(axis=1)
+        if any(rule.in_place is None for rule in self.rules):
+            # One's own may have kinks that it does not tell of: there its derivative jumps within
+            # rounding.
+            moved |= rounding.gradient[k] > BLURRED * np.abs(numeric)
+        if moved.any():
+            kink[moved] = differences_of(self, k[moved]).kink
+        return numeric, rounding.gradient[k], kink
+
+    def by_differences(self, k: Array) -> Measured:
+        """Return ∂E/∂θ_k by central differences."""
+        found = differences_of(self, k)
+        return found.value, self.rounding("central").gradient[k] + found.uncertainty, found.kink
+
+    def _on_kinks(self, rounding: Rounding) -> list[Array]:
         """Return which z^l, l = 2..L, and then which a^L sit on a kink, but for rounding."""
-        found = [
-            touches(f.kinks, self.cache.z[l], rounding.z[l]) for l, f in self.net.activation.items()
-        ]
+        found = [np.zeros(z.shape, bool) for z in self.cache.z.values()]
+        for l, f in self.net.activation.items():
+            for kink in f.kinks:
+                found[l - FIRST] |= np.abs(self.cache.z[l] - kink) <= rounding.z[l]
         a = self.cache.a.list[-1]
         return [*found, self.net.loss_function.on_kinks(a, self.y, rounding.a[-1])]
 
@@ -166,58 +190,33 @@ class NetProbe:
             return net.loss(cache, self.y, sample_weight=self.sample_weight), cache
 
 
-def touches(kinks: tuple[float, ...], values: Array, off: Array) -> Array:
-    """Return where the values lie on one of the kinks, within their rounding."""
-    found = np.zeros(values.shape, bool)
-    for kink in kinks:
-        found |= np.abs(values - kink) <= off
-    return found
-
-
 class FunctionProbe:
-    """Somebody's own function of a structure of numbers, as a function of a flat vector.
+    """Somebody's own function of a structure of numbers, as a function of a flat vector."""
 
-    Parameters
-    ----------
-    f : callable
-        Of a structure, returning a number.
-    at : structure
-        The point, whose form the arguments of f take.
-
-    Attributes
-    ----------
-    structure
-        The point.
-    theta : array, shape (P,)
-        The point's numbers.
-    layout : Layout
-        Their names.
-    dtype : dtype
-        The coarsest of them.
-    eps : float
-        Of the coarsest precision that f has returned.
-    """
+    eps, roundings = 0.0, 100.0  # eps is that of the coarsest precision that f has returned
 
     def __init__(self, f: Callable[[Any], Any], at: Any) -> None:
         self.f, self.structure = f, at
-        self.theta, self.layout, self.dtype = flatten(at)
-        self.eps = 0.0
+        self.theta, self.layout, self.dtype = flatten(at)  # the coarsest dtype in it
 
     def value(self, theta: Array) -> Any:
-        """Return f of one vector.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If f does not return one number, or what f raises.
-        """
+        """Return f of one vector as a NumPy number, or raise what it is not."""
         with np.errstate(all="ignore"), warnings.catch_warnings():
             # Casting a complex number to a real one throws away what is looked for.
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            number = scalar(self.f(rebuild(self.structure, theta)))
-        if number.dtype.kind in "fc":
-            self.eps = max(self.eps, float(np.finfo(number.dtype).eps))
-        return number
+            value = self.f(rebuild(self.structure, theta))
+            array = np.asarray(detached(value))
+        if array.dtype.kind not in "iufc":
+            hint = ": is a return missing?" if value is None else ""
+            raise TypeError(f"the function must return a number, but returned {value!r}{hint}")
+        if array.shape != ():
+            hint = "take its .item()" if array.size == 1 else "sum it, or take its mean"
+            raise ValueError(
+                f"the function must return one number, but returned shape {array.shape}: {hint}"
+            )
+        if array.dtype.kind in "fc":
+            self.eps = max(self.eps, float(np.finfo(array.dtype).eps))
+        return array[()]
 
     def at(self, thetas: Array) -> Array:
         """Return f of each row of thetas, (c, P); NaN where f refuses a value."""
@@ -232,13 +231,46 @@ class FunctionProbe:
             values[i] = self._moved(moved)
         return values
 
-    def toward(self, direction: Array) -> Callable[[Array, Array], Array]:
-        """Return `along` for a function of one number: f(θ + step_i direction)."""
+    def noise(self) -> float:
+        """Return the rounding in f, after a look at whether it computes in float32."""
+        near = self.at(jittered(self.theta))
+        with np.errstate(over="ignore"):
+            if np.all(near == near.astype(np.float32)):  # in whatever type it is returned
+                self.eps = EPS_32
+        return self.eps * float(np.max(np.abs(near)))
 
-        def along(_: Array, step: Array) -> Array:
-            return self.at(self.theta + step[:, None] * direction)
+    def refusal(self) -> str:
+        """Return why the complex step cannot be taken; empty if it can."""
+        size = scales(self.theta, self.layout.slices)
+        E_0 = float(self.value(self.theta))
+        noise = self.noise() + jitter(self.at, self.theta, E_0)
+        for row in np.random.default_rng(0).normal(size=(DIRECTIONS, self.theta.size)):
+            try:
+                value = self.value(self.theta + 1j * COMPLEX_STEP * size * row)
+            except Exception as error:  # whatever somebody's function does with complex numbers
+                return refused(error)
+            if value.dtype.kind != "c":
+                return "of complex numbers it returns a real one"
 
-        return along
+            def toward(_: Array, step: Array, way: Array = size * row) -> Array:
+                return self.at(self.theta + step[:, None] * way)
+
+            slope = value.imag / COMPLEX_STEP
+            found = central(toward, np.zeros(1, int), E_0, noise, np.ones(1), TOLERANCE["central"])
+            if found.kink.any():
+                return "the slope jumps here"
+            if not agree(np.array([slope]), found).all():
+                return "the complex step disagrees with differences"
+        return ""
+
+    def by_complex_step(self, k: Array) -> Measured:
+        """Return ∂f/∂θ_k by the complex step, which `refusal` keeps away from kinks."""
+        return complex_step(self.along, k), np.zeros(len(k)), np.zeros(len(k), bool)
+
+    def by_differences(self, k: Array) -> Measured:
+        """Return ∂f/∂θ_k by central differences."""
+        found = differences_of(self, k)
+        return found.value, found.uncertainty, found.kink
 
     def _moved(self, theta: Array) -> Any:
         try:
@@ -247,21 +279,28 @@ class FunctionProbe:
             return np.nan
 
 
-def scalar(value: Any) -> Any:
-    """Return what a function returned as a NumPy number.
+def refused(error: Exception) -> str:
+    """Return that an error was the answer to complex numbers."""
+    return f"it refuses complex numbers, {type(error).__name__}: {error}".split("\n")[0]
 
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no number, or several.
-    """
-    array = np.asarray(detached(value))
-    if array.dtype.kind not in "iufc":
-        hint = ": is a return missing?" if value is None else ""
-        raise TypeError(f"the function must return a number, but returned {value!r}{hint}")
-    if array.shape != ():
-        hint = "take its .item()" if array.size == 1 else "sum it, or take its mean"
+
+def differences_of(probe: Probe, k: Array) -> Differences:
+    """Return the central differences at the coordinates k."""
+    E_0, noise = float(probe.at(probe.theta[None])[0]), probe.noise()
+    scale = scales(probe.theta, probe.layout.slices)[k]
+    noise += jitter(probe.at, probe.theta, E_0)
+    found = central(probe.along, k, E_0, noise, scale, TOLERANCE["central"])
+    if found.undefined.any():
+        name = probe.layout.name(int(k[np.argmax(found.undefined)]))
         raise ValueError(
-            f"the function must return one number, but returned shape {array.shape}: {hint}"
+            f"the function is not finite on both sides of {name}, however close: "
+            "a derivative can be measured only where it is"
         )
-    return array[()]
+    return found
+
+
+def agree(slopes: Array, found: Differences) -> Array:
+    """Return which slopes are those of the differences, within what these may be off by."""
+    allowed = np.maximum(AGREED * np.abs(found.value), 3 * found.uncertainty)
+    is_close: Array = np.abs(slopes - found.value) <= allowed
+    return is_close

@@ -1,8 +1,9 @@
-"""The report of a gradient check: what was compared, what came out, in words and in numbers."""
+"""The reports of a gradient check: what was compared, what came out, in words and in numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +14,9 @@ from bpnet.gradcheck.structure import Layout
 from bpnet.words import Words
 
 SHOWN = 5  # names of kinks, before "and ... more"
-BLURRED = 0.01
+BLURRED = 0.01  # of a derivative: where rounding may change more, that is said
 ESCAPE = 0.05  # the chance of escaping that the sampling statement is made for
+METHOD_NAMES = {"complex": "complex step", "central": "central differences"}
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,25 @@ class BlockResult:
     worst: str
 
 
+class Verdict:
+    """What is true where it is `ok`, and raises what it prints where it is not."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is right."""
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def raise_if_failed(self) -> None:
+        """Raise `GradientCheckFailed`, an AssertionError, with the printed report if not `ok`."""
+        if not self.ok:
+            raise GradientCheckFailed(Words(self))
+
+
 @dataclass(frozen=True, eq=False)
-class GradientReport:
+class GradientReport(Verdict):
     """What a gradient check found.
 
     Attributes
@@ -147,9 +166,6 @@ class GradientReport:
         """Whether every compared coordinate is right and no input was changed."""
         return not self.failures and not self.changed
 
-    def __bool__(self) -> bool:
-        return self.ok
-
     @property
     def compared(self) -> int:
         """How many coordinates were compared: those checked that sit on no kink."""
@@ -163,25 +179,20 @@ class GradientReport:
     @property
     def worst(self) -> Coordinate | None:
         """The coordinate with the largest error; None if all sit on kinks."""
-        if not self.compared:
-            return None
-        i = self._worst(np.flatnonzero(~self.kink))
-        return Coordinate(
-            self.name(i),
-            float(self.analytic[i]),
-            float(self.numeric[i]),
-            float(self.error[i]),
-        )
+        return self._worst(~self.kink)
 
     def name(self, i: int) -> str:
         """Return the name of coordinate ``k[i]``."""
         return self.layout.name(int(self.k[i]))
 
-    def _worst(self, among: Array) -> int:
+    def _worst(self, among: Array) -> Coordinate | None:
         """Return which has the largest error; of equal ones, which has the largest difference."""
-        error = self.error[among]
-        equal = among[error >= 0.999 * np.max(error)]
-        return int(equal[np.argmax(np.abs(self.analytic - self.numeric)[equal])])
+        if not among.any():
+            return None
+        equal = np.flatnonzero(among & (self.error >= 0.999 * np.max(self.error[among])))
+        i = equal[np.argmax(np.abs(self.analytic - self.numeric)[equal])]
+        numbers = (float(of[i]) for of in (self.analytic, self.numeric, self.error))
+        return Coordinate(self.name(i), *numbers)
 
     @property
     def kinks(self) -> int:
@@ -198,22 +209,11 @@ class GradientReport:
         """One row for each weight matrix and bias vector, or array of one's own."""
         rows = []
         for block in self.layout.blocks:
-            here = (self.k >= block.start) & (self.k < block.stop)
-            compared = np.flatnonzero(here & ~self.kink)
-            largest, worst = 0.0, ""
-            if compared.size:
-                i = self._worst(compared)
-                largest, worst = float(self.error[i]), self.name(i)
-            rows.append(
-                BlockResult(
-                    block.label,
-                    int(here.sum()),
-                    int((self.wrong & here).sum()),
-                    int((self.kink & here).sum()),
-                    largest,
-                    worst,
-                )
-            )
+            here = (self.k >= block.start) & (self.k < block.start + block.size)
+            checked, wrong, kinks = (int(np.sum(here & of)) for of in (here, self.wrong, self.kink))
+            worst = self._worst(here & ~self.kink)
+            most = (worst.error, worst.name) if worst else (0.0, "")
+            rows.append(BlockResult(block.label, checked, wrong, kinks, *most))
         return tuple(rows)
 
     def escape_probability(self, wrong: int) -> float:
@@ -238,13 +238,10 @@ class GradientReport:
         P, n = self.layout.size, self.compared
         if len(self.k) == P or not n:
             return None
-        few, many = 1, P  # the fewest wrong coordinates of which one is found at 95 %
-        while few < many:
-            middle = (few + many) // 2
-            if self.escape_probability(middle) <= ESCAPE:
-                many = middle
-            else:
-                few = middle + 1
+        # The fewest wrong coordinates of which one is found at 95 %.
+        few = 1 + bisect_left(
+            range(1, P), True, key=lambda wrong: self.escape_probability(wrong) <= ESCAPE
+        )
         return (
             f"{n:,} of {P:,} coordinates: if one were wrong it would have escaped with "
             f"probability {self.escape_probability(1):.1%}, {few:,} wrong ones "
@@ -255,7 +252,6 @@ class GradientReport:
         return str(Words("\n".join([*self._head(), "", *self._rows()])))
 
     def _head(self) -> list[str]:
-        method = {"complex": "complex step", "central": "central differences"}[self.method]
         count = f"{self.compared:,} coordinate{'' if self.compared == 1 else 's'}"
         if self.failures:
             lines = [f"gradient check FAILED: {self.failures:,} of {count} wrong"]
@@ -263,9 +259,9 @@ class GradientReport:
             lines = [f"gradient check FAILED: {count} right, but an input was changed"]
         else:
             lines = [f"gradient check passed: {count}"]
-        facts = [("method", f"{method}{self.why and f' ({self.why})'}")]
+        facts = [("method", f"{METHOD_NAMES[self.method]}{self.why and f' ({self.why})'}")]
         facts += [("error", f"{self.max_error:.2g} at most, {self.tolerance:.2g} allowed")]
-        if self.worst is not None and self.failures:
+        if self.failures:
             facts += [("worst", str(self.worst))]
         if not self.ok:
             facts += [("cause", self.cause or "no known pattern")]
@@ -293,7 +289,68 @@ class GradientReport:
             )
         return lines
 
-    def raise_if_failed(self) -> None:
-        """Raise `GradientCheckFailed`, an AssertionError, with the printed report if not `ok`."""
-        if not self.ok:
-            raise GradientCheckFailed(Words(self))
+
+@dataclass(frozen=True, eq=False)
+class StackReport(Verdict):
+    """What the gradient check of a stack found.
+
+    Attributes
+    ----------
+    reports : tuple of GradientReport
+        One for each network; the attributes below sum them up.
+
+    Notes
+    -----
+    It is true where it is `ok`, as each report is.
+    """
+
+    reports: tuple[GradientReport, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every network's gradient is right."""
+        return all(report.ok for report in self.reports)
+
+    @property
+    def failed(self) -> tuple[int, ...]:
+        """The numbers of the networks whose gradient is wrong."""
+        return tuple(k for k, report in enumerate(self.reports) if not report.ok)
+
+    @property
+    def max_error(self) -> float:
+        """The largest error of any network."""
+        return max(report.max_error for report in self.reports)
+
+    @property
+    def network(self) -> int:
+        """The number of the network that has it; where some fail, of one that does."""
+        among = self.failed or range(len(self.reports))
+        return max(among, key=lambda k: self.reports[k].max_error)
+
+    @property
+    def worst(self) -> Coordinate | None:
+        """The coordinate with the largest error, named as ``"network 3: W[3][1, 0]"``."""
+        worst = self.reports[self.network].worst
+        return worst and replace(worst, name=f"network {self.network}: {worst.name}")
+
+    @property
+    def kinks(self) -> int:
+        """How many coordinates sit on a kink."""
+        return sum(report.kinks for report in self.reports)
+
+    @property
+    def cause(self) -> str | None:
+        """What the errors of the worst network point to."""
+        return self.reports[self.network].cause
+
+    def __str__(self) -> str:
+        count = len(self.reports)
+        if self.ok:
+            head = f"gradient check of a stack passed: {count:,} networks; the largest errors:"
+        else:
+            few = ", ".join(map(str, self.failed[:5])) + (", ..." if len(self.failed) > 5 else "")
+            head = (
+                f"gradient check of a stack FAILED: {len(self.failed):,} of {count:,} networks "
+                f"wrong ({few}); the worst:"
+            )
+        return f"{head}\n\nnetwork {self.network}: {self.reports[self.network]}"

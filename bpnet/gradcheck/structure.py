@@ -8,10 +8,8 @@ as Python would index it: ``[17]`` of a vector, ``['W1'][0, 3]`` of a dict of ar
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,28 +21,12 @@ from bpnet.network.parameters import entry_name, named_blocks
 
 @dataclass(frozen=True)
 class Block:
-    """One array among the parameters.
+    """One array among the parameters; it lies in the flat vector row by row."""
 
-    Attributes
-    ----------
-    name : str
-        Such as ``"W[2]"`` or ``"['W1']"``; empty for a structure that is one array.
-    start : int
-        Where it starts in the flat vector; it lies there row by row.
-    shape : tuple of int
-    layer : int or None
-        The layer l of a network's W^l or b^l.
-    """
-
-    name: str
-    start: int
+    name: str  # such as "W[2]" or "['W1']"; empty for a structure that is one array
+    start: int  # where it starts in the flat vector
     shape: tuple[int, ...]
-    layer: int | None = None
-
-    @property
-    def stop(self) -> int:
-        """Where it ends in the flat vector."""
-        return self.start + self.size
+    layer: int | None = None  # of a network's W^l or b^l
 
     @property
     def size(self) -> int:
@@ -52,25 +34,19 @@ class Block:
         return math.prod(self.shape)
 
     @property
+    def slice(self) -> slice:
+        """Its coordinates."""
+        return slice(self.start, self.start + self.size)
+
+    @property
     def is_bias(self) -> bool:
         """Whether it is the b^l of a network's layer."""
         return self.layer is not None and len(self.shape) == 1
 
     @property
-    def slice(self) -> slice:
-        """Its coordinates."""
-        return slice(self.start, self.stop)
-
-    @property
     def label(self) -> str:
         """The name, or what to say where it is empty."""
         return self.name or "all"
-
-    def name_of(self, k: int) -> str:
-        """Name of coordinate k of the flat vector, which lies in this block."""
-        return (
-            entry_name(self.name, self.shape, k - self.start) if self.shape else self.name or "at"
-        )
 
 
 @dataclass(frozen=True)
@@ -78,11 +54,6 @@ class Layout:
     """The blocks of a flat vector, in order."""
 
     blocks: tuple[Block, ...]
-
-    @cached_property
-    def starts(self) -> list[int]:
-        """Where the blocks start."""
-        return [block.start for block in self.blocks]
 
     @property
     def slices(self) -> list[slice]:
@@ -92,53 +63,59 @@ class Layout:
     @property
     def size(self) -> int:
         """The length of the flat vector."""
-        return self.blocks[-1].stop
-
-    def block_of(self, k: int) -> Block:
-        """Return the block that coordinate k lies in."""
-        return self.blocks[bisect_right(self.starts, k) - 1]
+        return sum(block.size for block in self.blocks)
 
     def name(self, k: int) -> str:
         """Name of coordinate k."""
-        return self.block_of(k).name_of(k)
+        block = next(block for block in self.blocks if k < block.slice.stop)
+        if not block.shape:
+            return block.name or "at"
+        return entry_name(block.name, block.shape, k - block.start)
 
 
 def layout_of_net(sizes: Sequence[int]) -> Layout:
     """Return the layout of θ of a network: W[2], b[2], ..., W[L], b[L]."""
-    found = (Block(name, start, shape, l) for name, l, start, shape in named_blocks(sizes))
-    return Layout(tuple(found))
+    return Layout(tuple(Block(name, start, n, l) for name, l, start, n in named_blocks(sizes)))
 
 
 def flatten(structure: Any) -> tuple[Array, Layout, np.dtype[Any]]:
     """Return a structure's numbers as one float64 vector, its layout, and its coarsest dtype."""
-    found: list[Block] = []
-    parts: list[Array] = []
-    dtype = np.dtype(np.float64)
-    for name, leaf in leaves(structure, ""):
-        array = as_floats(leaf, name)
-        found.append(Block(name, sum(part.size for part in parts), array.shape))
-        parts.append(array.astype(np.float64).ravel())
-        if np.finfo(array.dtype).eps > np.finfo(dtype).eps:
-            dtype = array.dtype
-        if not np.isfinite(parts[-1]).all():
+    named = [(name, as_floats(leaf, name)) for name, leaf in leaves(structure, "")]
+    blocks, start = [], 0
+    for name, array in named:
+        if not np.isfinite(array.astype(np.float64)).all():
             raise ValueError(f"at{name} must be finite, but holds NaN or infinity")
-    if not sum(part.size for part in parts):
+        if array.size:  # else there is no coordinate to name
+            blocks.append(Block(name, start, array.shape))
+            start += array.size
+    if not blocks:
         raise ValueError("at holds no numbers: there is nothing to differentiate")
-    # An empty array has no coordinate to name.
-    layout = Layout(tuple(block for block in found if block.stop > block.start))
-    return np.concatenate(parts), layout, dtype
+    flat, dtype = joined(array for _, array in named)
+    return flat, Layout(tuple(blocks)), dtype
+
+
+def joined(arrays: Iterable[Array]) -> tuple[Array, np.dtype[Any]]:
+    """Return the numbers of arrays as one float64 vector, and their coarsest floating dtype."""
+    arrays, double = list(arrays), np.dtype(np.float64)
+    dtypes = [double, *(array.dtype for array in arrays if array.dtype.kind == "f")]
+    flat = np.concatenate([array.astype(np.float64).ravel() for array in arrays])
+    return flat, max(dtypes, key=lambda dtype: np.finfo(dtype).eps)
+
+
+def parts(structure: Any) -> Iterable[tuple[Any, Any]] | None:
+    """Return the keys and values of a dict or a list; None of what is a leaf."""
+    if isinstance(structure, Mapping):
+        return structure.items()
+    return enumerate(structure) if isinstance(structure, (list, tuple)) else None
 
 
 def leaves(structure: Any, name: str) -> Iterator[tuple[str, Any]]:
     """Yield the name and the value of each array or number in the structure."""
-    if isinstance(structure, Mapping):
-        for key, value in structure.items():
-            yield from leaves(value, f"{name}[{key!r}]")
-    elif isinstance(structure, (list, tuple)):
-        for i, value in enumerate(structure):
-            yield from leaves(value, f"{name}[{i}]")
-    else:
+    found = parts(structure)
+    if found is None:
         yield name, structure
+    for key, value in found or ():
+        yield from leaves(value, f"{name}[{key!r}]")
 
 
 def as_floats(leaf: Any, name: str) -> Array:
@@ -155,40 +132,25 @@ def as_floats(leaf: Any, name: str) -> Array:
 
 def rebuild(structure: Any, flat: Array) -> Any:
     """Return a structure of the same kind that holds the numbers of a flat vector, copied."""
-    return build(structure, flat, 0)[0]
+    start = 0
 
+    def filled(part: Any) -> Any:
+        nonlocal start
+        if isinstance(part, Mapping):
+            return {key: filled(value) for key, value in part.items()}
+        if isinstance(part, (list, tuple)):
+            items = [filled(value) for value in part]
+            return type(part)(*items) if hasattr(part, "_fields") else type(part)(items)
+        here, start = start, start + np.size(part)
+        numbers = flat[here:start].reshape(np.shape(part))
+        return numbers.copy() if isinstance(part, np.ndarray) else numbers.item()
 
-def build(structure: Any, flat: Array, start: int) -> tuple[Any, int]:
-    """Return the structure filled from ``flat[start:]``, and where it ends there."""
-    if isinstance(structure, Mapping):
-        filled = {}
-        for key, value in structure.items():
-            filled[key], start = build(value, flat, start)
-        return filled, start
-    if isinstance(structure, (list, tuple)):
-        items = []
-        for value in structure:
-            item, start = build(value, flat, start)
-            items.append(item)
-        if hasattr(structure, "_fields"):  # a namedtuple
-            return type(structure)(*items), start
-        return type(structure)(items), start
-    shape = np.shape(structure)
-    stop = start + math.prod(shape)
-    if not isinstance(structure, np.ndarray):
-        return flat[start].item(), stop
-    return flat[start:stop].reshape(shape).copy(), stop
+    return filled(structure)
 
 
 def flatten_like(structure: Any, given: Any) -> tuple[Array, np.dtype[Any]]:
     """Return a gradient that was given in the structure's form, flat, and its coarsest dtype."""
-    parts: list[Array] = []
-    dtype = np.dtype(np.float64)
-    for array in matched(structure, given, ""):
-        parts.append(array.astype(np.float64).ravel())
-        if array.dtype.kind == "f" and np.finfo(array.dtype).eps > np.finfo(dtype).eps:
-            dtype = array.dtype
-    return np.concatenate(parts), dtype
+    return joined(matched(structure, given, ""))
 
 
 def matched(structure: Any, given: Any, name: str) -> Iterator[Array]:
@@ -201,23 +163,19 @@ def matched(structure: Any, given: Any, name: str) -> Iterator[Array]:
         if set(given) != set(structure):
             keys, needed = (", ".join(map(repr, group)) for group in (given, structure))
             raise ValueError(f"{what} has the keys {keys or 'none'}, but at{name} has {needed}")
-        for key, value in structure.items():
-            yield from matched(value, given[key], f"{name}[{key!r}]")
     elif isinstance(structure, (list, tuple)):
         if not isinstance(given, (list, tuple, np.ndarray)):
             raise TypeError(f"{what} must be a list, as at{name} is, not {type(given).__name__}")
         if len(given) != len(structure):
             raise ValueError(f"{what} has {len(given)} items, but at{name} has {len(structure)}")
-        for i, value in enumerate(structure):
-            yield from matched(value, given[i], f"{name}[{i}]")
     else:
-        array = as_numbers(given, what)
-        if array.shape != np.shape(structure):
-            raise ValueError(
-                f"{what} has shape {array.shape}, but at{name} has {np.shape(structure)}"
-                f"{shape_hint(array.shape, np.shape(structure))}"
-            )
+        array, shape = as_numbers(given, what), np.shape(structure)
+        if array.shape != shape:
+            hint = shape_hint(array.shape, shape)
+            raise ValueError(f"{what} has shape {array.shape}, but at{name} has {shape}{hint}")
         yield array
+    for key, value in parts(structure) or ():
+        yield from matched(value, given[key], f"{name}[{key!r}]")
 
 
 def returned(given: Any, what: str) -> Any:

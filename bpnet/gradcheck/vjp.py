@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpnet.arrays import Array
+from bpnet.gradcheck.check import function_report
 from bpnet.gradcheck.claims import same_bits
-from bpnet.gradcheck.function import checked
 from bpnet.gradcheck.measure import as_method
 from bpnet.gradcheck.probes import FunctionProbe
 from bpnet.gradcheck.report import GradientReport
@@ -89,22 +89,12 @@ def check_vjp(
     probe = FunctionProbe(layer.E, layer.point)
     named = (replace(block, name=block.name[2:-2]) for block in probe.layout.blocks)
     probe.layout = Layout(tuple(named))
-    options = tolerance, coordinates, rng
-    return checked(probe, layer.gradient, as_method(method), *options, changed=layer.changed)
+    options = as_method(method), tolerance, coordinates, rng
+    return function_report(probe, layer.gradient, options, watched=layer.changed)
 
 
 class Layer:
-    """A forward and a backward pass as one function E of the inputs, and its gradient.
-
-    Attributes
-    ----------
-    point : dict of str to float or array
-        The inputs to differentiate by.
-    dout : array or float
-        ∂E/∂out.
-    changed : set of str
-        What a pass has changed in place, and which.
-    """
+    """A forward and a backward pass as one function E of the inputs, and its gradient."""
 
     def __init__(
         self,
@@ -115,15 +105,17 @@ class Layer:
     ) -> None:
         self.forward, self.backward = forward, backward
         self.inputs = dict(zip(names_of(forward, inputs), inputs, strict=True))
-        self.changed: set[str] = set()
+        self.changed: set[str] = set()  # what a pass has changed in place, and which
+        # The inputs to differentiate by: floats and arrays of them.
         self.point = {name: value for name, value in self.inputs.items() if is_float(value)}
+        self.floats = list(self.point)
         if not self.point:
             raise TypeError(
                 "forward has no input to differentiate by: pass floats or arrays of floats, such "
                 "as np.array([[1.0, 2.0]])"
             )
         out, cache = self.run(self.point)
-        self.dout = rng.normal(size=np.shape(out))[()]
+        self.dout = rng.normal(size=np.shape(out))[()]  # ∂E/∂out
         given = self.returned(self.point, cache)
         self.point = {name: v for name, v in self.point.items() if given[name] is not None}
         if not self.point:
@@ -132,13 +124,12 @@ class Layer:
     def run(self, point: dict[str, Any]) -> tuple[Any, Any]:
         """Return out and the cache at a point; the other inputs are as they were given."""
         inputs = copy.deepcopy(self.inputs | point)
-        before = {name: value.copy() for name, value in inputs.items() if is_array(value)}
+        before = {n: v.copy() for n, v in inputs.items() if isinstance(v, np.ndarray)}
         found = self.forward(*inputs.values())
         self.watch("forward", before, inputs)
-        if not (isinstance(found, (tuple, list)) and len(found) == 2):
-            what = (
-                f"{len(found)} items" if isinstance(found, (tuple, list)) else type(found).__name__
-            )
+        several = isinstance(found, (tuple, list))
+        if not several or len(found) != 2:
+            what = f"{len(found)} items" if several else type(found).__name__
             raise TypeError(f"forward must return (out, cache), not {what}")
         if np.asarray(found[0]).dtype.kind not in "iufc":
             raise TypeError(f"out must be an array of numbers, not {found[0]!r}")
@@ -158,35 +149,27 @@ class Layer:
         return {name: given[name] for name in point}
 
     def returned(self, point: dict[str, Any], cache: Any) -> dict[str, Any]:
-        """Return what backward makes of dout, by the input's name.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If these are not the inputs' derivatives in number or shape.
-        """
-        passed = {"dout": np.array(self.dout)[()]}
-        before = {"dout": np.array(self.dout)}
-        found = self.backward(passed["dout"], cache)
-        self.watch("backward", before, passed)
+        """Return what backward makes of dout, by the input's name, or raise why it does not fit."""
+        passed, before = np.array(self.dout)[()], {"dout": np.array(self.dout)}
+        found = self.backward(passed, cache)
+        self.watch("backward", before, {"dout": passed})
         given = list(found) if isinstance(found, (tuple, list)) else [found]
-        floats = [name for name, value in self.inputs.items() if is_float(value)]
-        names = floats if len(given) == len(floats) else list(self.inputs)
+        names = self.floats if len(given) == len(self.floats) else list(self.inputs)
         if len(given) != len(names):
             raise ValueError(
-                f"backward returned {len(given)} derivatives, but forward takes {len(floats)} "
-                f"floats or arrays of floats: {', '.join(floats)}"
+                f"backward returned {len(given)} derivatives, but forward takes {len(self.floats)} "
+                f"floats or arrays of floats: {', '.join(self.floats)}"
             )
         for name, derivative in zip(names, given, strict=True):
             if derivative is None:
                 continue
-            if name not in floats:
+            if name not in self.floats:
                 kind = type(self.inputs[name]).__name__
                 raise TypeError(f"backward returned a derivative by {name}, which is a {kind}")
-            if np.shape(derivative) != np.shape(self.inputs[name]):
+            shape, need = np.shape(derivative), np.shape(self.inputs[name])
+            if shape != need:
                 raise ValueError(
-                    f"backward returned d{name} of shape {np.shape(derivative)}, but {name} has "
-                    f"shape {np.shape(self.inputs[name])}"
+                    f"backward returned d{name} of shape {shape}, but {name} has shape {need}"
                 )
         return dict(zip(names, given, strict=True))
 
@@ -197,24 +180,14 @@ class Layer:
                 self.changed.add(f"{name} (by {actor})")
 
 
-def is_array(value: Any) -> bool:
-    """Whether a value is an array, which a function can change."""
-    return isinstance(value, np.ndarray)
-
-
 def is_float(value: Any) -> bool:
     """Whether one can differentiate by a value: by a float, or an array of them."""
-    return isinstance(value, (float, np.floating)) or (is_array(value) and value.dtype.kind == "f")
+    kind = value.dtype.kind if isinstance(value, np.ndarray) else ""
+    return kind == "f" or isinstance(value, (float, np.floating))
 
 
 def names_of(forward: Callable[..., Any], inputs: tuple[Any, ...]) -> list[str]:
-    """Return the names of forward's parameters, as far as it has them.
-
-    Raises
-    ------
-    TypeError
-        If it does not take so many inputs.
-    """
+    """Return the names of forward's parameters, as far as it has them."""
     try:
         signature = inspect.signature(forward)
     except ValueError:  # of what is written in C

@@ -230,7 +230,7 @@ def in_order(given: Mapping[Any, Any], what: str) -> list[Any]:
 def check_again(first: Array, second: Array, net: MLP) -> None:
     """Raise Misfit if the gradient differs when computed again."""
     try:
-        check_repeated(first, second, float(np.finfo(net.dtype).eps))
+        check_repeated([first, second], float(np.finfo(net.dtype).eps))
     except ValueError as error:
         raise Misfit(str(error)) from None
 

@@ -59,11 +59,10 @@ def test_a_smooth_function(name, theta):
     assert np.all(found.uncertainty <= np.maximum(1e-7 * np.abs(exact), 1e-10))
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_the_complex_step_is_exact(sign):
+def test_the_complex_step_is_exact():
     for f, df in SMOOTH.values():
         theta = np.array([1.3, 0.7])
-        found = complex_step(along(f, theta), np.arange(2), sign)
+        found = complex_step(along(f, theta), np.arange(2))
         np.testing.assert_allclose(found, df(*theta), rtol=1e-14, atol=1e-16)
 
 

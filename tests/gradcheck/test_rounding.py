@@ -93,7 +93,7 @@ def test_of_the_loss(output, loss):
     net, x, y = plain(activation="tanh", output=output, loss=loss, dtype="float32")
     probe = probe_of(net, x, y)
     exact = probe.net.loss(probe.cache, probe.y)
-    bound = probe.loss_rounding()
+    bound = probe.noise()
     # In float32, whose eps is 2^29 times as large, it is off by no more than that.
     assert abs(net.loss(probe.own, y) - exact) < 2.0**29 * bound
     assert bound < 1e-13 * max(exact, 1)
