@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
-from bpnet.gradcheck import claims, diagnosis
+from bpnet.gradcheck import claims
+from bpnet.gradcheck.diagnosis import with_cause
 from bpnet.gradcheck.measure import Options, as_method, checked
 from bpnet.gradcheck.probes import EPS_32, FunctionProbe, NetProbe
 from bpnet.gradcheck.report import GradientReport, StackReport
@@ -142,7 +143,7 @@ def net_report(
     probe = NetProbe(net, x, y, sample_weight, mask)
     claim = claims.of_net(probe, gradient)
     report = checked(probe, claim, options)
-    return diagnosis.of_net(report, probe, claim.gradient, own=gradient is None)
+    return with_cause(report, probe, claim.gradient, own=gradient is None)
 
 
 def check_function(
@@ -221,4 +222,4 @@ def function_report(
     report = checked(probe, claim, options, watched)
     if probe.eps == EPS_32:
         report = replace(report, why=f"{report.why}; {IN_FLOAT32}" if report.why else IN_FLOAT32)
-    return diagnosis.of_function(report, probe, claim.gradient)
+    return with_cause(report, probe, claim.gradient)

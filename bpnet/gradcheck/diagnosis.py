@@ -13,15 +13,15 @@ else to say, where the wrong coordinates are, if that is in some of the layers o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from bpnet.arrays import Array
-from bpnet.gradcheck.probes import FunctionProbe, NetProbe
-from bpnet.gradcheck.report import SHOWN, GradientReport
+from bpnet.gradcheck.probes import NetProbe, Probe
+from bpnet.gradcheck.report import GradientReport, few
 from bpnet.gradcheck.stated import wrong_rule
 from bpnet.gradcheck.structure import Block, Layout
 from bpnet.gradcheck.variants import Formulas, Variants, other_slopes, updated, variants
@@ -30,58 +30,53 @@ from bpnet.words import Words
 SAME = 1e-4  # relative, between a factor and the number it is named for
 UNEXPLAINED = 1e-3  # of a difference, at most
 Named = list[tuple[float, str]]  # a factor, and what it comes from
-
-
-def of_net(
-    report: GradientReport, probe: NetProbe, analytic: Array, *, own: bool
-) -> GradientReport:
-    """Return a report of a net's gradient with its likely cause; `own` is one by the net's rules.
-
-    analytic is all of it, (P,), with the coordinates that were not checked.
-    """
-    evidence, named = Evidence.of(report, analytic), factors_of_net(probe)
-    patterns = [
-        lambda: rule_at_fault(evidence, probe, named) if own else None,
-        lambda: single(evidence),
-        lambda: zeros(evidence),
-        lambda: single_precision(evidence, probe),
-        lambda: constant(evidence, named),
-        lambda: updated_theta(evidence, probe.theta),
-        lambda: mistakes(evidence, probe, named),
-        lambda: constant(evidence, None),
-        lambda: moved_blocks(evidence),
-        lambda: factor_by_layer(evidence, len(probe.y)),
-        lambda: where_in_net(evidence),
-    ]
-    return with_cause(report, analytic, patterns)
-
-
-def of_function(report: GradientReport, probe: FunctionProbe, analytic: Array) -> GradientReport:
-    """Return a report of a function's gradient with its likely cause."""
-    evidence = Evidence.of(report, analytic)
-    named = [(-1.0, "the sign"), (2.0, "a half is forgotten"), (0.5, "a half too many")]
-    patterns = [
-        lambda: single(evidence),
-        lambda: zeros(evidence),
-        lambda: constant(evidence, named, whole=True),
-        lambda: updated_theta(evidence, probe.theta),
-        lambda: constant(evidence, None),
-        lambda: moved_blocks(evidence),
-        lambda: one_block(evidence),
-    ]
-    return with_cause(report, analytic, patterns)
+HALVES: Named = [(2.0, "a half is forgotten"), (0.5, "a half too many")]
 
 
 def with_cause(
-    report: GradientReport, analytic: Array, patterns: Iterable[Callable[[], str | None]]
+    report: GradientReport, probe: Probe, analytic: Array, *, own: bool = False
 ) -> GradientReport:
-    """Return the report with what the first pattern says that has something to say."""
+    """Return the report with its likely cause; `own` is a gradient by the net's own rules.
+
+    analytic is all of it, (P,), with the coordinates that were not checked.
+    """
     if report.ok:
         return report
+    evidence = Evidence.of(report, analytic)
+    if isinstance(probe, NetProbe):
+        causes = causes_in_net(evidence, probe, own=own)
+    else:
+        causes = causes_in_function(evidence, probe.theta)
     with np.errstate(all="ignore"):
-        found = (text for pattern in patterns if (text := pattern()))
-        cause = plain(report, analytic) or next(found, None)
+        cause = plain(report, analytic) or next((text for text in causes if text), None)
     return replace(report, cause=cause and Words(cause))
+
+
+def causes_in_net(evidence: Evidence, probe: NetProbe, *, own: bool) -> Iterator[str | None]:
+    """Yield what each pattern says of a net's gradient, the telling ones first."""
+    named = factors_of_net(probe)
+    yield rule_at_fault(evidence, probe, named) if own else None
+    yield single(evidence)
+    yield zeros(evidence)
+    yield single_precision(evidence, probe)
+    yield constant(evidence, named)
+    yield updated_theta(evidence, probe.theta)
+    yield mistakes(evidence, probe, named)
+    yield constant(evidence, None)
+    yield moved_blocks(evidence)
+    yield factor_by_layer(evidence, len(probe.y))
+    yield where_in_net(evidence)
+
+
+def causes_in_function(evidence: Evidence, theta: Array) -> Iterator[str | None]:
+    """Yield what each pattern says of a function's gradient at θ."""
+    yield single(evidence)
+    yield zeros(evidence)
+    yield constant(evidence, [(-1.0, "the sign"), *HALVES], whole=True)
+    yield updated_theta(evidence, theta)
+    yield constant(evidence, None)
+    yield moved_blocks(evidence)
+    yield one_block(evidence)
 
 
 @dataclass(frozen=True)
@@ -98,21 +93,14 @@ class Evidence:
     @classmethod
     def of(cls, report: GradientReport, analytic: Array) -> Evidence:
         """Return the evidence in a report."""
-
-        def spread(values: Array, empty: float) -> Array:
-            everywhere = np.full(analytic.size, empty, values.dtype)
-            everywhere[report.k[~report.kink]] = values[~report.kink]
-            return everywhere
-
         slack = 2 * np.maximum(report.tolerance * report.largest, report.rounding)
-        return cls(
-            report.layout,
-            analytic,
-            numeric=spread(report.numeric, np.nan),
-            wrong=spread(report.wrong, False),
-            slack=spread(slack, 0.0),
-            floor=spread(report.rounding, 0.0),
-        )
+        k, empty = report.k[~report.kink], np.zeros(analytic.size)
+        found = [empty * np.nan, empty > 0, empty, empty.copy()]
+        for full, values in zip(
+            found, (report.numeric, report.wrong, slack, report.rounding), strict=True
+        ):
+            full[k] = values[~report.kink]
+        return cls(report.layout, analytic, *found)
 
     @cached_property
     def measured(self) -> Array:
@@ -278,13 +266,8 @@ def fitted(left: Array, right: Array) -> float:
 
 def meaning(factor: float, named: Named) -> list[str]:
     """Return what a factor may come from, with the sign besides where that is wrong too."""
-    found = [text for number, text in named if abs(factor - number) <= SAME * abs(number)]
-    found += [
-        f"the sign, and {text}"
-        for number, text in named
-        if number > 0 and abs(factor + number) <= SAME * number
-    ]
-    return found
+    signs = [(-n, f"the sign, and {text}") for n, text in named if n > 0]
+    return [text for n, text in named + signs if abs(factor - n) <= SAME * abs(n)]
 
 
 def factors_of_net(probe: NetProbe) -> Named:
@@ -303,7 +286,7 @@ def factors_of_net(probe: NetProbe) -> Named:
     if probe.sample_weight is not None:
         total = float(np.sum(probe.sample_weight))
         named += [(total, "the sum of the sample weights, by which was not divided")]
-    return [*named, (2.0, "a half is forgotten"), (0.5, "a half too many")]
+    return named + HALVES
 
 
 def mistakes(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
@@ -318,7 +301,7 @@ def mistakes(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
         kinds.append(updated(probe, evidence.analytic, measured))
     found = [first for kind in kinds if (first := explaining(evidence, kind, named))]
     if not found:
-        first = explaining(evidence, other_slopes(Formulas(probe)), named)
+        first = explaining(evidence, other_slopes(probe), named)
         found = [first] if first else []
     alone = [text for text, factor in found if not factor]
     return "; or ".join(dict.fromkeys(alone or [f"{text}, and {more}" for text, more in found]))
@@ -339,34 +322,28 @@ def explaining(evidence: Evidence, kind: Variants, named: Named) -> tuple[str, s
 
 def moved_blocks(evidence: Evidence) -> str | None:
     """Name the blocks that are transposed, or hold what belongs into another one."""
-    blocks = evidence.wrong_blocks
-    found = [transposed(evidence, block) or exchanged(evidence, block) for block in blocks]
+    found = [moved(evidence, block) for block in evidence.wrong_blocks]
     return "; ".join(text for text in found if text) if all(found) else None
 
 
-def transposed(evidence: Evidence, block: Block) -> str | None:
-    """Say that a block is its own transpose, or has its transpose's order of numbers."""
-    if len(block.shape) != 2:
-        return None
-    turned = evidence.numeric[block.slice].reshape(block.shape).T.ravel()
-    return f"{block.label} is transposed" if holds(evidence, block, turned) else None
-
-
-def exchanged(evidence: Evidence, block: Block) -> str | None:
-    """Say which other block's derivative a block holds."""
+def moved(evidence: Evidence, block: Block) -> str | None:
+    """Say what a block holds instead, if all of it is known and two numbers of it are wrong."""
+    where, numeric, found = evidence.inside([block]), evidence.numeric, []
+    if len(block.shape) == 2:
+        turned = numeric[block.slice].reshape(block.shape).T.ravel()
+        found += [(f"{block.label} is transposed", turned)]
     for other in evidence.layout.blocks:
-        same = other is not block and other.size == block.size
-        if same and holds(evidence, block, evidence.numeric[other.slice]):
-            return f"{block.label} holds the gradient of {other.label}"
+        if other is not block and other.size == block.size:
+            text = f"{block.label} holds the gradient of {other.label}"
+            found += [(text, numeric[other.slice])]
+    if evidence.wrong[where].sum() < 2 or not evidence.measured[where].all():
+        return None
+    for text, numbers in found:
+        candidate = numeric.copy()
+        candidate[where] = numbers
+        if np.isfinite(numbers).all() and evidence.explained(candidate, where):
+            return text
     return None
-
-
-def holds(evidence: Evidence, block: Block, numbers: Array) -> bool:
-    """Whether a block of which all is known, two numbers being wrong, holds these instead."""
-    where, candidate = evidence.inside([block]), evidence.numeric.copy()
-    candidate[where] = numbers
-    known = np.isfinite(numbers).all() and evidence.measured[where].all()
-    return bool(known) and evidence.wrong[where].sum() > 1 and evidence.explained(candidate, where)
 
 
 def factor_by_layer(evidence: Evidence, m: int) -> str | None:
@@ -428,5 +405,4 @@ def scope(evidence: Evidence) -> str:
 
 def names(blocks: Sequence[Block]) -> str:
     """Return the blocks' names, a few of them."""
-    more = f" and {len(blocks) - SHOWN} more" if len(blocks) > SHOWN else ""
-    return ", ".join(block.label for block in blocks[:SHOWN]) + more
+    return few([block.label for block in blocks])

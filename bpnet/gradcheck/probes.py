@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,7 +28,7 @@ from bpnet.gradcheck.differences import (
 )
 from bpnet.gradcheck.report import BLURRED
 from bpnet.gradcheck.rounding import UNITS, Rounding
-from bpnet.gradcheck.structure import Layout, flatten, layout_of_net, rebuild
+from bpnet.gradcheck.structure import flatten, layout_of_net, rebuild
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.parameters import FIRST, Parameters
@@ -42,37 +42,11 @@ EPS_32 = float(np.finfo(np.float32).eps)
 Measured = tuple[Array, Array, Array]  # derivatives, their rounding, which sit on kinks
 
 
-class Probe(Protocol):
-    """E of a flat vector θ."""
-
-    theta: Array
-    layout: Layout
-    eps: float  # of the precision that E is computed in
-    roundings: float  # of the largest derivative, where no formulas tell a gradient's rounding
-
-    def at(self, thetas: Array) -> Array:
-        """Return E of each row of thetas, (c, P)."""
-
-    def along(self, k: Array, step: Array) -> Array:
-        """Return E(θ + step_i e_{k_i}) for each i."""
-
-    def noise(self) -> float:
-        """Return the rounding in E."""
-
-    def refusal(self) -> str:
-        """Return why the complex step cannot be taken; empty if it can."""
-
-    def by_complex_step(self, k: Array) -> Measured:
-        """Return ∂E/∂θ_k by the complex step."""
-
-    def by_differences(self, k: Array) -> Measured:
-        """Return ∂E/∂θ_k by central differences."""
-
-
 class NetProbe:
     """The loss of a network as a function of θ, for many θ in one pass; and that pass itself."""
 
-    eps, roundings = EPS, 0.0
+    eps = EPS  # of the precision that E is computed in
+    roundings = 0.0  # of the largest derivative: the formulas tell what is rounding
 
     def __init__(
         self,
@@ -193,7 +167,8 @@ class NetProbe:
 class FunctionProbe:
     """Somebody's own function of a structure of numbers, as a function of a flat vector."""
 
-    eps, roundings = 0.0, 100.0  # eps is that of the coarsest precision that f has returned
+    eps = 0.0  # of the coarsest precision that f has returned
+    roundings = 100.0  # of the largest derivative, since nothing is known of how it is computed
 
     def __init__(self, f: Callable[[Any], Any], at: Any) -> None:
         self.f, self.structure = f, at
@@ -277,6 +252,9 @@ class FunctionProbe:
             return self.value(theta)
         except (ArithmeticError, ValueError):  # such as math.log of a negative number
             return np.nan
+
+
+Probe = NetProbe | FunctionProbe
 
 
 def refused(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,10 +14,16 @@ from bpnet.errors import GradientCheckFailed
 from bpnet.gradcheck.structure import Layout
 from bpnet.words import Words
 
-SHOWN = 5  # names of kinks, before "and ... more"
+SHOWN = 5  # names, before "and ... more"
 BLURRED = 0.01  # of a derivative: where rounding may change more, that is said
 ESCAPE = 0.05  # the chance of escaping that the sampling statement is made for
 METHOD_NAMES = {"complex": "complex step", "central": "central differences"}
+
+
+def few(names: Sequence[str]) -> str:
+    """Return some names, and how many more there are."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 @dataclass(frozen=True)
@@ -266,9 +273,7 @@ class GradientReport(Verdict):
         if not self.ok:
             facts += [("cause", self.cause or "no known pattern")]
         if self.kinks:
-            more = f" and {self.kinks - SHOWN:,} more" if self.kinks > SHOWN else ""
-            names = ", ".join(self.kink_names[:SHOWN])
-            facts += [("kinks", f"{self.kinks:,}, not compared: {names}{more}")]
+            facts += [("kinks", f"{self.kinks:,}, not compared: {few(self.kink_names)}")]
         if self.blurred.any():
             count = f"{int(self.blurred.sum()):,}"
             facts += [("rounding", f"blurs {count} by 1 % or more: compared to within that")]

@@ -8,7 +8,7 @@ a part of them at its edge: one-hot rows, labels 0 and 1, counts of 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,12 +53,12 @@ class Case:
         return iter((self.net, self.x, self.y))
 
     def __repr__(self) -> str:
-        net = self.net
+        net, loss = self.net, named(self.net.loss_function)
         layers = [named(f) for f in net.activation.values()]
         activation = layers[0] if len(set(layers)) == 1 else f"({', '.join(layers)})"
         dtype = "" if net.dtype == np.float64 else f", dtype='{net.dtype}'"
         return (
-            f"case({net.sizes}, activation={activation}, loss={named(net.loss_function)}, "
+            f"case({net.sizes}, activation={activation}, loss={loss}, "
             f"m={len(self.x)}, seed={self.seed}{dtype})"
         )
 
@@ -83,18 +83,11 @@ def case(
 
     Parameters
     ----------
-    sizes : sequence of int
-        Neurons in each layer, n_1..n_L.
-    activation, output, loss, dtype
-        As in `MLP.init`.
+    sizes, activation, output, loss, dtype
+        As in `MLP.init`, and so are the errors.
     m : int
         Samples in the batch.
     seed : int
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `MLP.init`.
 
     Examples
     --------
@@ -112,37 +105,23 @@ def case(
 
 
 def draw_theta(net: MLP, rng: Seed, x: Array | None = None) -> None:
-    """Give a net weights that show mistakes and saturate nothing.
-
-    Parameters
-    ----------
-    net : MLP
-    rng : int or numpy.random.Generator
-    x : array, shape (m, n_1), optional
-        The batch in which |z| is to be 3 at most; without one, it is for every x within ±2.
-    """
+    """Give a net weights that show mistakes: no |z| beyond 3 in this batch, or for any |x| <= 2."""
     rng = generator(rng)
     a = np.outer([-REACH, REACH], np.ones(net.sizes[0])) if x is None else x.astype(np.float64)
     for l in range(FIRST, net.L + 1):
         W = away_from_0(rng, net.W[l].shape) * (1.5 / math.sqrt(net.sizes[l - 2]))
-        b = away_from_0(rng, net.b[l].shape) * 0.75
-        z = span(W, b, *a) if x is None else a @ W.T + b
+        b, f = away_from_0(rng, net.b[l].shape) * 0.75, net.activation[l].f
+        if x is None:  # a holds the least and the most, and so does z
+            middle, reach = W @ (a[0] + a[1]) / 2 + b, np.abs(W) @ (a[1] - a[0]) / 2
+            z = np.stack([middle - reach, middle + reach])
+        else:
+            z = a @ W.T + b
         tame = min(1.0, TAME / float(np.abs(z).max()))
-        net.W[l], net.b[l] = tame * W, tame * b
-        f = net.activation[l].f
-        a = ends(f, *tame * z) if x is None else f(tame * z)
-
-
-def span(W: Array, b: Array, low: Array, high: Array) -> Array:
-    """Return the least and the most of z = W a + b, (2, n_l), for every a between two."""
-    middle, reach = W @ (low + high) / 2 + b, np.abs(W) @ (high - low) / 2
-    return np.stack([middle - reach, middle + reach])
-
-
-def ends(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Return the least and the most of f(z), (2, n_l), for z between two."""
-    a = f(low + GRID * (high - low))
-    return np.stack([a.min(axis=0), a.max(axis=0)])
+        net.W[l], net.b[l], z = tame * W, tame * b, tame * z
+        a = f(z)
+        if x is None:  # f may have its least or its most between the ends
+            a = f(z[0] + GRID * (z[1] - z[0]))
+            a = np.stack([a.min(axis=0), a.max(axis=0)])
 
 
 def away_from_0(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -169,14 +148,12 @@ def draw_targets(loss: Loss, shape: tuple[int, int], rng: Seed) -> Array:
     low, high = loss.target_range
     if loss.distribution:
         one_hot = np.eye(n)[rng.integers(n, size=m)]
-        y = np.where(rng.random((m, 1)) < 0.5, one_hot, rng.dirichlet(np.ones(n), m))
-    elif math.isfinite(low) and math.isfinite(high):
+        return np.where(rng.random((m, 1)) < 0.5, one_hot, rng.dirichlet(np.ones(n), m))
+    if math.isfinite(low) and math.isfinite(high):
         u = rng.random(shape)
         inside = low + (high - low) * rng.random(shape)
-        y = np.where(u < EDGE, low, np.where(u > 1 - EDGE, high, inside))
-    elif math.isfinite(low) or math.isfinite(high):  # counts, and what is between them
+        return np.where(u < EDGE, low, np.where(u > 1 - EDGE, high, inside))
+    if math.isfinite(low) or math.isfinite(high):  # counts, and what is between them
         above = rng.poisson(2.0, shape) * np.where(rng.random(shape) < 0.5, 1.0, 0.7)
-        y = low + above if math.isfinite(low) else high - above
-    else:
-        y = rng.normal(0.0, 1.5, shape)
-    return y
+        return np.asarray(low + above if math.isfinite(low) else high - above)
+    return rng.normal(0.0, 1.5, shape)

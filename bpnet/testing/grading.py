@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from bpnet.arrays import Array
 from bpnet.checks import as_numbers
 from bpnet.gradcheck import check_gradient
 from bpnet.gradcheck.claims import check_repeated, same_bits
-from bpnet.gradcheck.structure import shape_hint
-from bpnet.mlp import MLP
+from bpnet.gradcheck.structure import leaves, shape_hint
+from bpnet.gradcheck.variants import in_words
 from bpnet.network.parameters import FIRST, ByLayer, Parameters
 from bpnet.rules.activations import ACTIVATIONS, softmax
 from bpnet.testing.cases import Case
@@ -31,19 +31,8 @@ REDUCTIONS = ("mean", "sum")
 OUTPUT_TOLERANCE = {"float64": 1e-9, "float32": 1e-4}  # relative to the largest output, or to 1
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong with somebody's passes.
-
-    Attributes
-    ----------
-    text : str
-        In a sentence.
-    cause : str or None
-        The likely one.
-    report : str
-        All that is known, in more lines; or nothing.
-    """
+class Finding(NamedTuple):
+    """What is wrong with somebody's passes: a sentence, the likely cause, and a report."""
 
     text: str
     cause: str | None = None
@@ -56,19 +45,12 @@ class Misfit(Exception):
 
 @dataclass(frozen=True)
 class Passes:
-    """A forward and a backward pass, and the form in which they take samples.
-
-    Attributes
-    ----------
-    forward, backward : callable
-    samples : {"rows", "columns", "one"}
-    reduction : {"mean", "sum"}
-    """
+    """A forward and a backward pass, and the form in which they take samples."""
 
     forward: Forward
     backward: Backward
-    samples: str = "rows"
-    reduction: str = "mean"
+    samples: str = "rows"  # one of FORMS
+    reduction: str = "mean"  # one of REDUCTIONS
 
     def examine(self, case: Case, tolerance: float | None = None) -> Finding | None:
         """Return what is wrong on this case, or None."""
@@ -77,30 +59,29 @@ class Passes:
             wrong = wrong_output(case, a)
             if wrong:
                 return wrong
-            check_again(gradient, self.run(case)[1], case.net)
+            again = self.run(case)[1]
+            with misfits():
+                check_repeated([gradient, again], float(np.finfo(case.net.dtype).eps))
         except Misfit as misfit:
             return Finding(str(misfit))
         report = check_gradient(case.net, case.x, case.y, gradient=gradient, tolerance=tolerance)
         if report.ok or report.worst is None:
             return None
         name = report.worst.name
-        text = f"backward's gradient is wrong, most of all in {name}, {in_lists(name)}"
+        letter, l, rest = name[0], *name[2:].split("]", 1)
+        in_lists = f"{letter}[{int(l) - FIRST}]{rest}"
+        text = f"backward's gradient is wrong, most of all in {name}, in the lists {in_lists}"
         return Finding(text, report.cause, str(report))
 
     def run(self, case: Case) -> tuple[Array, Array]:
-        """Return the output by rows, (m, n_L), and the gradient of θ, (P,).
-
-        Raises
-        ------
-        Misfit
-            If what the functions return does not fit, or they change what they are given.
-        """
+        """Return the output by rows, (m, n_L), and the gradient of θ, (P,), or raise Misfit."""
         before, mine = Arguments.of(case, self.samples), Arguments.of(case, self.samples)
         with noted("forward(W, b, x)", case):
             result = self.forward(mine.W, mine.b, mine.x)
         a, cache = two_of(result, "forward", "its output a^L and what backward needs", "a, cache")
         mine.check("forward", before)
-        a = as_array(a, "forward's output")
+        with misfits():
+            a = as_numbers(a, "forward's output")
         if a.shape != before.y.shape:
             raise Misfit(
                 f"forward's output has shape {a.shape}, but needs {before.y.shape}, "
@@ -112,17 +93,14 @@ class Passes:
         mine.check("backward", before)
         dW, db = two_of(result, "backward", "the gradients of all W and of all b", "dW, db")
         gradient = Parameters(case.net.sizes, np.empty(case.net.theta.size))
-        for name, given, like, views in (
-            ("W", dW, before.W, gradient.W),
-            ("b", db, before.b, gradient.b),
-        ):
+        parts = (("W", dW, before.W, gradient.W), ("b", db, before.b, gradient.b))
+        for name, given, like, views in parts:
             for l, array in zip(views, fitting(given, like, name), strict=True):
                 views[l] = array.reshape(views[l].shape)
         return a, gradient.theta / (len(case.y) if self.reduction == "sum" else 1)
 
 
-@dataclass(frozen=True)
-class Arguments:
+class Arguments(NamedTuple):
     """What the functions are given: copies, in their form."""
 
     W: list[Array]
@@ -140,22 +118,19 @@ class Arguments:
             return cls(W, [b_l[:, None] for b_l in b], x.T.copy(), y.T.copy())
         return cls(W, b, x[0], y[0]) if samples == "one" else cls(W, b, x, y)
 
-    def named(self) -> Iterator[tuple[str, Any]]:
-        """Yield each array with its name."""
-        for name, arrays in (("W", self.W), ("b", self.b)):
-            yield from ((f"{name}[{i}]", array) for i, array in enumerate(arrays))
-        yield from (("x", self.x), ("y", self.y))
-
     def check(self, function: str, before: Arguments) -> None:
         """Raise Misfit if a function has changed one of them."""
-        mine, expected = dict(self.named()), dict(before.named())
+        expected, mine = (
+            {
+                name: leaf
+                for part, value in given._asdict().items()
+                for name, leaf in leaves(value, part)
+            }
+            for given in (before, self)
+        )
         for name in {**expected, **mine}:
-            array = mine.get(name)
-            if not (
-                name in expected
-                and isinstance(array, np.ndarray)
-                and same_bits(array, expected[name])
-            ):
+            old, new = expected.get(name), mine.get(name)
+            if old is None or not isinstance(new, np.ndarray) or not same_bits(new, old):
                 raise Misfit(
                     f"{function} changes {name}, which it is given: it must leave its arguments as "
                     "they are, and the update of the weights to its caller"
@@ -172,31 +147,39 @@ def noted(call: str, case: Case) -> Iterator[None]:
         raise
 
 
-def two_of(result: Any, function: str, what: str, form: str) -> tuple[Any, Any]:
-    """Return the two things that a function returned, or raise Misfit."""
-    if isinstance(result, (tuple, list)) and len(result) == 2:
-        return result[0], result[1]
-    count = f" of {len(result)}" if isinstance(result, (tuple, list)) else ""
-    raise Misfit(
-        f"{function} must return two things, {what}, as in 'return {form}', "
-        f"but returned {type(result).__name__}{count}"
-        f"{': is a return missing?' if result is None else ''}"
-    )
-
-
-def as_array(value: Any, name: str) -> Array:
-    """Return what a function returned as an array of real numbers, or raise Misfit."""
+@contextmanager
+def misfits() -> Iterator[None]:
+    """Raise as Misfit what a check of some function's result raises."""
     try:
-        return as_numbers(value, name)
+        yield
     except (TypeError, ValueError) as error:
         raise Misfit(str(error)) from None
+
+
+def two_of(result: Any, function: str, what: str, form: str) -> tuple[Any, Any]:
+    """Return the two things that a function returned, or raise Misfit."""
+    several = isinstance(result, (tuple, list))
+    if several and len(result) == 2:
+        return result[0], result[1]
+    raise Misfit(
+        f"{function} must return two things, {what}, as in 'return {form}', "
+        f"but returned {type(result).__name__}{f' of {len(result)}' if several else ''}"
+        f"{': is a return missing?' if result is None else ''}"
+    )
 
 
 def fitting(given: Any, like: list[Array], name: str) -> list[Array]:
     """Return the arrays of a gradient in the order of the layers, or raise Misfit."""
     what = f"backward's d{name}"
     if isinstance(given, Mapping):
-        given = in_order(given, what)
+        whole = all(isinstance(key, int) for key in given)
+        keys = sorted(given) if whole else []
+        if not whole or keys != [*range(min(keys, default=0), max(keys, default=-1) + 1)]:
+            raise Misfit(
+                f"{what} has the keys {', '.join(map(repr, given))}: return a list in the order of "
+                "the layers, or a dict whose keys are consecutive numbers"
+            )
+        given = [given[key] for key in keys]
     if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
         raise Misfit(f"{what} must be a list of arrays, one a layer, not {type(given).__name__}")
     if len(given) != len(like):
@@ -204,7 +187,8 @@ def fitting(given: Any, like: list[Array], name: str) -> list[Array]:
             f"{what} has length {len(given)}, but {name} has length {len(like)}: it needs one "
             "array for each layer with weights"
         )
-    arrays = [as_array(array, f"{what}[{i}]") for i, array in enumerate(given)]
+    with misfits():
+        arrays = [as_numbers(array, f"{what}[{i}]") for i, array in enumerate(given)]
     shapes, needed = [a.shape for a in arrays], [v.shape for v in like]
     for i, (shape, need) in enumerate(zip(shapes, needed, strict=True)):
         if shape != need:
@@ -215,43 +199,16 @@ def fitting(given: Any, like: list[Array], name: str) -> list[Array]:
     return arrays
 
 
-def in_order(given: Mapping[Any, Any], what: str) -> list[Any]:
-    """Return the values of a dict by layer in the order of the layers, or raise Misfit."""
-    if all(isinstance(key, int) for key in given):
-        keys = sorted(given)
-        if keys == list(range(min(keys, default=0), max(keys, default=-1) + 1)):
-            return [given[key] for key in keys]
-    raise Misfit(
-        f"{what} has the keys {', '.join(map(repr, given))}: return a list in the order of the "
-        "layers, or a dict whose keys are consecutive numbers"
-    )
-
-
-def check_again(first: Array, second: Array, net: MLP) -> None:
-    """Raise Misfit if the gradient differs when computed again."""
-    try:
-        check_repeated([first, second], float(np.finfo(net.dtype).eps))
-    except ValueError as error:
-        raise Misfit(str(error)) from None
-
-
-def in_lists(name: str) -> str:
-    """Say where in the lists a coordinate is: ``W[3][1, 0]`` is ``W[1][1, 0]`` there."""
-    letter, l, rest = name[0], *name[2:].split("]", 1)
-    return f"in the lists {letter}[{int(l) - FIRST}]{rest}"
-
-
 def wrong_output(case: Case, a: Array) -> Finding | None:
     """Return what is wrong about an output, (m, n_L), or None."""
-    net = case.net
-    right = net.forward(case.x).a[net.L]
+    L, right = case.net.L, case.net.forward(case.x).a[case.net.L]
     if close(a, right):
         return None
     off = np.abs(a - right)
     s, i = np.unravel_index(int(np.argmax(np.where(np.isnan(off), np.inf, off))), a.shape)
     text = (
         f"forward's output is wrong: output {i} of sample {s} is {a[s, i]:.10g}, but the "
-        f"network's a[{net.L}][{s}, {i}] is {right[s, i]:.10g}"
+        f"network's a[{L}][{s}, {i}] is {right[s, i]:.10g}"
     )
     with np.errstate(all="ignore"):
         fits = [mistake for mistake, other in other_outputs(case) if close(a, other)]
@@ -266,30 +223,21 @@ def close(a: Array, right: Array) -> bool:
 
 def other_outputs(case: Case) -> Iterator[tuple[str, Array]]:
     """Yield plain mistakes of a forward pass, and the output that each gives."""
-    net, L = case.net, case.net.L
-    without = net.copy()
-    for l in without.b:
-        without.b[l] = 0 * without.b[l]
-    yield "the biases are left out", output_of(without, case.x)
-    turned = net.copy()
+    net, x, L = case.net, case.x, case.net.L
+    without, turned = net.copy(), net.copy()
     for l, W in net.W.items():
-        if W.shape == W.T.shape:
-            turned.W[l] = W.T
-    yield "W is transposed", output_of(turned, case.x)
-    z = net.forward(case.x).z[L]
+        without.b[l] = 0 * net.b[l]
+        turned.W[l] = W.T if W.shape == W.T.shape else W
+    yield "the biases are left out", without.forward(x).a[L]
+    yield "W is transposed", turned.forward(x).a[L]
     if net.activation[L].rows_sum_to_one:
-        yield "softmax is taken over the samples, not over the outputs", softmax(z.T).T
+        wrong = softmax(net.forward(x).z[L].T).T
+        yield "softmax is taken over the samples, not over the outputs", wrong
     for f in ACTIVATIONS.values():
         for layers in {(L,), tuple(range(FIRST, L)), tuple(range(FIRST, L + 1))}:
             rules = {**net.activation, **dict.fromkeys(layers, f)}
             other = replace(net, activation=ByLayer("activation", FIRST, list(rules.values())))
-            which = f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
-            text = f"in {which} it computes {f.name}"
+            text = f"in {in_words(layers)} it computes {f.name}"
             if f.name == "identity":
-                text = f"the activation is left out in {which}"
-            yield text, output_of(other, case.x)
-
-
-def output_of(net: MLP, x: Array) -> Array:
-    """Return a^L."""
-    return net.forward(x).a[net.L]
+                text = f"the activation is left out in {in_words(layers)}"
+            yield text, other.forward(x).a[L]

@@ -6,7 +6,7 @@ from bpnet import MLP
 from bpnet.rules.activations import ACTIVATIONS
 from bpnet.testing import case
 from bpnet.testing.cases import draw_batch
-from bpnet.testing.plans import Plan
+from bpnet.testing.strategies import Plan
 
 HIDDEN = [name for name, f in ACTIVATIONS.items() if not f.rows_sum_to_one]
 PAIRS = [(output.name, loss.name) for output, loss in Plan.of().pairs]
