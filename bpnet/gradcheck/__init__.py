@@ -1,9 +1,8 @@
 """Is this gradient the derivative of this function? Each coordinate, by name, and the likely cause.
 
-check        the front doors: `check_gradient` for a net or a stack, `check_function` for the rest
-vjp          `check_vjp`, for a layer's own backward
-claims       the claimed gradient, read and tried for what it changes
-measure      that against the measured one: method, tolerance, coordinates, and a second look
+check        the front doors: `check_gradient` for a net or a stack, `check_function` for anything
+             else, `check_vjp` for a layer's own backward
+claims       the claimed gradient, read, tried for what it changes, held against the measured one
 probes       the function that is evaluated, for many changed θ in one pass
 structure    names for the coordinates of lists, dicts and nets
 differences  central differences, extrapolated; the complex step; kinks from one-sided slopes
@@ -27,10 +26,9 @@ whole gradient and by what the gradient changes when its input changes in the la
 
 from __future__ import annotations
 
-from bpnet.gradcheck.check import check_function, check_gradient
-from bpnet.gradcheck.measure import METHODS
+from bpnet.gradcheck.check import check_function, check_gradient, check_vjp
+from bpnet.gradcheck.claims import METHODS
 from bpnet.gradcheck.report import BlockResult, Coordinate, GradientReport, StackReport
-from bpnet.gradcheck.vjp import check_vjp
 
 __all__ = [
     "METHODS",

@@ -29,6 +29,7 @@ from bpnet.words import Words
 
 SAME = 1e-4  # relative, between a factor and the number it is named for
 UNEXPLAINED = 1e-3  # of a difference, at most
+Causes = Iterator[str]  # what a pattern says, if it holds
 Named = list[tuple[float, str]]  # a factor, and what it comes from
 HALVES: Named = [(2.0, "a half is forgotten"), (0.5, "a half too many")]
 
@@ -48,35 +49,37 @@ def with_cause(
     else:
         causes = causes_in_function(evidence, probe.theta)
     with np.errstate(all="ignore"):
-        cause = plain(report, analytic) or next((text for text in causes if text), None)
+        cause = next(itertools.chain(plain(report, analytic), causes), None)
     return replace(report, cause=cause and Words(cause))
 
 
-def causes_in_net(evidence: Evidence, probe: NetProbe, *, own: bool) -> Iterator[str | None]:
+def causes_in_net(evidence: Evidence, probe: NetProbe, *, own: bool) -> Causes:
     """Yield what each pattern says of a net's gradient, the telling ones first."""
     named = factors_of_net(probe)
-    yield rule_at_fault(evidence, probe, named) if own else None
-    yield single(evidence)
-    yield zeros(evidence)
-    yield single_precision(evidence, probe)
-    yield constant(evidence, named)
-    yield updated_theta(evidence, probe.theta)
-    yield mistakes(evidence, probe, named)
-    yield constant(evidence, None)
-    yield moved_blocks(evidence)
-    yield factor_by_layer(evidence, len(probe.y))
-    yield where_in_net(evidence)
+    if own and (text := wrong_rule(probe)):
+        factor = next(constant(evidence, named), None)
+        yield f"{text}; the gradient is {factor}" if factor else text
+    yield from few_or_zero(evidence)
+    yield from single_precision(evidence, probe)
+    yield from constant(evidence, named)
+    yield from updated_theta(evidence, probe.theta)
+    yield from mistakes(evidence, probe, named)
+    yield from constant(evidence, None)
+    yield from moved_blocks(evidence)
+    yield from factor_by_layer(evidence, len(probe.y))
+    yield from where_in_net(evidence)
 
 
-def causes_in_function(evidence: Evidence, theta: Array) -> Iterator[str | None]:
+def causes_in_function(evidence: Evidence, theta: Array) -> Causes:
     """Yield what each pattern says of a function's gradient at θ."""
-    yield single(evidence)
-    yield zeros(evidence)
-    yield constant(evidence, [(-1.0, "the sign"), *HALVES], whole=True)
-    yield updated_theta(evidence, theta)
-    yield constant(evidence, None)
-    yield moved_blocks(evidence)
-    yield one_block(evidence)
+    yield from few_or_zero(evidence)
+    yield from constant(evidence, [(-1.0, "the sign"), *HALVES], whole=True)
+    yield from updated_theta(evidence, theta)
+    yield from constant(evidence, None)
+    yield from moved_blocks(evidence)
+    blocks = evidence.wrong_blocks
+    if len(blocks) == 1 and evidence.right_blocks:
+        yield f"one block only: {blocks[0].label}"
 
 
 @dataclass(frozen=True)
@@ -156,97 +159,73 @@ class Evidence:
         )
 
 
-def plain(report: GradientReport, analytic: Array) -> str | None:
+def plain(report: GradientReport, analytic: Array) -> Causes:
     """Name what needs no comparison: an input that was changed, a number that is not finite."""
     if report.changed:
-        return f"an input is changed: {', '.join(report.changed)}"
-    infinite = np.flatnonzero(~np.isfinite(analytic))
-    if infinite.size:
-        k = int(infinite[0])
-        return f"the gradient is not finite: {report.layout.name(k)} is {analytic[k]}"
-    return None
+        yield f"an input is changed: {', '.join(report.changed)}"
+    for k in np.flatnonzero(~np.isfinite(analytic)):
+        yield f"the gradient is not finite: {report.layout.name(int(k))} is {analytic[k]}"
 
 
-def single(evidence: Evidence) -> str | None:
-    """Name the only wrong coordinate."""
-    wrong = np.flatnonzero(evidence.wrong)
+def few_or_zero(evidence: Evidence) -> Causes:
+    """Name the only wrong coordinate, or what is 0 and should not be."""
+    wrong, blocks = np.flatnonzero(evidence.wrong), evidence.wrong_blocks
     if len(wrong) == 1 and evidence.matter.sum() > 1:
-        return f"one coordinate only: {evidence.layout.name(int(wrong[0]))}"
-    return None
-
-
-def zeros(evidence: Evidence) -> str | None:
-    """Name what is 0 and should not be."""
-    if np.any(evidence.analytic[evidence.wrong]):
-        return None
+        yield f"one coordinate only: {evidence.layout.name(int(wrong[0]))}"
     if not np.any(evidence.analytic):
-        return "the gradient is 0 everywhere"
-    blocks = evidence.wrong_blocks
-    if any(np.any(evidence.analytic[block.slice]) for block in blocks):
-        return None
-    if blocks and blocks == [block for block in evidence.blocks if block.is_bias]:
-        return "the biases are left out: every ∂E/∂b is 0"
-    return f"left out: the gradient of {names(blocks)} is 0"
+        yield "the gradient is 0 everywhere"
+    if not np.any(evidence.analytic[evidence.inside(blocks)]):
+        if blocks == [block for block in evidence.blocks if block.is_bias]:
+            yield "the biases are left out: every ∂E/∂b is 0"
+        yield f"left out: the gradient of {names(blocks)} is 0"
 
 
-def single_precision(evidence: Evidence, probe: NetProbe) -> str | None:
+def single_precision(evidence: Evidence, probe: NetProbe) -> Causes:
     """Say that a gradient is as exact as float32 is; of a net in float32 it would not be wrong."""
-    if np.sum(evidence.wrong) < 2:
-        return None
     bound = probe.rounding("central", np.dtype(np.float32)).gradient[evidence.wrong]
     claim, right = evidence.analytic[evidence.wrong], evidence.numeric[evidence.wrong]
     off = np.abs(claim - right)
-    if np.any(off > bound) or np.linalg.norm(off) > UNEXPLAINED * np.linalg.norm(right):
-        return None
-    if np.all(claim == claim.astype(np.float32)):
-        return "the gradient is in float32, and off by what that rounds"
-    # So small a mistake would be the same everywhere, or in few places.
-    if factor_of(evidence, evidence.wrong) is None and evidence.mostly_wrong(evidence.blocks):
-        return "off by no more than float32 rounds: is a part of it computed in float32?"
-    return None
+    small = np.linalg.norm(off) <= UNEXPLAINED * np.linalg.norm(right)
+    if len(off) > 1 and small and not np.any(off > bound):
+        if np.all(claim == claim.astype(np.float32)):
+            yield "the gradient is in float32, and off by what that rounds"
+        # So small a mistake would be the same everywhere, or in few places.
+        elif factor_of(evidence, evidence.wrong) is None and evidence.mostly_wrong(evidence.blocks):
+            yield "off by no more than float32 rounds: is a part of it computed in float32?"
 
 
-def updated_theta(evidence: Evidence, theta: Array) -> str | None:
+def updated_theta(evidence: Evidence, theta: Array) -> Causes:
     """Say that it is no gradient, but θ after a step along it."""
     known = evidence.measured
     step, gradient = (theta - evidence.analytic)[known], evidence.numeric[known]
     rate = fitted(step, gradient)
     left = np.linalg.norm(step - rate * gradient)
     if known.sum() < 3 or not left <= UNEXPLAINED * abs(rate) * np.linalg.norm(gradient):
-        return None
-    if not evidence.explained(theta - rate * evidence.numeric):  # θ is lost beside the gradient
-        return None
-    if not rate:
-        return "it is θ itself, not the gradient"
-    sign = "-" if rate > 0 else "+"
-    return f"it is θ after the update, θ {sign} η ∂E/∂θ with η = {abs(rate):.5g}, not the gradient"
+        return
+    if evidence.explained(theta - rate * evidence.numeric):  # else θ is lost beside the gradient
+        update = f"θ {'-' if rate > 0 else '+'} η ∂E/∂θ with η = {abs(rate):.5g}"
+        what = f"θ after the update, {update}" if rate else "θ itself"
+        yield f"it is {what}, not the gradient"
 
 
-def rule_at_fault(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
-    """Name the activation or the loss whose derivative is none."""
-    text = wrong_rule(probe)
-    factor = constant(evidence, named) if text else None
-    return f"{text}; the gradient is {factor}" if factor else text
-
-
-def constant(evidence: Evidence, named: Named | None, *, whole: bool = False) -> str | None:
+def constant(evidence: Evidence, named: Named | None, *, whole: bool = False) -> Causes:
     """Name the factor that all wrong coordinates have in common: one of those, or with None any.
 
     With `whole`, whole numbers and their reciprocals count as named too.
     """
     factor = factor_of(evidence, evidence.wrong)
     if factor is None:
-        return None
-    text = f"{scope(evidence)} {factor:.6g} times the derivative"
-    if named is None:
-        return text
-    meanings = meaning(factor, named)
+        return
+    text, meanings = f"{scope(evidence)} {factor:.6g} times the derivative", meaning(factor, named)
     size = max(abs(factor), 1 / abs(factor))
     n = round(size)
     if whole and n > 1 and abs(size - n) <= SAME * n:
         wrong, meant = ("sum", "mean") if abs(factor) > 1 else ("mean", "sum")
         meanings.append(f"a {wrong} over {n} where their {meant} is meant")
-    return f"{text}: {' or '.join(meanings)}" if meanings else None
+    if meanings:
+        yield f"{text}: {' or '.join(meanings)}"
+    elif named is None:
+        yield text
 
 
 def factor_of(evidence: Evidence, where: Array) -> float | None:
@@ -264,47 +243,48 @@ def fitted(left: Array, right: Array) -> float:
     return float(np.divide(left @ right, right @ right))
 
 
-def meaning(factor: float, named: Named) -> list[str]:
+def meaning(factor: float, named: Named | None) -> list[str]:
     """Return what a factor may come from, with the sign besides where that is wrong too."""
+    named = named or []
     signs = [(-n, f"the sign, and {text}") for n, text in named if n > 0]
     return [text for n, text in named + signs if abs(factor - n) <= SAME * abs(n)]
 
 
 def factors_of_net(probe: NetProbe) -> Named:
     """Return the factors that a batch and a number of outputs suggest."""
-    m, n = len(probe.y), probe.net.sizes[-1]
-    named: Named = [(-1.0, "the sign")]
-    if m > 1:
-        named += [(m, f"a sum over the m = {m} samples where their mean is meant")]
-        named += [(1 / m, f"1/m too often, with m = {m} samples")]
-    if n > 1:
-        named += [(n, f"a sum over the n_L = {n} outputs where their mean is meant")]
-        named += [(1 / n, f"a mean over the n_L = {n} outputs where their sum is meant")]
-    if m > 1 and n > 1:
-        named += [(m * n, f"m n_L = {m} · {n}: a sum where a mean over both is meant")]
-        named += [(1 / (m * n), f"1/(m n_L) = 1/({m} · {n}) too often")]
-    if probe.sample_weight is not None:
-        total = float(np.sum(probe.sample_weight))
-        named += [(total, "the sum of the sample weights, by which was not divided")]
-    return named + HALVES
+    m, n, weights = len(probe.y), probe.net.sizes[-1], probe.sample_weight
+    many, wide = m > 1, n > 1
+    rows: list[tuple[bool, float, str]] = [
+        (True, -1.0, "the sign"),
+        (many, m, f"a sum over the m = {m} samples where their mean is meant"),
+        (many, 1 / m, f"1/m too often, with m = {m} samples"),
+        (wide, n, f"a sum over the n_L = {n} outputs where their mean is meant"),
+        (wide, 1 / n, f"a mean over the n_L = {n} outputs where their sum is meant"),
+        (many and wide, m * n, f"m n_L = {m} · {n}: a sum where a mean over both is meant"),
+        (many and wide, 1 / (m * n), f"1/(m n_L) = 1/({m} · {n}) too often"),
+    ]
+    if weights is not None:
+        text = "the sum of the sample weights, by which was not divided"
+        rows += [(True, float(np.sum(weights)), text)]
+    return [(factor, text) for told, factor, text in rows if told] + HALVES
 
 
-def mistakes(evidence: Evidence, probe: NetProbe, named: Named) -> str | None:
+def mistakes(evidence: Evidence, probe: NetProbe, named: Named) -> Causes:
     """Name the usual mistakes in the formulas that explain the gradient, alone or with a factor."""
     right, measured = Formulas(probe).gradient(), evidence.measured
     off = np.abs(right - evidence.numeric)[measured]
     if np.any(off > evidence.slack[measured]) or evidence.explained(right):
-        return None  # the measurement does not confirm the formulas: nothing can be said by them
+        return  # the measurement does not confirm the formulas: nothing can be said by them
     kinds = variants(probe)
     # One factor in all of layer L-1 says nothing about a learning rate: any would fit it.
     if factor_of(evidence, evidence.wrong & evidence.in_layer(probe.net.L - 1)) is None:
         kinds.append(updated(probe, evidence.analytic, measured))
-    found = [first for kind in kinds if (first := explaining(evidence, kind, named))]
-    if not found:
-        first = explaining(evidence, other_slopes(probe), named)
-        found = [first] if first else []
-    alone = [text for text, factor in found if not factor]
-    return "; or ".join(dict.fromkeys(alone or [f"{text}, and {more}" for text, more in found]))
+    for some in (kinds, [other_slopes(probe)]):
+        found = [first for kind in some if (first := explaining(evidence, kind, named))]
+        alone = [text for text, factor in found if not factor]
+        if found:
+            texts = alone or [f"{text}, and {more}" for text, more in found]
+            yield "; or ".join(dict.fromkeys(texts))
 
 
 def explaining(evidence: Evidence, kind: Variants, named: Named) -> tuple[str, str] | None:
@@ -320,10 +300,11 @@ def explaining(evidence: Evidence, kind: Variants, named: Named) -> tuple[str, s
     return with_factor
 
 
-def moved_blocks(evidence: Evidence) -> str | None:
+def moved_blocks(evidence: Evidence) -> Causes:
     """Name the blocks that are transposed, or hold what belongs into another one."""
     found = [moved(evidence, block) for block in evidence.wrong_blocks]
-    return "; ".join(text for text in found if text) if all(found) else None
+    if all(found):
+        yield "; ".join(text for text in found if text)
 
 
 def moved(evidence: Evidence, block: Block) -> str | None:
@@ -346,51 +327,38 @@ def moved(evidence: Evidence, block: Block) -> str | None:
     return None
 
 
-def factor_by_layer(evidence: Evidence, m: int) -> str | None:
+def factor_by_layer(evidence: Evidence, m: int) -> Causes:
     """Name the factors, if every layer has one of its own."""
     layers = sorted({block.layer for block in evidence.wrong_blocks if block.layer}, reverse=True)
-    if len(layers) < 2:
-        return None
     factors = [factor_of(evidence, evidence.wrong & evidence.in_layer(l)) for l in layers]
-    if None in factors:
-        return None
+    if len(layers) < 2 or None in factors:
+        return
     each = ", ".join(f"{r:.6g} in layer {l}" for r, l in zip(factors, layers, strict=True))
     ratios = [below / above for above, below in itertools.pairwise(r for r in factors if r)]
     again = m > 1 and all(abs(ratio * m - 1) <= SAME for ratio in ratios)
     more = ": 1/m is taken again in every layer" if again else ""
-    return f"each layer has a factor of its own, {each}{more}"
+    yield f"each layer has a factor of its own, {each}{more}"
 
 
-def where_in_net(evidence: Evidence) -> str | None:
+def where_in_net(evidence: Evidence) -> Causes:
     """Say where the wrong coordinates are, if that is in some of the layers only."""
-    blocks, right, L = (
-        evidence.wrong_blocks,
-        evidence.right_blocks,
-        evidence.layout.blocks[-1].layer,
-    )
+    blocks, right = evidence.wrong_blocks, evidence.right_blocks
     wrong_layers = sorted({block.layer or 0 for block in blocks})
     right_layers = sorted({block.layer or 0 for block in right} - set(wrong_layers))
     if evidence.mostly_wrong(blocks) and right:
         if all(block.is_bias for block in blocks):
-            return f"the weights are right and the biases wrong, in {names(blocks)}"
+            yield f"the weights are right and the biases wrong, in {names(blocks)}"
         if not any(block.is_bias for block in blocks) and any(block.is_bias for block in right):
-            return f"the biases are right, and so δ; the weights are wrong, in {names(blocks)}"
+            yield f"the biases are right, and so δ; the weights are wrong, in {names(blocks)}"
         if len(wrong_layers) > 1 and right_layers and right_layers[0] > wrong_layers[-1]:
-            above = "at the output" if right_layers == [L] else f"in layers {right_layers[0]}..{L}"
-            return (
+            l, L = right_layers[0], evidence.layout.blocks[-1].layer
+            above = "at the output" if l == L else f"in layers {l}..{L}"
+            yield (
                 f"right {above} and wrong below: look at δ of layer {wrong_layers[-1]}, "
                 "(W^{l+1})ᵀ δ^{l+1} ⊙ f'(z^l)"
             )
     if len(wrong_layers) == 1 and right_layers:
-        return f"one layer only: layer {wrong_layers[0]}"
-    return None
-
-
-def one_block(evidence: Evidence) -> str | None:
-    """Name the only block that is wrong, if another one is right."""
-    blocks = evidence.wrong_blocks
-    only = len(blocks) == 1 and evidence.right_blocks
-    return f"one block only: {blocks[0].label}" if only else None
+        yield f"one layer only: layer {wrong_layers[0]}"
 
 
 def scope(evidence: Evidence) -> str:

@@ -109,10 +109,13 @@ class NetProbe:
             return refused(error)
         return ""
 
-    def by_complex_step(self, k: Array) -> Measured:
-        """Return ∂E/∂θ_k by the complex step; what it moves on a kink is looked at again."""
-        rounding, numeric = self.rounding("complex"), np.empty(len(k))
-        moved, kink = np.zeros((2, len(k)), bool)
+    def measured(self, method: str, k: Array) -> Measured:
+        """Return ∂E/∂θ_k; what the complex step moves on a kink is looked at again."""
+        rounding = self.rounding(method)
+        if method == "central":
+            found = differences_of(self, k)
+            return found.value, rounding.gradient[k] + found.uncertainty, found.kink
+        numeric, moved, kink = np.empty(len(k)), *np.zeros((2, len(k)), bool)
         near = self._on_kinks(rounding)
         for part, E, cache in self._passes(k, np.full(len(k), 1j * COMPLEX_STEP)):
             numeric[part] = E.imag / COMPLEX_STEP
@@ -127,11 +130,6 @@ class NetProbe:
         if moved.any():
             kink[moved] = differences_of(self, k[moved]).kink
         return numeric, rounding.gradient[k], kink
-
-    def by_differences(self, k: Array) -> Measured:
-        """Return ∂E/∂θ_k by central differences."""
-        found = differences_of(self, k)
-        return found.value, self.rounding("central").gradient[k] + found.uncertainty, found.kink
 
     def _on_kinks(self, rounding: Rounding) -> list[Array]:
         """Return which z^l, l = 2..L, and then which a^L sit on a kink, but for rounding."""
@@ -238,12 +236,10 @@ class FunctionProbe:
                 return "the complex step disagrees with differences"
         return ""
 
-    def by_complex_step(self, k: Array) -> Measured:
-        """Return ∂f/∂θ_k by the complex step, which `refusal` keeps away from kinks."""
-        return complex_step(self.along, k), np.zeros(len(k)), np.zeros(len(k), bool)
-
-    def by_differences(self, k: Array) -> Measured:
-        """Return ∂f/∂θ_k by central differences."""
+    def measured(self, method: str, k: Array) -> Measured:
+        """Return ∂f/∂θ_k; on kinks `refusal` allows no complex step."""
+        if method == "complex":
+            return complex_step(self.along, k), np.zeros(len(k)), np.zeros(len(k), bool)
         found = differences_of(self, k)
         return found.value, found.uncertainty, found.kink
 

@@ -28,22 +28,12 @@ def few(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Coordinate:
-    """One coordinate of θ and its derivative.
+    """One coordinate of θ and its derivative."""
 
-    Attributes
-    ----------
-    name : str
-        Such as ``"W[3][1, 0]"``.
-    analytic, numeric : float
-        The claimed derivative and the measured one.
-    error : float
-        How far they are apart, relative to the larger of them or to what rounding leaves.
-    """
-
-    name: str
-    analytic: float
-    numeric: float
-    error: float
+    name: str  # such as "W[3][1, 0]"
+    analytic: float  # the claimed derivative
+    numeric: float  # and the measured one
+    error: float  # how far apart, relative to the larger of them or to what rounding leaves
 
     def __str__(self) -> str:
         return (
@@ -54,25 +44,14 @@ class Coordinate:
 
 @dataclass(frozen=True)
 class BlockResult:
-    """One row of the report's table: a weight matrix, a bias vector, or an array of one's own.
-
-    Attributes
-    ----------
-    name : str
-    checked, wrong, kinks : int
-        Coordinates looked at; how many of them are wrong; how many sit on a kink.
-    max_error : float
-        The largest error away from kinks, 0 if there is no coordinate to tell.
-    worst : str
-        The name of the coordinate that has it, or an empty string.
-    """
+    """One row of the report's table: a weight matrix, a bias vector, or an array of one's own."""
 
     name: str
-    checked: int
-    wrong: int
-    kinks: int
-    max_error: float
-    worst: str
+    checked: int  # coordinates looked at
+    wrong: int  # how many of them are wrong
+    kinks: int  # how many sit on a kink
+    max_error: float  # the largest error away from kinks, 0 if there is no coordinate to tell
+    worst: str  # the name of the coordinate that has it, or an empty string
 
 
 class Verdict:
@@ -94,7 +73,7 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class GradientReport(Verdict):
-    """What a gradient check found.
+    """What a gradient check found; true where it is `ok`: ``assert check_gradient(net, x, y)``.
 
     Attributes
     ----------
@@ -118,10 +97,6 @@ class GradientReport(Verdict):
         Why this method was taken, where that needs saying.
     cause : str or None
         What the pattern of the errors points to; None where nothing failed or no pattern is known.
-
-    Notes
-    -----
-    A report is true where it is `ok`: ``assert check_gradient(net, x, y)``.
     """
 
     layout: Layout
@@ -227,11 +202,6 @@ class GradientReport(Verdict):
         """Return the chance that none of so many wrong coordinates was among those compared.
 
         The sample is drawn without replacement, so it is C(P - wrong, n) / C(P, n).
-
-        Parameters
-        ----------
-        wrong : int
-            How many of the P coordinates are wrong, 0 <= wrong <= P.
         """
         P, n = self.layout.size, self.compared
         if not 0 <= wrong <= P:
@@ -297,19 +267,9 @@ class GradientReport(Verdict):
 
 @dataclass(frozen=True, eq=False)
 class StackReport(Verdict):
-    """What the gradient check of a stack found.
+    """What the gradient check of a stack found; true where it is `ok`, as each report is."""
 
-    Attributes
-    ----------
-    reports : tuple of GradientReport
-        One for each network; the attributes below sum them up.
-
-    Notes
-    -----
-    It is true where it is `ok`, as each report is.
-    """
-
-    reports: tuple[GradientReport, ...]
+    reports: tuple[GradientReport, ...]  # one for each network; the others sum them up
 
     @property
     def ok(self) -> bool:

@@ -146,18 +146,13 @@ def spread(f: Activation, z: Array, z_off: Array) -> Array:
     """Return what f(z ± Δz) differs from f(z) by; where f mixes neurons, one after the other."""
     if f.vjp is None:
         return furthest([f.f(z + z_off), f.f(z - z_off)], f.f(z))
-    total = np.zeros_like(z)
-    for only in np.eye(z.shape[-1]):
-        total += np.abs(f.f(z + z_off * only) - f.f(z))
-    return total
+    moved = [np.abs(f.f(z + z_off * only) - f.f(z)) for only in np.eye(z.shape[-1])]
+    return np.asarray(sum(moved))
 
 
 def mixed(f: Activation, g: Array, z: Array, a: Array) -> Array:
     """Return |f'|ᵀ |g| for an activation that mixes neurons."""
-    total = np.zeros_like(z)
-    for only in np.eye(z.shape[-1]):
-        total += np.abs(f.backward(g * only, z, a))
-    return total
+    return np.asarray(sum(np.abs(f.backward(g * only, z, a)) for only in np.eye(z.shape[-1])))
 
 
 def furthest(values: Sequence[Array], here: Array) -> Array:

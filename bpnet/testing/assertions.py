@@ -65,27 +65,20 @@ def assert_backward(
     reduction : {"mean", "sum"}
         Whether E is the mean of the samples' losses or their sum. Of a sum, both values in the
         report are divided by m.
-    dtype : dtype
-    tolerance : float, optional
-        As in `check_gradient`.
-    max_examples : int
-        Networks to try.
-    seed : int
-        The networks are the same in every run; another seed tries others.
+    dtype, tolerance : optional
+        As in `MLP.init` and `check_gradient`.
+    max_examples, seed : int
+        How many networks to try; they are the same in every run, others with another seed.
 
     Raises
     ------
     GradientCheckFailed
         An AssertionError, with the smallest net found in which something is wrong: what the
         functions return or change, the output, or the gradient, with the name of the coordinate,
-        both values and the likely cause.
-    Exception
-        What the functions raise, with notes of the net that they did it with, and of the depth
-        that they look written for.
-    ImportError
-        If Hypothesis is not installed.
-    TypeError, ValueError
-        If another argument is wrong.
+        both values and the likely cause. What the functions raise comes with notes of the net and
+        of the depth that they look written for.
+    ImportError, TypeError, ValueError
+        If Hypothesis is not installed, or an argument is wrong.
 
     Examples
     --------

@@ -60,10 +60,8 @@ def networks(
     ----------
     sizes : sequence of int or (int, int), optional
         Neurons in each layer, each a number or a range of them, in place of depth and width.
-    depth : int or (int, int)
-        L, the number of layers, the input layer counted.
-    width : int or (int, int)
-        Neurons in a layer.
+    depth, width : int or (int, int)
+        L, the number of layers, the input layer counted; neurons in a layer.
     activation : str, Activation, a sequence or a set of them, optional
         One for every layer, a sequence for the layers 2..L, or a set to draw from for each
         layer. The default is all that the package has.
@@ -77,11 +75,9 @@ def networks(
 
     Raises
     ------
-    ImportError
-        If Hypothesis is not installed.
-    TypeError, ValueError
-        If an argument is of the wrong kind, a range is empty or reaches below what there is, a
-        name is unknown, or no output and loss can go together.
+    ImportError, TypeError, ValueError
+        If Hypothesis is not installed, an argument is of the wrong kind or unknown, a range is
+        empty or reaches too low, or no output and loss can go together.
     """
 
     def made(choose: Choose, seed: Callable[[], int]) -> MLP:
@@ -224,9 +220,9 @@ class Plan(NamedTuple):
             raise ValueError("softmax is for the output layer: name it as output='softmax'")
         return cls(layers, widths, pairs, hidden, in_order, real_dtypes(dtype))
 
-    def draw(self, choose: Choose) -> dict[str, Any]:
+    def draw(self, choose: Choose, sizes: Sequence[int] | None = None) -> dict[str, Any]:
         """Return the arguments of `MLP.init`, but for rng."""
-        sizes = self.draw_sizes(choose)
+        sizes = self.draw_sizes(choose) if sizes is None else sizes
         output, loss = choose(self.pairs_for(sizes[-1]))
         hidden = self.hidden
         if not self.in_order:
@@ -259,10 +255,7 @@ class Plan(NamedTuple):
         L = self.depth[1]
         ranges = [self.widths[l % len(self.widths)] for l in range(L)]
         sizes = [most - l % (most - least + 1) for l, (least, most) in enumerate(ranges)]
-        output, loss = self.pairs_for(sizes[-1])[0]
-        hidden = self.hidden if self.in_order else [self.hidden[0]] * (L - 2)
-        activation, dtype = (*hidden, output), self.dtypes[0]
-        return {"sizes": sizes, "activation": activation, "loss": loss, "dtype": dtype}
+        return self.draw(lambda choices: choices[0], sizes)
 
 
 def as_range(value: Range, name: str, *, least: int) -> tuple[int, int]:
