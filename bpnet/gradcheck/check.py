@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,8 @@ from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
 from bpnet.gradcheck import claims
-from bpnet.gradcheck.claims import Options, as_method, checked, same_bits
-from bpnet.gradcheck.diagnosis import with_cause
-from bpnet.gradcheck.probes import EPS_32, FunctionProbe, NetProbe
+from bpnet.gradcheck.claims import as_method, checked, same_bits
+from bpnet.gradcheck.probes import FunctionProbe, NetProbe
 from bpnet.gradcheck.report import GradientReport, StackReport
 from bpnet.gradcheck.structure import Layout
 from bpnet.mlp import MLP
@@ -31,8 +30,6 @@ from bpnet.rules.initializers import generator
 
 if TYPE_CHECKING:
     from bpnet.rules.initializers import Seed
-
-IN_FLOAT32 = "it computes in float32"
 
 
 def check_gradient(
@@ -120,36 +117,25 @@ def check_gradient(
     if net.dtype.kind != "f":
         raise ValueError(f"check a net of real weights, not {net!r}: the check makes them complex")
     options = as_method(method), tolerance, coordinates, rng
-    if net.theta.ndim == 1:
-        return net_report(net, x, y, gradient, sample_weight, mask, options)
-    claim = claims.of_stack(net, x, y, gradient, sample_weight, mask)
+
+    def one(net: MLP, x: Any, y: Any, gradient: Any, mask: Any) -> GradientReport:
+        probe = NetProbe(net, x, y, sample_weight, mask)
+        return checked(probe, claims.of_net(probe, gradient), options, own=gradient is None)
 
     def own(values: Any, k: int) -> Any:
         """Return what network k takes of a batch that all share, or that each has its own."""
         return values[k] if np.ndim(values) == 3 else values
 
+    if net.theta.ndim == 1:
+        return one(net, x, y, gradient, mask)
+    if gradient is None:
+        gradient = net.backward(net.forward(x, mask=mask), y, sample_weight=sample_weight)
+    claim = claims.of_stack(net, x, y, gradient)
     reports = []
     for k in range(len(net)):
         masks = mask and {l: own(values, k) for l, values in mask.items()}
-        batch = own(x, k), own(y, k)
-        reports += [net_report(net[k], *batch, claim[k], sample_weight, masks, options)]
+        reports.append(one(net[k], own(x, k), own(y, k), claim[k], masks))
     return StackReport(tuple(reports))
-
-
-def net_report(
-    net: MLP,
-    x: ArrayLike,
-    y: ArrayLike,
-    gradient: Any,
-    sample_weight: ArrayLike | None,
-    mask: Mapping[int, ArrayLike] | None,
-    options: Options,
-) -> GradientReport:
-    """Check the gradient of one net; parameters as in `check_gradient`."""
-    probe = NetProbe(net, x, y, sample_weight, mask)
-    claim = claims.of_net(probe, gradient)
-    report = checked(probe, claim, options)
-    return with_cause(report, probe, claim.gradient, own=gradient is None)
 
 
 def check_function(
@@ -214,19 +200,8 @@ def check_function(
     >>> print(report.worst.name)
     ['W2'][1, 0]
     """
-    options = as_method(method), tolerance, coordinates, rng
-    return function_report(FunctionProbe(f, at), gradient, options)
-
-
-def function_report(
-    probe: FunctionProbe, gradient: Any, options: Options, watched: Collection[str] = ()
-) -> GradientReport:
-    """Check the gradient of what is probed; parameters as in `check_function` and `checked`."""
-    claim = claims.of_function(probe, gradient)
-    report = checked(probe, claim, options, watched)
-    if probe.eps == EPS_32:
-        report = replace(report, why=f"{report.why}; {IN_FLOAT32}" if report.why else IN_FLOAT32)
-    return with_cause(report, probe, claim.gradient)
+    options, probe = (as_method(method), tolerance, coordinates, rng), FunctionProbe(f, at)
+    return checked(probe, claims.of_function(probe, gradient), options)
 
 
 def check_vjp(
@@ -287,7 +262,8 @@ def check_vjp(
     named = (replace(block, name=block.name[2:-2]) for block in probe.layout.blocks)
     probe.layout = Layout(tuple(named))
     options = as_method(method), tolerance, coordinates, rng
-    return function_report(probe, layer.gradient, options, watched=layer.changed)
+    claim = claims.of_function(probe, layer.gradient)
+    return checked(probe, claim, options, watched=layer.changed)
 
 
 class Layer:

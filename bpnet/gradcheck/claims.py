@@ -7,7 +7,8 @@ what it calls wrong: a rule that only claims to be analytic must fail nobody's g
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
 from bpnet.checks import as_float, as_int, as_numbers
+from bpnet.gradcheck.diagnosis import with_cause
 from bpnet.gradcheck.differences import EPS, TOLERANCE, jittered
-from bpnet.gradcheck.probes import FunctionProbe, NetProbe, Probe, agree, differences_of
+from bpnet.gradcheck.probes import EPS_32, FunctionProbe, NetProbe, Probe, agree, differences_of
 from bpnet.gradcheck.report import GradientReport
 from bpnet.gradcheck.structure import flatten, flatten_like, rebuild, returned, shape_hint
 from bpnet.mlp import MLP
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from bpnet.rules.initializers import Seed
 
 METHODS = ("auto", "complex", "central")
+IN_FLOAT32 = "it computes in float32"
 CONFIRMED = 20  # wrong coordinates that are measured again
 CALLS = 3  # of a gradient function, at points that differ in their last bits
 
@@ -65,24 +68,10 @@ def of_net(probe: NetProbe, gradient: Any) -> Claim:
     return Claim(results[0], eps, tuple(sorted(changed)))
 
 
-def of_stack(
-    net: MLP,
-    x: ArrayLike,
-    y: ArrayLike,
-    gradient: Any,
-    sample_weight: ArrayLike | None,
-    mask: Mapping[int, ArrayLike] | None,
-) -> Array:
-    """Return the claimed gradient of a stack, (networks, P).
-
-    It comes as an array, an object that has it as ``theta``, or a function that returns one.
-    """
-    if gradient is None:
-        cache = net.forward(x, mask=mask)
-        gradient = net.backward(cache, y, sample_weight=sample_weight)
-    elif callable(gradient):
-        gradient = gradient(net.copy(), np.array(x), np.array(y))
-    claim = as_numbers(getattr(returned(gradient, "gradient"), "theta", gradient), "gradient")
+def of_stack(net: MLP, x: ArrayLike, y: ArrayLike, gradient: Any) -> Array:
+    """Return the claimed gradient of a stack, (networks, P)."""
+    given = gradient(net.copy(), np.array(x), np.array(y)) if callable(gradient) else gradient
+    claim = as_numbers(getattr(returned(given, "gradient"), "theta", given), "gradient")
     if claim.shape != net.theta.shape:
         raise ValueError(
             f"the gradient has shape {claim.shape}, but theta of this stack has {net.theta.shape}"
@@ -217,11 +206,17 @@ def chosen(analytic: Array, coordinates: int | None, rng: Seed) -> Array:
 
 
 def checked(
-    probe: Probe, claim: Claim, options: Options, watched: Collection[str] = ()
+    probe: Probe,
+    claim: Claim,
+    options: Options,
+    *,
+    own: bool = False,
+    watched: Collection[str] = (),
 ) -> GradientReport:
     """Return the report by the method asked for; if that is "auto", by the one that holds.
 
-    What is `watched` when E has been evaluated is told of as changed inputs.
+    `own` is a gradient by the net's own rules. What is `watched` when E has been evaluated is told
+    of as changed inputs.
     """
     method, tolerance, coordinates, rng = options
     k = chosen(claim.gradient, coordinates, rng)
@@ -246,7 +241,11 @@ def checked(
         why = contradicted(report, probe) if report.failures else ""
     if why and method == "complex":
         raise ValueError(f"the complex step cannot be taken: {why}; take method='central'")
-    return by("central", why) if report is None or why else report
+    if report is None or why:
+        report = by("central", why)
+    if probe.eps == EPS_32:
+        report = replace(report, why=f"{report.why}; {IN_FLOAT32}" if report.why else IN_FLOAT32)
+    return with_cause(report, probe, claim.gradient, own=own)
 
 
 def contradicted(report: GradientReport, probe: Probe) -> str:
