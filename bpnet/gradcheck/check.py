@@ -120,7 +120,7 @@ def check_gradient(
 
     def one(net: MLP, x: Any, y: Any, gradient: Any, mask: Any) -> GradientReport:
         probe = NetProbe(net, x, y, sample_weight, mask)
-        return checked(probe, claims.of_net(probe, gradient), options, own=gradient is None)
+        return checked(probe, claims.of_net(probe, gradient), options)
 
     def own(values: Any, k: int) -> Any:
         """Return what network k takes of a batch that all share, or that each has its own."""

@@ -44,6 +44,7 @@ class Claim(NamedTuple):
     eps: float  # of its precision
     changed: tuple[str, ...] = ()  # inputs that were seen to change
     rounding: Array | float = 0.0  # (P,), besides what formulas tell of it
+    own: bool = False  # whether it is a net's, by its own rules
 
 
 def of_net(probe: NetProbe, gradient: Any) -> Claim:
@@ -52,7 +53,7 @@ def of_net(probe: NetProbe, gradient: Any) -> Claim:
     eps = float(np.finfo(net.dtype).eps)
     if gradient is None:
         grad = net.backward(probe.own, targets, sample_weight=probe.sample_weight)
-        return Claim(grad.theta.astype(np.float64), eps)
+        return Claim(grad.theta.astype(np.float64), eps, own=True)
     if not callable(gradient):
         return Claim(as_theta(gradient, sizes), eps)
     results: list[Array] = []
@@ -206,17 +207,11 @@ def chosen(analytic: Array, coordinates: int | None, rng: Seed) -> Array:
 
 
 def checked(
-    probe: Probe,
-    claim: Claim,
-    options: Options,
-    *,
-    own: bool = False,
-    watched: Collection[str] = (),
+    probe: Probe, claim: Claim, options: Options, watched: Collection[str] = ()
 ) -> GradientReport:
     """Return the report by the method asked for; if that is "auto", by the one that holds.
 
-    `own` is a gradient by the net's own rules. What is `watched` when E has been evaluated is told
-    of as changed inputs.
+    What is `watched` when E has been evaluated is told of as changed inputs.
     """
     method, tolerance, coordinates, rng = options
     k = chosen(claim.gradient, coordinates, rng)
@@ -245,7 +240,7 @@ def checked(
         report = by("central", why)
     if probe.eps == EPS_32:
         report = replace(report, why=f"{report.why}; {IN_FLOAT32}" if report.why else IN_FLOAT32)
-    return with_cause(report, probe, claim.gradient, own=own)
+    return with_cause(report, probe, claim.gradient, own=claim.own)
 
 
 def contradicted(report: GradientReport, probe: Probe) -> str:

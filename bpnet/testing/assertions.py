@@ -1,25 +1,42 @@
-"""`assert_backward`, which grades somebody's backward pass on what the strategies draw."""
+"""`assert_backward`: somebody's own forward and backward pass, held against bpnet's on drawn nets.
+
+What can be wrong is looked for in the order in which it would mislead: what the functions return
+and what they change, the output, whether the gradient is the same twice, and then the gradient.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bpnet.checks import as_float, as_int
+from bpnet.arrays import Array
+from bpnet.checks import as_float, as_int, as_numbers
 from bpnet.errors import GradientCheckFailed
-from bpnet.rules.activations import Activation
+from bpnet.gradcheck import check_gradient
+from bpnet.gradcheck.claims import check_repeated, same_bits
+from bpnet.gradcheck.structure import leaves, shape_hint
+from bpnet.gradcheck.variants import in_words
+from bpnet.network.parameters import FIRST, ByLayer, Parameters
+from bpnet.rules.activations import ACTIVATIONS, Activation, softmax
 from bpnet.rules.losses import Loss
 from bpnet.testing.cases import Case, case
-from bpnet.testing.grading import FORMS, REDUCTIONS, Backward, Finding, Forward, Passes
 from bpnet.testing.strategies import BATCH, DEPTH, WIDTH, Plan, Range, as_range, cases_of
 from bpnet.words import Words
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
+Forward = Callable[[list[Array], list[Array], Array], Any]
+Backward = Callable[[list[Array], list[Array], Any, Array], Any]
+
+FORMS = {"rows": "a row a sample", "columns": "a column a sample", "one": "one sample"}
+REDUCTIONS = ("mean", "sum")
+OUTPUT_TOLERANCE = {"float64": 1e-9, "float32": 1e-4}  # relative to the largest output, or to 1
 LARGER = 5  # larger nets that are tried for a more telling cause
 
 
@@ -215,3 +232,211 @@ def message(
         lines += [f"  cause     {more[0].cause}"]
     lines += [line for hint in hints for line in ("", hint)]
     return "\n".join(lines)
+
+
+class Finding(NamedTuple):
+    """What is wrong with somebody's passes: a sentence, the likely cause, and a report."""
+
+    text: str
+    cause: str | None = None
+    report: str = ""
+
+
+class Misfit(Exception):
+    """What a function returned does not fit, or it changed what it was given."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """A forward and a backward pass, and the form in which they take samples."""
+
+    forward: Forward
+    backward: Backward
+    samples: str = "rows"  # one of FORMS
+    reduction: str = "mean"  # one of REDUCTIONS
+
+    def examine(self, case: Case, tolerance: float | None = None) -> Finding | None:
+        """Return what is wrong on this case, or None."""
+        try:
+            a, gradient = self.run(case)
+            wrong = wrong_output(case, a)
+            if wrong:
+                return wrong
+            again = self.run(case)[1]
+            with misfits():
+                check_repeated([gradient, again], float(np.finfo(case.net.dtype).eps))
+        except Misfit as misfit:
+            return Finding(str(misfit))
+        report = check_gradient(case.net, case.x, case.y, gradient=gradient, tolerance=tolerance)
+        if report.ok or report.worst is None:
+            return None
+        name = report.worst.name
+        letter, l, rest = name[0], *name[2:].split("]", 1)
+        in_lists = f"{letter}[{int(l) - FIRST}]{rest}"
+        text = f"backward's gradient is wrong, most of all in {name}, in the lists {in_lists}"
+        return Finding(text, report.cause, str(report))
+
+    def run(self, case: Case) -> tuple[Array, Array]:
+        """Return the output by rows, (m, n_L), and the gradient of θ, (P,), or raise Misfit."""
+        before, mine = Arguments.of(case, self.samples), Arguments.of(case, self.samples)
+        with noted("forward(W, b, x)", case):
+            result = self.forward(mine.W, mine.b, mine.x)
+        a, cache = two_of(result, "forward", "its output a^L and what backward needs", "a, cache")
+        mine.check("forward", before)
+        with misfits():
+            a = as_numbers(a, "forward's output")
+        if a.shape != before.y.shape:
+            raise Misfit(
+                f"forward's output has shape {a.shape}, but needs {before.y.shape}, "
+                f"{FORMS[self.samples]}{shape_hint(a.shape, before.y.shape)}"
+            )
+        a = np.array(a.T if self.samples == "columns" else a).reshape(case.y.shape)
+        with noted("backward(W, b, cache, y)", case):
+            result = self.backward(mine.W, mine.b, cache, mine.y)
+        mine.check("backward", before)
+        dW, db = two_of(result, "backward", "the gradients of all W and of all b", "dW, db")
+        gradient = Parameters(case.net.sizes, np.empty(case.net.theta.size))
+        parts = (("W", dW, before.W, gradient.W), ("b", db, before.b, gradient.b))
+        for name, given, like, views in parts:
+            for l, array in zip(views, fitting(given, like, name), strict=True):
+                views[l] = array.reshape(views[l].shape)
+        return a, gradient.theta / (len(case.y) if self.reduction == "sum" else 1)
+
+
+class Arguments(NamedTuple):
+    """What the functions are given: copies, in their form."""
+
+    W: list[Array]
+    b: list[Array]
+    x: Array
+    y: Array
+
+    @classmethod
+    def of(cls, case: Case, samples: str) -> Arguments:
+        """Return copies of a case's weights, batch and targets in this form."""
+        W = [W_l.copy() for W_l in case.net.W.values()]
+        b = [b_l.copy() for b_l in case.net.b.values()]
+        x, y = case.x.copy(), case.y.copy()
+        if samples == "columns":
+            return cls(W, [b_l[:, None] for b_l in b], x.T.copy(), y.T.copy())
+        return cls(W, b, x[0], y[0]) if samples == "one" else cls(W, b, x, y)
+
+    def check(self, function: str, before: Arguments) -> None:
+        """Raise Misfit if a function has changed one of them."""
+        expected, mine = (
+            {name: leaf for part in self._fields for name, leaf in leaves(getattr(of, part), part)}
+            for of in (before, self)
+        )
+        for name in {**expected, **mine}:
+            old, new = expected.get(name), mine.get(name)
+            if old is None or not isinstance(new, np.ndarray) or not same_bits(new, old):
+                raise Misfit(
+                    f"{function} changes {name}, which it is given: it must leave its arguments as "
+                    "they are, and the update of the weights to its caller"
+                )
+
+
+@contextmanager
+def noted(call: str, case: Case) -> Iterator[None]:
+    """Add to an exception which call it was, in which case."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in {call} of net, x, y = {case!r}")
+        raise
+
+
+@contextmanager
+def misfits() -> Iterator[None]:
+    """Raise as Misfit what a check of some function's result raises."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise Misfit(str(error)) from None
+
+
+def two_of(result: Any, function: str, what: str, form: str) -> tuple[Any, Any]:
+    """Return the two things that a function returned, or raise Misfit."""
+    several = isinstance(result, (tuple, list))
+    if several and len(result) == 2:
+        return result[0], result[1]
+    raise Misfit(
+        f"{function} must return two things, {what}, as in 'return {form}', "
+        f"but returned {type(result).__name__}{f' of {len(result)}' if several else ''}"
+        f"{': is a return missing?' if result is None else ''}"
+    )
+
+
+def fitting(given: Any, like: list[Array], name: str) -> list[Array]:
+    """Return the arrays of a gradient in the order of the layers, or raise Misfit."""
+    what = f"backward's d{name}"
+    if isinstance(given, Mapping):
+        whole = all(isinstance(key, int) for key in given)
+        keys = sorted(given) if whole else []
+        if not whole or keys != [*range(min(keys, default=0), max(keys, default=-1) + 1)]:
+            raise Misfit(
+                f"{what} has the keys {', '.join(map(repr, given))}: return a list in the order of "
+                "the layers, or a dict whose keys are consecutive numbers"
+            )
+        given = [given[key] for key in keys]
+    if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
+        raise Misfit(f"{what} must be a list of arrays, one a layer, not {type(given).__name__}")
+    if len(given) != len(like):
+        raise Misfit(
+            f"{what} has length {len(given)}, but {name} has length {len(like)}: it needs one "
+            "array for each layer with weights"
+        )
+    with misfits():
+        arrays = [as_numbers(array, f"{what}[{i}]") for i, array in enumerate(given)]
+    shapes, needed = [a.shape for a in arrays], [v.shape for v in like]
+    for i, (shape, need) in enumerate(zip(shapes, needed, strict=True)):
+        if shape != need:
+            hint = shape_hint(shape, need)
+            if shapes == needed[::-1]:
+                hint = ": the list begins with the last layer, but must begin with layer 2"
+            raise Misfit(f"{what}[{i}] has shape {shape}, but {name}[{i}] has {need}{hint}")
+    return arrays
+
+
+def wrong_output(case: Case, a: Array) -> Finding | None:
+    """Return what is wrong about an output, (m, n_L), or None."""
+    L, right = case.net.L, case.net.forward(case.x).a[case.net.L]
+    if close(a, right):
+        return None
+    off = np.abs(a - right)
+    s, i = np.unravel_index(int(np.argmax(np.where(np.isnan(off), np.inf, off))), a.shape)
+    text = (
+        f"forward's output is wrong: output {i} of sample {s} is {a[s, i]:.10g}, but the "
+        f"network's a[{L}][{s}, {i}] is {right[s, i]:.10g}"
+    )
+    with np.errstate(all="ignore"):
+        fits = [mistake for mistake, other in other_outputs(case) if close(a, other)]
+    return Finding(text, " or ".join(fits) or None)
+
+
+def close(a: Array, right: Array) -> bool:
+    """Whether two outputs are the same but for rounding."""
+    allowed = OUTPUT_TOLERANCE[str(right.dtype)] * max(1.0, float(np.abs(right).max()))
+    return bool(np.all(np.abs(a - right) <= allowed))
+
+
+def other_outputs(case: Case) -> Iterator[tuple[str, Array]]:
+    """Yield plain mistakes of a forward pass, and the output that each gives."""
+    net, x, L = case.net, case.x, case.net.L
+    without, turned = net.copy(), net.copy()
+    for l, W in net.W.items():
+        without.b[l] = 0 * net.b[l]
+        turned.W[l] = W.T if W.shape == W.T.shape else W
+    yield "the biases are left out", without.forward(x).a[L]
+    yield "W is transposed", turned.forward(x).a[L]
+    if net.activation[L].rows_sum_to_one:
+        wrong = softmax(net.forward(x).z[L].T).T
+        yield "softmax is taken over the samples, not over the outputs", wrong
+    for f in ACTIVATIONS.values():
+        for layers in {(L,), tuple(range(FIRST, L)), tuple(range(FIRST, L + 1))}:
+            rules = {**net.activation, **dict.fromkeys(layers, f)}
+            other = replace(net, activation=ByLayer("activation", FIRST, list(rules.values())))
+            text = f"in {in_words(layers)} it computes {f.name}"
+            if f.name == "identity":
+                text = f"the activation is left out in {in_words(layers)}"
+            yield text, other.forward(x).a[L]

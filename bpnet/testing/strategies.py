@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -301,19 +302,14 @@ def suiting(
     """
     outputs, pairs = rules_of(output, ACTIVATIONS, get_activation), []
     for loss in losses:
-        fits = [f for f in outputs if goes_with(f, loss)]
+        fits = []
+        for f in outputs:
+            with suppress(ValueError):  # where the output leaves the domain of the loss
+                check_pair(loss, f)
+                fits.append(f)
         if own and not fits and loss.joined_output is not None:
             fits = [default_output(loss, outputs[0])]
         pairs += [(f, loss) for f in fits]
     if not pairs:
         check_pair(losses[0], outputs[0])
     return pairs
-
-
-def goes_with(output: Activation, loss: Loss) -> bool:
-    """Whether the output stays in the domain of the loss."""
-    try:
-        check_pair(loss, output)
-    except ValueError:
-        return False
-    return True
