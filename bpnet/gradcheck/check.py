@@ -1,11 +1,7 @@
 """The front doors: of a net or a stack, of any function, and of a layer's own backward.
 
-    out, cache = forward(x, w, b)
-    dx, dw, db = backward(dout, cache)
-
-Such a backward pass is a vector-Jacobian product: of any dout it makes the derivatives of
-E = Σ dout out by the inputs. So dout is drawn at random, and what comes back is checked as the
-gradient of E.
+The last, dx, dw, db = backward(dout, cache), is a vector-Jacobian product: of any dout it makes the
+derivatives of E = Σ dout out. So dout is drawn at random, and the result checked as E's gradient.
 """
 
 from __future__ import annotations
@@ -47,6 +43,9 @@ def check_gradient(
 ) -> GradientReport | StackReport:
     """Compare a network's gradient with the measured derivative of its loss.
 
+    A coordinate may sit on a kink, as of ReLU at z = 0, where the slopes on its two sides differ.
+    There is no derivative then to compare with: it is counted and named, and not wrong.
+
     Parameters
     ----------
     net : MLP
@@ -85,11 +84,6 @@ def check_gradient(
     TypeError, ValueError
         If an argument is of the wrong kind or does not fit, the method does not suit the net, the
         loss is not finite, or the gradient is random or of another shape.
-
-    Notes
-    -----
-    A coordinate sits on a kink, as of ReLU at z = 0, where the slopes on its two sides differ.
-    There is no derivative then to compare with: it is counted and named, and not wrong.
 
     Examples
     --------
@@ -150,6 +144,8 @@ def check_function(
 ) -> GradientReport:
     """Compare the claimed gradient of any function with its measured derivative.
 
+    The report's names follow the structure: ``[17]``, ``[0][1, 2]``, ``['W1'][0, 3]``.
+
     Parameters
     ----------
     f : callable
@@ -165,11 +161,6 @@ def check_function(
         and ``np.linalg.norm`` are what makes a function not analytic.
     tolerance, coordinates, rng
         As in `check_gradient`. The default tolerance is larger where f returns float32.
-
-    Returns
-    -------
-    GradientReport
-        Its names follow the structure: ``[17]``, ``[0][1, 2]``, ``['W1'][0, 3]``.
 
     Raises
     ------
@@ -215,6 +206,10 @@ def check_vjp(
 ) -> GradientReport:
     """Check the backward pass of a layer, or of any function with a cache.
 
+    The report's names are those of forward's parameters: ``w[0, 2]``. An input, or dout, that is
+    changed in place is told of, and is wrong: elsewhere it may be needed again. Errors are those of
+    `check_function`, and of results that fit no (out, cache) or not the inputs.
+
     Parameters
     ----------
     forward : callable
@@ -228,18 +223,6 @@ def check_vjp(
         settings or labels in integers, is a constant.
     method, tolerance, coordinates, rng
         As in `check_function`; rng draws dout too.
-
-    Returns
-    -------
-    GradientReport
-        Its names are those of forward's parameters: ``w[0, 2]``. An input, or dout, that is changed
-        in place is told of, and is wrong: elsewhere it may be needed again.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If forward returns no (out, cache), backward returns something else than one derivative for
-        each input, in its shape, or as `check_function`.
 
     Examples
     --------

@@ -194,18 +194,6 @@ def as_method(method: str) -> str:
     return method
 
 
-def chosen(analytic: Array, coordinates: int | None, rng: Seed) -> Array:
-    """Return the coordinates to check: all, or a sample and whatever is not finite."""
-    P, rng = analytic.size, generator(rng)
-    if coordinates is None:
-        return np.arange(P)
-    n = as_int(coordinates, "coordinates", least=1)
-    if n > P:
-        raise ValueError(f"coordinates must be from 1 to {P}, as many as there are, not {n}")
-    sample = rng.choice(P, n, replace=False)
-    return np.union1d(sample, np.flatnonzero(~np.isfinite(analytic)))
-
-
 def checked(
     probe: Probe, claim: Claim, options: Options, watched: Collection[str] = ()
 ) -> GradientReport:
@@ -214,8 +202,15 @@ def checked(
     What is `watched` when E has been evaluated is told of as changed inputs.
     """
     method, tolerance, coordinates, rng = options
-    k = chosen(claim.gradient, coordinates, rng)
-    given, known = claim.gradient[k], np.broadcast_to(claim.rounding, claim.gradient.shape)[k]
+    P, rng = claim.gradient.size, generator(rng)
+    k = np.arange(P)
+    if coordinates is not None:
+        n = as_int(coordinates, "coordinates", least=1)
+        if n > P:
+            raise ValueError(f"coordinates must be from 1 to {P}, as many as there are, not {n}")
+        infinite = np.flatnonzero(~np.isfinite(claim.gradient))  # are wrong, whatever is drawn
+        k = np.union1d(rng.choice(P, n, replace=False), infinite)
+    given, known = claim.gradient[k], np.broadcast_to(claim.rounding, P)[k]
 
     def by(method: str, why: str) -> GradientReport:
         numeric, off, kink = probe.measured(method, k)

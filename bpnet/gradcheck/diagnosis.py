@@ -116,20 +116,19 @@ class Evidence:
         is_large: Array = self.measured & (np.abs(self.numeric) > 10 * self.floor)
         return is_large
 
-    @property
-    def blocks(self) -> list[Block]:
-        """The blocks in which something was compared that matters."""
-        return [block for block in self.layout.blocks if self.matter[block.slice].any()]
+    def holding(self, some: Array) -> list[Block]:
+        """Return the blocks that hold some of these coordinates."""
+        return [block for block in self.layout.blocks if some[block.slice].any()]
 
-    @property
+    @cached_property
     def wrong_blocks(self) -> list[Block]:
         """The blocks that hold wrong coordinates."""
-        return [block for block in self.layout.blocks if self.wrong[block.slice].any()]
+        return self.holding(self.wrong)
 
     @property
     def right_blocks(self) -> list[Block]:
         """The blocks that matter and hold none."""
-        return [block for block in self.blocks if not self.wrong[block.slice].any()]
+        return [block for block in self.holding(self.matter) if block not in self.wrong_blocks]
 
     def explained(self, candidate: Array, where: Array | None = None) -> bool:
         """Whether a wrong gradient is the claimed one, at all compared coordinates or at some."""
@@ -175,7 +174,7 @@ def few_or_zero(evidence: Evidence) -> Causes:
     if not np.any(evidence.analytic):
         yield "the gradient is 0 everywhere"
     if not np.any(evidence.analytic[evidence.inside(blocks)]):
-        if blocks == [block for block in evidence.blocks if block.is_bias]:
+        if blocks == [block for block in evidence.holding(evidence.matter) if block.is_bias]:
             yield "the biases are left out: every ∂E/∂b is 0"
         yield f"left out: the gradient of {names(blocks)} is 0"
 
@@ -190,7 +189,9 @@ def single_precision(evidence: Evidence, probe: NetProbe) -> Causes:
         if np.all(claim == claim.astype(np.float32)):
             yield "the gradient is in float32, and off by what that rounds"
         # So small a mistake would be the same everywhere, or in few places.
-        elif factor_of(evidence, evidence.wrong) is None and evidence.mostly_wrong(evidence.blocks):
+        elif evidence.mostly_wrong(evidence.holding(evidence.matter)) and (
+            factor_of(evidence, evidence.wrong) is None
+        ):
             yield "off by no more than float32 rounds: is a part of it computed in float32?"
 
 

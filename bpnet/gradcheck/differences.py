@@ -66,12 +66,6 @@ SMALL_ROUNDING = float(np.sum(np.abs(SMALL) / RATIOS))
 J_ROUNDING = float(np.sum(4 * np.abs(JUMP_FINE) / RATIOS))
 
 
-def complex_step(along: Along, k: Array) -> Array:
-    """Return ∂E/∂θ_k by the complex step."""
-    derivative: Array = along(k, np.full(len(k), 1j * COMPLEX_STEP)).imag / COMPLEX_STEP
-    return derivative
-
-
 def jittered(theta: Array) -> Array:
     """Return θ with its last bits changed at random, several times: (JITTERS, P)."""
     signs = np.random.default_rng(0).choice((-2.0, 2.0), size=(JITTERS, theta.size))

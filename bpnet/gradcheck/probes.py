@@ -21,7 +21,6 @@ from bpnet.gradcheck.differences import (
     TOLERANCE,
     Differences,
     central,
-    complex_step,
     jitter,
     jittered,
     scales,
@@ -116,10 +115,15 @@ class NetProbe:
             found = differences_of(self, k)
             return found.value, rounding.gradient[k] + found.uncertainty, found.kink
         numeric, moved, kink = np.empty(len(k)), *np.zeros((2, len(k)), bool)
-        near = self._on_kinks(rounding)
+        # Which z^l, and behind them which a^L, for the loss's, sit on a kink, but for rounding.
+        near = [np.zeros(z.shape, bool) for z in self.cache.z.values()]
+        for l, f in self.net.activation.items():
+            for at in f.kinks:
+                near[l - FIRST] |= np.abs(self.cache.z[l] - at) <= rounding.z[l]
+        a = self.cache.a.list[-1]
+        near.append(self.net.loss_function.on_kinks(a, self.y, rounding.a[-1]))
         for part, E, cache in self._passes(k, np.full(len(k), 1j * COMPLEX_STEP)):
             numeric[part] = E.imag / COMPLEX_STEP
-            # The loss's kinks are in a^L, listed behind the z^l.
             for here, values in zip(near, [*cache.z.values(), cache.a.list[-1]], strict=True):
                 if here.any():
                     moved[part] |= (values.imag[:, here] != 0).any(axis=1)
@@ -130,15 +134,6 @@ class NetProbe:
         if moved.any():
             kink[moved] = differences_of(self, k[moved]).kink
         return numeric, rounding.gradient[k], kink
-
-    def _on_kinks(self, rounding: Rounding) -> list[Array]:
-        """Return which z^l, l = 2..L, and then which a^L sit on a kink, but for rounding."""
-        found = [np.zeros(z.shape, bool) for z in self.cache.z.values()]
-        for l, f in self.net.activation.items():
-            for kink in f.kinks:
-                found[l - FIRST] |= np.abs(self.cache.z[l] - kink) <= rounding.z[l]
-        a = self.cache.a.list[-1]
-        return [*found, self.net.loss_function.on_kinks(a, self.y, rounding.a[-1])]
 
     def _passes(self, k: Array, step: Array) -> Iterator[tuple[slice, Array, Cache]]:
         """Yield a part of the steps, E after each of them, and the cache of its pass."""
@@ -239,7 +234,8 @@ class FunctionProbe:
     def measured(self, method: str, k: Array) -> Measured:
         """Return ∂f/∂θ_k; on kinks `refusal` allows no complex step."""
         if method == "complex":
-            return complex_step(self.along, k), np.zeros(len(k)), np.zeros(len(k), bool)
+            numeric = self.along(k, np.full(len(k), 1j * COMPLEX_STEP)).imag / COMPLEX_STEP
+            return numeric, np.zeros(len(k)), np.zeros(len(k), bool)
         found = differences_of(self, k)
         return found.value, found.uncertainty, found.kink
 

@@ -73,43 +73,19 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class GradientReport(Verdict):
-    """What a gradient check found; true where it is `ok`: ``assert check_gradient(net, x, y)``.
+    """What a gradient check found; true where it is `ok`: ``assert check_gradient(net, x, y)``."""
 
-    Attributes
-    ----------
-    layout : Layout
-        The blocks of θ and the names of its coordinates.
-    method : str
-        ``"complex"`` or ``"central"``.
-    tolerance : float
-        The largest error that passes.
-    k : array of int, shape (n,)
-        The coordinates that were checked.
-    analytic, numeric : array, shape (n,)
-        The claimed derivative of each of them and the measured one.
-    rounding : array, shape (n,)
-        How far these may be apart by rounding alone.
-    kink : array of bool, shape (n,)
-        Which of them sit on a kink, where there is no derivative to compare with.
-    changed : tuple of str
-        Which of its inputs the gradient function changed.
-    why : str
-        Why this method was taken, where that needs saying.
-    cause : str or None
-        What the pattern of the errors points to; None where nothing failed or no pattern is known.
-    """
-
-    layout: Layout
-    method: str
-    tolerance: float
-    k: Array
-    analytic: Array
-    numeric: Array
-    rounding: Array
-    kink: Array
-    changed: tuple[str, ...] = ()
-    why: str = ""
-    cause: str | None = None
+    layout: Layout  # the blocks of θ and the names of its coordinates
+    method: str  # "complex" or "central"
+    tolerance: float  # the largest error that passes
+    k: Array  # (n,), the coordinates that were checked
+    analytic: Array  # (n,), their claimed derivatives
+    numeric: Array  # (n,), the measured ones
+    rounding: Array  # (n,), how far these may be apart by rounding alone
+    kink: Array  # (n,), which sit on a kink, where there is no derivative to compare with
+    changed: tuple[str, ...] = ()  # which of its inputs the gradient function changed
+    why: str = ""  # why this method was taken, where that needs saying
+    cause: str | None = None  # what the pattern of the errors points to, if one is known
 
     @cached_property
     def error(self) -> Array:

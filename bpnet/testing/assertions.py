@@ -153,7 +153,7 @@ def smallest(
     class Wrong(Exception):
         pass
 
-    last: list[Case] = []
+    last: list[tuple[Finding, Case]] = []
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -171,14 +171,13 @@ def smallest(
     def run(case: Case) -> None:
         finding = passes.examine(case, tolerance)
         if finding is not None:
-            last[:] = [case]
-            raise Wrong(finding, case)
+            last[:] = [(finding, case)]
+            raise Wrong
 
     try:
         run()
-    except Wrong as wrong:
-        finding, case = wrong.args
-        return finding, case
+    except Wrong:
+        return last[0]
     except hypothesis.errors.Flaky:
         if not last:  # what they raise is not always the same
             raise
@@ -186,7 +185,7 @@ def smallest(
             "the functions give another result for the same net when called again: hold their "
             "random numbers, and let them keep nothing between calls"
         )
-        return Finding(text), last[0]
+        return Finding(text), last[0][1]
     return None
 
 

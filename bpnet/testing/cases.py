@@ -34,19 +34,11 @@ EDGE = 0.3  # how many targets lie at an edge of the domain
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A network, a batch and its targets: ``net, x, y = case``. Its repr is the call that makes it.
-
-    Attributes
-    ----------
-    net : MLP
-    x : array, shape (m, n_1)
-    y : array, shape (m, n_L)
-    seed : int
-    """
+    """A net, a batch and its targets: ``net, x, y = case``. Its repr is the call that makes it."""
 
     net: MLP
-    x: Array
-    y: Array
+    x: Array  # (m, n_1)
+    y: Array  # (m, n_L)
     seed: int
 
     def __iter__(self) -> Iterator[MLP | Array]:

@@ -73,12 +73,6 @@ def networks(
         The default is all that the package has; what does not suit the output is left out.
     dtype : dtype, or a set of them
         float64, float32 or both.
-
-    Raises
-    ------
-    ImportError, TypeError, ValueError
-        If Hypothesis is not installed, an argument is of the wrong kind or unknown, a range is
-        empty or reaches too low, or no output and loss can go together.
     """
 
     def made(choose: Choose, seed: Callable[[], int]) -> MLP:
