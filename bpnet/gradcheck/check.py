@@ -16,16 +16,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
+from bpnet.checks import as_numbers
 from bpnet.gradcheck import claims
 from bpnet.gradcheck.claims import as_method, checked, same_bits
 from bpnet.gradcheck.probes import FunctionProbe, NetProbe
 from bpnet.gradcheck.report import GradientReport, StackReport
-from bpnet.gradcheck.structure import Layout
+from bpnet.gradcheck.structure import Layout, returned
 from bpnet.mlp import MLP
 from bpnet.rules.initializers import generator
 
 if TYPE_CHECKING:
     from bpnet.rules.initializers import Seed
+
+Pass = Callable[..., Any]
 
 
 def check_gradient(
@@ -43,6 +46,7 @@ def check_gradient(
 ) -> GradientReport | StackReport:
     """Compare a network's gradient with the measured derivative of its loss.
 
+    The report has ``ok``, ``worst.name``, ``cause``, ``raise_if_failed()``, and prints as a table.
     A coordinate may sit on a kink, as of ReLU at z = 0, where the slopes on its two sides differ.
     There is no derivative then to compare with: it is counted and named, and not wrong.
 
@@ -73,12 +77,6 @@ def check_gradient(
     sample_weight, mask : optional
         As in `MLP.backward` and `MLP.forward`; a gradient of your own must know of them.
 
-    Returns
-    -------
-    GradientReport or StackReport
-        ``report.ok``, ``report.worst.name``, ``print(report)``, ``report.raise_if_failed()``; for
-        a stack the names begin with the network's number.
-
     Raises
     ------
     TypeError, ValueError
@@ -87,7 +85,7 @@ def check_gradient(
 
     Examples
     --------
-    The derivative of the sigmoid is a (1 - a); here it is taken of z by mistake:
+    In this gradient the mean over the samples is forgotten for W³:
 
     >>> import numpy as np
     >>> from bpnet import MLP
@@ -99,12 +97,12 @@ def check_gradient(
     True
     >>> def mine(net, x, y):
     ...     cache = net.forward(x)
-    ...     (a1, a2, a3), z2 = cache.a.values(), cache.z[2]
-    ...     delta3 = (a3 - y) * a3 * (1 - a3) / len(x)
-    ...     delta2 = delta3 @ net.W[3] * z2 * (1 - z2)
-    ...     return [delta2.T @ a1, delta3.T @ a2], [delta2.sum(axis=0), delta3.sum(axis=0)]
+    ...     delta = (cache.a[3] - y) * cache.a[3] * (1 - cache.a[3])
+    ...     g = net.backward(cache, y)
+    ...     g.W[3] = delta.T @ cache.a[2]
+    ...     return g
     >>> print(check_gradient(net, x, y, gradient=mine).cause)
-    f' is wrong in layer 2: its formula takes a = f(z), and was given z
+    in W[3] 5 times the derivative: a sum over the m = 5 samples where their mean is meant
     """
     if not isinstance(net, MLP):
         raise TypeError(f"net must be an MLP, not {net!r}; for other functions: check_function")
@@ -116,15 +114,23 @@ def check_gradient(
         probe = NetProbe(net, x, y, sample_weight, mask)
         return checked(probe, claims.of_net(probe, gradient), options)
 
+    if net.theta.ndim == 1:
+        return one(net, x, y, gradient, mask)
+
     def own(values: Any, k: int) -> Any:
         """Return what network k takes of a batch that all share, or that each has its own."""
         return values[k] if np.ndim(values) == 3 else values
 
-    if net.theta.ndim == 1:
-        return one(net, x, y, gradient, mask)
-    if gradient is None:
-        gradient = net.backward(net.forward(x, mask=mask), y, sample_weight=sample_weight)
-    claim = claims.of_stack(net, x, y, gradient)
+    given: Any = gradient
+    if given is None:
+        given = net.backward(net.forward(x, mask=mask), y, sample_weight=sample_weight)
+    elif callable(given):
+        given = given(net.copy(), np.array(x), np.array(y))
+    claim = as_numbers(getattr(returned(given, "gradient"), "theta", given), "gradient")
+    if claim.shape != net.theta.shape:
+        raise ValueError(
+            f"the gradient has shape {claim.shape}, but theta of this stack has {net.theta.shape}"
+        )
     reports = []
     for k in range(len(net)):
         masks = mask and {l: own(values, k) for l, values in mask.items()}
@@ -252,13 +258,7 @@ def check_vjp(
 class Layer:
     """A forward and a backward pass as one function E of the inputs, and its gradient."""
 
-    def __init__(
-        self,
-        forward: Callable[..., Any],
-        backward: Callable[..., Any],
-        inputs: tuple[Any, ...],
-        rng: np.random.Generator,
-    ) -> None:
+    def __init__(self, forward: Pass, backward: Pass, inputs: tuple[Any, ...], rng: Any) -> None:
         self.forward, self.backward = forward, backward
         self.inputs = dict(zip(names_of(forward, inputs), inputs, strict=True))
         self.changed: set[str] = set()  # what a pass has changed in place, and which
@@ -272,7 +272,7 @@ class Layer:
             )
         out, cache = self.run(self.point)
         self.dout = rng.normal(size=np.shape(out))[()]  # ∂E/∂out
-        given = self.returned(self.point, cache)
+        given = self.returned(cache)
         self.point = {name: v for name, v in self.point.items() if given[name] is not None}
         if not self.point:
             raise ValueError("backward returned None for every input: there is nothing to check")
@@ -301,10 +301,10 @@ class Layer:
 
     def gradient(self, point: dict[str, Any]) -> dict[str, Any]:
         """Return what backward says is ∂E by each input of the point."""
-        given = self.returned(point, self.run(point)[1])
+        given = self.returned(self.run(point)[1])
         return {name: given[name] for name in point}
 
-    def returned(self, point: dict[str, Any], cache: Any) -> dict[str, Any]:
+    def returned(self, cache: Any) -> dict[str, Any]:
         """Return what backward makes of dout, by the input's name, or raise why it does not fit."""
         passed, before = np.array(self.dout)[()], {"dout": np.array(self.dout)}
         found = self.backward(passed, cache)
@@ -342,7 +342,7 @@ def is_float(value: Any) -> bool:
     return kind == "f" or isinstance(value, (float, np.floating))
 
 
-def names_of(forward: Callable[..., Any], inputs: tuple[Any, ...]) -> list[str]:
+def names_of(forward: Pass, inputs: tuple[Any, ...]) -> list[str]:
     """Return the names of forward's parameters, as far as it has them."""
     try:
         signature = inspect.signature(forward)

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
 from bpnet.checks import as_float, as_int, as_numbers
@@ -21,7 +20,6 @@ from bpnet.gradcheck.differences import EPS, TOLERANCE, jittered
 from bpnet.gradcheck.probes import EPS_32, FunctionProbe, NetProbe, Probe, agree, differences_of
 from bpnet.gradcheck.report import GradientReport
 from bpnet.gradcheck.structure import flatten, flatten_like, rebuild, returned, shape_hint
-from bpnet.mlp import MLP
 from bpnet.network.construction import listed
 from bpnet.network.parameters import Parameters, count
 from bpnet.rules.initializers import generator
@@ -69,17 +67,6 @@ def of_net(probe: NetProbe, gradient: Any) -> Claim:
     return Claim(results[0], eps, tuple(sorted(changed)))
 
 
-def of_stack(net: MLP, x: ArrayLike, y: ArrayLike, gradient: Any) -> Array:
-    """Return the claimed gradient of a stack, (networks, P)."""
-    given = gradient(net.copy(), np.array(x), np.array(y)) if callable(gradient) else gradient
-    claim = as_numbers(getattr(returned(given, "gradient"), "theta", given), "gradient")
-    if claim.shape != net.theta.shape:
-        raise ValueError(
-            f"the gradient has shape {claim.shape}, but theta of this stack has {net.theta.shape}"
-        )
-    return claim
-
-
 def as_theta(given: Any, sizes: tuple[int, ...]) -> Array:
     """Return a gradient of θ, in one of the forms that `check_gradient` takes, as (P,)."""
     given = getattr(returned(given, "gradient"), "theta", given)
@@ -115,33 +102,7 @@ def of_function(probe: FunctionProbe, gradient: Any) -> Claim:
 
     What rounding does to it is how much it changes where the point changes in its last bits.
     """
-    structure, changed = probe.structure, set(changed_by(probe))
-    if not callable(gradient):
-        found, dtype = flatten_like(structure, gradient)
-        return Claim(found, eps_of(probe.dtype, dtype), tuple(changed))
-    results: list[Array] = []
-    for _ in range(2):
-        point = copy.deepcopy(structure)
-        found, dtype = flatten_like(structure, gradient(point))
-        results.append(found)
-        changed |= set() if is_at(point, probe.theta) else {"at (by the gradient)"}
-    eps = eps_of(probe.dtype, dtype)
-    check_repeated(results, eps)
-    here, *near = (
-        flatten_like(structure, gradient(rebuild(structure, row)))[0]
-        for row in (probe.theta, *jittered(probe.theta)[:CALLS])
-    )
-    moved = np.nan_to_num(np.fmax.reduce([np.abs(row - here) for row in near]))
-    return Claim(results[0], eps, tuple(sorted(changed)), 4 * (moved * (eps / EPS)))
-
-
-def eps_of(*dtypes: np.dtype[Any]) -> float:
-    """Return the eps of the coarsest of the dtypes."""
-    return max(float(np.finfo(dtype).eps) for dtype in dtypes)
-
-
-def changed_by(probe: FunctionProbe) -> tuple[str, ...]:
-    """Return which inputs f changes, after a look at whether it is a function at all."""
+    structure, changed = probe.structure, set()
     first, second = probe.value(probe.theta), probe.value(probe.theta)
     if first.dtype.kind == "c":
         raise TypeError(f"the function must return a real number, but returned {first!r}")
@@ -152,9 +113,28 @@ def changed_by(probe: FunctionProbe) -> tuple[str, ...]:
             f"the function is random: called twice with the same input it returned {first} and "
             f"{second}; hold its random numbers"
         )
-    point = rebuild(probe.structure, probe.theta)
+    point = rebuild(structure, probe.theta)
     probe.f(point)
-    return () if is_at(point, probe.theta) else ("at (by the function)",)
+    if not is_at(point, probe.theta):
+        changed.add("at (by the function)")
+    if not callable(gradient):
+        found, eps = flatten_like(structure, gradient)
+        return Claim(found, max(probe.at_eps, eps), tuple(changed))
+    results: list[Array] = []
+    for _ in range(2):
+        point = copy.deepcopy(structure)
+        found, eps = flatten_like(structure, gradient(point))
+        results.append(found)
+        if not is_at(point, probe.theta):
+            changed.add("at (by the gradient)")
+    eps = max(probe.at_eps, eps)
+    check_repeated(results, eps)
+    here, *near = (
+        flatten_like(structure, gradient(rebuild(structure, row)))[0]
+        for row in (probe.theta, *jittered(probe.theta)[:CALLS])
+    )
+    moved = np.nan_to_num(np.fmax.reduce([np.abs(row - here) for row in near]))
+    return Claim(results[0], eps, tuple(sorted(changed)), 4 * (moved * (eps / EPS)))
 
 
 def is_at(point: Any, theta: Array) -> bool:

@@ -6,11 +6,10 @@ A probe never touches what it was made from: it moves copies.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array
 from bpnet.checks import as_shares, detached
@@ -47,14 +46,7 @@ class NetProbe:
     eps = EPS  # of the precision that E is computed in
     roundings = 0.0  # of the largest derivative: the formulas tell what is rounding
 
-    def __init__(
-        self,
-        net: MLP,
-        x: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None,
-        mask: Mapping[int, ArrayLike] | None,
-    ) -> None:
+    def __init__(self, net: MLP, x: Any, y: Any, sample_weight: Any, mask: Any) -> None:
         self.sample_weight, self.mask = sample_weight, dict(mask or {})
         self.given, self.own = net, net.forward(x, mask=mask)  # as it is, and its pass
         E = net.loss(self.own, y, sample_weight=sample_weight)
@@ -165,7 +157,7 @@ class FunctionProbe:
 
     def __init__(self, f: Callable[[Any], Any], at: Any) -> None:
         self.f, self.structure = f, at
-        self.theta, self.layout, self.dtype = flatten(at)  # the coarsest dtype in it
+        self.theta, self.layout, self.at_eps = flatten(at)  # the coarsest in it
 
     def value(self, theta: Array) -> Any:
         """Return f of one vector as a NumPy number, or raise what it is not."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import as_numbers
+from bpnet.gradcheck.differences import EPS
 from bpnet.network.parameters import entry_name, named_blocks
 
 
@@ -78,8 +79,8 @@ def layout_of_net(sizes: Sequence[int]) -> Layout:
     return Layout(tuple(Block(name, start, n, l) for name, l, start, n in named_blocks(sizes)))
 
 
-def flatten(structure: Any) -> tuple[Array, Layout, np.dtype[Any]]:
-    """Return a structure's numbers as one float64 vector, its layout, and its coarsest dtype."""
+def flatten(structure: Any) -> tuple[Array, Layout, float]:
+    """Return a structure's numbers as one float64 vector, its layout, and the coarsest eps."""
     named = [(name, as_floats(leaf, name)) for name, leaf in leaves(structure, "")]
     blocks, start = [], 0
     for name, array in named:
@@ -90,16 +91,16 @@ def flatten(structure: Any) -> tuple[Array, Layout, np.dtype[Any]]:
             start += array.size
     if not blocks:
         raise ValueError("at holds no numbers: there is nothing to differentiate")
-    flat, dtype = joined(array for _, array in named)
-    return flat, Layout(tuple(blocks)), dtype
+    flat, eps = joined(array for _, array in named)
+    return flat, Layout(tuple(blocks)), eps
 
 
-def joined(arrays: Iterable[Array]) -> tuple[Array, np.dtype[Any]]:
-    """Return the numbers of arrays as one float64 vector, and their coarsest floating dtype."""
-    arrays, double = list(arrays), np.dtype(np.float64)
-    dtypes = [double, *(array.dtype for array in arrays if array.dtype.kind == "f")]
+def joined(arrays: Iterable[Array]) -> tuple[Array, float]:
+    """Return the numbers of arrays as one float64 vector, and the coarsest eps, float64's least."""
+    arrays = list(arrays)
+    eps = [float(np.finfo(array.dtype).eps) for array in arrays if array.dtype.kind == "f"]
     flat = np.concatenate([array.astype(np.float64).ravel() for array in arrays])
-    return flat, max(dtypes, key=lambda dtype: np.finfo(dtype).eps)
+    return flat, max(EPS, *eps)
 
 
 def parts(structure: Any) -> Iterable[tuple[Any, Any]] | None:
@@ -148,8 +149,8 @@ def rebuild(structure: Any, flat: Array) -> Any:
     return filled(structure)
 
 
-def flatten_like(structure: Any, given: Any) -> tuple[Array, np.dtype[Any]]:
-    """Return a gradient that was given in the structure's form, flat, and its coarsest dtype."""
+def flatten_like(structure: Any, given: Any) -> tuple[Array, float]:
+    """Return a gradient that was given in the structure's form, flat, and its coarsest eps."""
     return joined(matched(structure, given, ""))
 
 

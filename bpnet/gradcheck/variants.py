@@ -82,20 +82,23 @@ class Formulas:
         sizes = self.net.sizes
         return 1 <= other <= self.L and sizes[l - 1] == sizes[other - 1]
 
-    def with_slope(self, wrong: Slope) -> Iterator[tuple[list[int], Array]]:
-        """Yield the gradients with this slope in one layer, in all hidden ones, in all."""
+    def with_slope(self, wrong: Slope, tell: Callable[[list[int]], str]) -> Variants:
+        """Yield the gradients with this slope in one layer, in all hidden ones, in all.
+
+        What `tell` says of the layers comes with each; where that is nothing, it is left out.
+        """
         hidden = list(range(FIRST, self.L))
         general = not self.joined  # else there is no f' at the output that could be wrong
         sets = [[l] for l in hidden + [self.L] * general]
         sets += [hidden] * (len(hidden) > 1)
         sets += [[*hidden, self.L]] * (general and bool(hidden))
-        for layers in sets:
+        for layers in filter(tell, sets):
 
             def slope(l: int, g: Array, layers: list[int] = layers) -> Array:
                 return wrong(l, g) if l in layers else self.slope(l, g)
 
             output = self.output(slope) if self.L in layers else None
-            yield layers, self.gradient(output=output, slope=slope)
+            yield tell(layers), self.gradient(output=output, slope=slope)
 
 
 def variants(probe: NetProbe) -> list[Variants]:
@@ -128,11 +131,10 @@ def slopes(formulas: Formulas) -> list[Variants]:
         ("f' is wrong in {}: it was given z of the layer before", shifted(-1)),
     ]  # fmt: skip
 
-    def named(text: str, wrong: Slope) -> Variants:
-        for layers, candidate in formulas.with_slope(wrong):
-            yield text.format(in_words(layers)), candidate
+    def told(text: str, wrong: Slope) -> Variants:
+        return formulas.with_slope(wrong, lambda layers: text.format(in_words(layers)))
 
-    return [named(*kind) for kind in kinds]
+    return [told(*kind) for kind in kinds]
 
 
 def other_slopes(probe: NetProbe) -> Variants:
@@ -140,19 +142,22 @@ def other_slopes(probe: NetProbe) -> Variants:
     formulas = Formulas(probe)
     z, a, own = formulas.cache.z, formulas.cache.a, formulas.f
     for f in ACTIVATIONS.values():
-        if f.vjp is not None or f.name == "identity":  # whose f' is 1, and so missing
-            continue
-        for of_own_a in (True, False):  # or of the one that f makes of z
 
-            def wrong(l: int, g: Array, f: Activation = f, of_own_a: bool = of_own_a) -> Array:
-                return g * f.df(z[l], a[l] if of_own_a else f.f(z[l]))
+        def tell(layers: list[int], f: Activation = f) -> str:
+            where = [l for l in layers if own[l] is not f]
+            names = ", ".join(dict.fromkeys(own[l].name for l in where))
+            text = f"f' is wrong in {in_words(where)}: it is {f.name}'s, not {names}'s"
+            return text if where else ""
 
-            for layers, candidate in formulas.with_slope(wrong):
-                where = [l for l in layers if own[l] is not f]
-                names = ", ".join(dict.fromkeys(own[l].name for l in where))
-                text = f"f' is wrong in {in_words(where)}: it is {f.name}'s, not {names}'s"
-                if where:
-                    yield text, candidate
+        def of_own_a(l: int, g: Array, f: Activation = f) -> Array:
+            return g * f.df(z[l], a[l])
+
+        def of_its_a(l: int, g: Array, f: Activation = f) -> Array:
+            return g * f.df(z[l], f.f(z[l]))
+
+        if f.vjp is None and f.name != "identity":  # whose f' is 1, and so missing
+            yield from formulas.with_slope(of_own_a, tell)
+            yield from formulas.with_slope(of_its_a, tell)
 
 
 def in_words(layers: Sequence[int]) -> str:
@@ -223,10 +228,8 @@ def updated(probe: NetProbe, analytic: Array, known: Array) -> Variants:
         return
     right = formulas.gradient()
     dW = Parameters(probe.net.sizes, right).W
-    layer = np.zeros(right.size, bool)
-    views = Parameters(probe.net.sizes, layer)
-    views.W[L - 1][...] = views.b[L - 1][...] = True
-    here = layer & known
+    here = np.r_[*(block.slice for block in probe.layout.blocks if block.layer == L - 1)]
+    here = here[known[here]]
     linear = formulas.gradient(back=lambda l, delta: delta @ dW[l + 1])[here]
     square = float(linear @ linear)
     rate = float((right - analytic)[here] @ linear) / square if square else 0.0

@@ -96,16 +96,6 @@ def assert_backward(
         of the depth that they look written for.
     ImportError, TypeError, ValueError
         If Hypothesis is not installed, or an argument is wrong.
-
-    Examples
-    --------
-    >>> from bpnet.testing import assert_backward
-    >>> def forward(W, b, x):  # one linear layer
-    ...     return x @ W[0].T + b[0], x
-    >>> def backward(W, b, x, y):
-    ...     delta = (x @ W[0].T + b[0] - y) / len(x)
-    ...     return [delta.T @ x], [delta.sum(axis=0)]
-    >>> assert_backward(forward, backward, depth=2, activation="identity")
     """
     for name, value, names in (("samples", samples, FORMS), ("reduction", reduction, REDUCTIONS)):
         if value not in names:
@@ -119,14 +109,14 @@ def assert_backward(
     seed = as_int(seed, "seed", least=0)
     rows = (1, 1) if samples == "one" else as_range(m, "m", least=1)
     plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
-    passes = Passes(forward, backward, samples, reduction)
+    passes = Passes(forward, backward, samples, reduction, tolerance)
     try:
         found = None
         if max_examples > 1:
-            found = smallest(passes, cases_of(plan, rows), tolerance, max_examples - 1, seed)
+            found = smallest(passes, cases_of(plan, rows), max_examples - 1, seed)
         if found is None:  # the smallest hides a missing 1/m, and of few nets it may be all
             last = case(**plan.largest(), m=rows[1], seed=seed)
-            finding = passes.examine(last, tolerance)
+            finding = passes.examine(last)
             found = None if finding is None else (finding, last)
     except Exception as error:
         for hint in written_for(passes, plan, rows[1]):
@@ -134,18 +124,14 @@ def assert_backward(
         raise
     if found is not None:
         # In the smallest net mistakes look alike: with two samples, a sum for a mean is twice it.
-        large = (tried(passes, plan, rows[1], seed, tolerance) for seed in range(LARGER))
+        large = (tried(passes, plan, rows[1], seed) for seed in range(LARGER))
         more = next((one for one in large if one and one[0].cause), None)
         hints = [] if found[0].cause else written_for(passes, plan, rows[1], found[0].text)
         raise GradientCheckFailed(Words(message(*found, more, hints)))
 
 
 def smallest(
-    passes: Passes,
-    given: SearchStrategy[Case],
-    tolerance: float | None,
-    max_examples: int,
-    seed: int,
+    passes: Passes, given: SearchStrategy[Case], max_examples: int, seed: int
 ) -> tuple[Finding, Case] | None:
     """Return what is wrong and the smallest case that Hypothesis finds it in, or None."""
     import hypothesis
@@ -169,7 +155,7 @@ def smallest(
     )
     @hypothesis.given(given)
     def run(case: Case) -> None:
-        finding = passes.examine(case, tolerance)
+        finding = passes.examine(case)
         if finding is not None:
             last[:] = [(finding, case)]
             raise Wrong
@@ -189,13 +175,11 @@ def smallest(
     return None
 
 
-def tried(
-    passes: Passes, plan: Plan, m: int, seed: int = 0, tolerance: float | None = None
-) -> tuple[Finding, Case] | None:
+def tried(passes: Passes, plan: Plan, m: int, seed: int = 0) -> tuple[Finding, Case] | None:
     """Return what is wrong in a large net, with no text if nothing is; None where they raise."""
     large = case(**plan.largest(), m=m, seed=seed)
     try:
-        return passes.examine(large, tolerance) or Finding(""), large
+        return passes.examine(large) or Finding(""), large
     except Exception:  # somebody's function, on a net that it may not be for
         return None
 
@@ -251,10 +235,11 @@ class Passes:
 
     forward: Forward
     backward: Backward
-    samples: str = "rows"  # one of FORMS
-    reduction: str = "mean"  # one of REDUCTIONS
+    samples: str  # one of FORMS
+    reduction: str  # one of REDUCTIONS
+    tolerance: float | None
 
-    def examine(self, case: Case, tolerance: float | None = None) -> Finding | None:
+    def examine(self, case: Case) -> Finding | None:
         """Return what is wrong on this case, or None."""
         try:
             a, gradient = self.run(case)
@@ -266,7 +251,9 @@ class Passes:
                 check_repeated([gradient, again], float(np.finfo(case.net.dtype).eps))
         except Misfit as misfit:
             return Finding(str(misfit))
-        report = check_gradient(case.net, case.x, case.y, gradient=gradient, tolerance=tolerance)
+        report = check_gradient(
+            case.net, case.x, case.y, gradient=gradient, tolerance=self.tolerance
+        )
         if report.ok or report.worst is None:
             return None
         name = report.worst.name
