@@ -248,8 +248,7 @@ def check_vjp(
     rng = generator(rng)
     layer = Layer(forward, backward, inputs, rng)
     probe = FunctionProbe(layer.E, layer.point)
-    named = (replace(block, name=block.name[2:-2]) for block in probe.layout.blocks)
-    probe.layout = Layout(tuple(named))
+    probe.layout = Layout(tuple(replace(b, name=b.name[2:-2]) for b in probe.layout.blocks))
     options = as_method(method), tolerance, coordinates, rng
     claim = claims.of_function(probe, layer.gradient)
     return checked(probe, claim, options, watched=layer.changed)

@@ -98,10 +98,7 @@ def as_theta(given: Any, sizes: tuple[int, ...]) -> Array:
 
 
 def of_function(probe: FunctionProbe, gradient: Any) -> Claim:
-    """Return the claimed gradient of a function, after a look at whether that is one.
-
-    What rounding does to it is how much it changes where the point changes in its last bits.
-    """
+    """Return the claimed gradient of a function, after a look at whether that is one."""
     structure, changed = probe.structure, set()
     first, second = probe.value(probe.theta), probe.value(probe.theta)
     if first.dtype.kind == "c":
@@ -129,6 +126,7 @@ def of_function(probe: FunctionProbe, gradient: Any) -> Claim:
             changed.add("at (by the gradient)")
     eps = max(probe.at_eps, eps)
     check_repeated(results, eps)
+    # What rounding does to it: how much it changes where the point changes in its last bits.
     here, *near = (
         flatten_like(structure, gradient(rebuild(structure, row)))[0]
         for row in (probe.theta, *jittered(probe.theta)[:CALLS])
@@ -177,10 +175,7 @@ def as_method(method: str) -> str:
 def checked(
     probe: Probe, claim: Claim, options: Options, watched: Collection[str] = ()
 ) -> GradientReport:
-    """Return the report by the method asked for; if that is "auto", by the one that holds.
-
-    What is `watched` when E has been evaluated is told of as changed inputs.
-    """
+    """Return the report on a claim; what is in `watched` at its end is told of as changed."""
     method, tolerance, coordinates, rng = options
     P, rng = claim.gradient.size, generator(rng)
     k = np.arange(P)

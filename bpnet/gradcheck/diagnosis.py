@@ -3,11 +3,6 @@
 A pattern is named only where it explains every wrong coordinate, and leaves every right one right;
 where two explain them alike, both are named; where none does, nothing is said. To explain a
 coordinate is to account for 99.9 % of the difference between analytic and numeric there.
-
-The order is from the plain to the particular: an input that was changed, numbers that are not
-finite, one coordinate only, zeros, a constant factor, and for a network the usual mistakes in the
-formulas (`variants.py`); then blocks that are transposed or exchanged; and if there is nothing
-else to say, where the wrong coordinates are, if that is in some of the layers only.
 """
 
 from __future__ import annotations
@@ -37,10 +32,7 @@ HALVES: Named = [(2.0, "a half is forgotten"), (0.5, "a half too many")]
 def with_cause(
     report: GradientReport, probe: Probe, analytic: Array, *, own: bool = False
 ) -> GradientReport:
-    """Return the report with its likely cause; `own` is a gradient by the net's own rules.
-
-    analytic is all of it, (P,), with the coordinates that were not checked.
-    """
+    """Return the report with its likely cause; analytic is all of the claim, checked or not."""
     if report.ok:
         return report
     evidence = Evidence.of(report, analytic)
@@ -54,7 +46,7 @@ def with_cause(
 
 
 def causes_in_net(evidence: Evidence, probe: NetProbe, *, own: bool) -> Causes:
-    """Yield what each pattern says of a net's gradient, the telling ones first."""
+    """Yield what each pattern says of a net's gradient, from the plain to the particular."""
     named = factors_of_net(probe)
     if own and (text := wrong_rule(probe)):
         factor = next(constant(evidence, named), None)

@@ -175,10 +175,7 @@ class GradientReport(Verdict):
         return tuple(rows)
 
     def escape_probability(self, wrong: int) -> float:
-        """Return the chance that none of so many wrong coordinates was among those compared.
-
-        The sample is drawn without replacement, so it is C(P - wrong, n) / C(P, n).
-        """
+        """Return the chance that none of so many wrong was compared, C(P - wrong, n) / C(P, n)."""
         P, n = self.layout.size, self.compared
         if not 0 <= wrong <= P:
             raise ValueError(f"wrong must be from 0 to {P}, the number of coordinates, not {wrong}")

@@ -35,11 +35,12 @@ def wrong_activation(f: Activation, z: Array, a: Array) -> str | None:
     """Return what is wrong about f' at z; None if nothing is."""
     h = STEP * np.maximum(1.0, np.abs(z))
     if f.vjp is None:
-        measured = slope(lambda t: f.f(z + t * h), h)
-        return difference(f"f' of {f.name!r}", f.df(z, a), measured, away(z, f.kinks, h), "z", z)
-    g = np.cos(np.arange(z.size)).reshape(z.shape)  # a ∂E/∂a that is nowhere the same twice
-    measured = row_slopes(lambda moved: np.sum(g * f.f(moved), axis=-1), z, h)
-    return difference(f"vjp of {f.name!r}", f.vjp(g, z, a), measured, away(z, f.kinks, h), "z", z)
+        name, stated, measured = "f'", f.df(z, a), slope(lambda t: f.f(z + t * h), h)
+    else:
+        g = np.cos(np.arange(z.size)).reshape(z.shape)  # a ∂E/∂a that is nowhere the same twice
+        measured = row_slopes(lambda moved: np.sum(g * f.f(moved), axis=-1), z, h)
+        name, stated = "vjp", f.vjp(g, z, a)
+    return difference(f"{name} of {f.name!r}", stated, measured, away(z, f.kinks, h), "z", z)
 
 
 def wrong_loss(loss: Loss, output: Activation, z: Array, a: Array, y: Array) -> str | None:

@@ -81,17 +81,25 @@ def layout_of_net(sizes: Sequence[int]) -> Layout:
 
 def flatten(structure: Any) -> tuple[Array, Layout, float]:
     """Return a structure's numbers as one float64 vector, its layout, and the coarsest eps."""
-    named = [(name, as_floats(leaf, name)) for name, leaf in leaves(structure, "")]
-    blocks, start = [], 0
-    for name, array in named:
+    blocks, arrays, start = [], [], 0
+    for name, leaf in leaves(structure, ""):
+        known = isinstance(leaf, (np.ndarray, np.generic, float))
+        array = np.asarray(leaf if known else None)
+        if array.dtype.kind != "f":
+            raise TypeError(
+                f"at{name} {f'holds {array.dtype}' if known else f'is {leaf!r}'}, by which nothing "
+                "can be differentiated: at must be a float, an array of floats, or a list, tuple "
+                "or dict of these; leave out what is no parameter"
+            )
         if not np.isfinite(array.astype(np.float64)).all():
             raise ValueError(f"at{name} must be finite, but holds NaN or infinity")
+        arrays.append(array)
         if array.size:  # else there is no coordinate to name
             blocks.append(Block(name, start, array.shape))
             start += array.size
     if not blocks:
         raise ValueError("at holds no numbers: there is nothing to differentiate")
-    flat, eps = joined(array for _, array in named)
+    flat, eps = joined(arrays)
     return flat, Layout(tuple(blocks)), eps
 
 
@@ -117,18 +125,6 @@ def leaves(structure: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, structure
     for key, value in found or ():
         yield from leaves(value, f"{name}[{key!r}]")
-
-
-def as_floats(leaf: Any, name: str) -> Array:
-    """Return an array or number of the point, if one can differentiate by it."""
-    array = np.asarray(leaf) if isinstance(leaf, (np.ndarray, np.generic, float)) else None
-    if array is None or array.dtype.kind != "f":
-        given = f"is {leaf!r}" if array is None else f"holds {array.dtype}"
-        raise TypeError(
-            f"at{name} {given}, by which nothing can be differentiated: at must be a float, an "
-            "array of floats, or a list, tuple or dict of these; leave out what is no parameter"
-        )
-    return array
 
 
 def rebuild(structure: Any, flat: Array) -> Any:

@@ -83,10 +83,7 @@ class Formulas:
         return 1 <= other <= self.L and sizes[l - 1] == sizes[other - 1]
 
     def with_slope(self, wrong: Slope, tell: Callable[[list[int]], str]) -> Variants:
-        """Yield the gradients with this slope in one layer, in all hidden ones, in all.
-
-        What `tell` says of the layers comes with each; where that is nothing, it is left out.
-        """
+        """Yield the gradients with this slope in one layer, all hidden ones, all, where told."""
         hidden = list(range(FIRST, self.L))
         general = not self.joined  # else there is no f' at the output that could be wrong
         sets = [[l] for l in hidden + [self.L] * general]

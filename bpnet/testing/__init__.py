@@ -7,16 +7,13 @@ homework, or for a library to test itself. This file is complete; it runs by its
 
     from bpnet.testing import assert_backward
 
-
     def sigmoid(z):
         return 1 / (1 + np.exp(-z))
-
 
     def forward(W, b, x):
         a2 = sigmoid(x @ W[0].T + b[0])
         a3 = sigmoid(a2 @ W[1].T + b[1])
         return a3, (x, a2, a3)
-
 
     def backward(W, b, cache, y):
         x, a2, a3 = cache
@@ -24,10 +21,8 @@ homework, or for a library to test itself. This file is complete; it runs by its
         delta2 = delta3 @ W[1] * a2 * (1 - a2)
         return [delta2.T @ x, delta3.T @ a2], [delta2.sum(axis=0), delta3.sum(axis=0)]
 
-
     def test_backward():
         assert_backward(forward, backward, depth=3, activation="sigmoid", loss="half_squared_error")
-
 
     if __name__ == "__main__":
         test_backward()
@@ -57,9 +52,7 @@ With the derivative of the hidden layer forgotten, ``delta2 = delta3 @ W[1]``, i
 `networks`, `batches`, `targets` and `cases` are the strategies, for tests of one's own::
 
     from hypothesis import given
-
     from bpnet.testing import cases
-
 
     @given(cases(activation="relu", loss="cross_entropy"))
     def test_rows_are_probabilities(case):

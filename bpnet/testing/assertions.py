@@ -94,8 +94,6 @@ def assert_backward(
         functions return or change, the output, or the gradient, with the name of the coordinate,
         both values and the likely cause. What the functions raise comes with notes of the net and
         of the depth that they look written for.
-    ImportError, TypeError, ValueError
-        If Hypothesis is not installed, or an argument is wrong.
     """
     for name, value, names in (("samples", samples, FORMS), ("reduction", reduction, REDUCTIONS)):
         if value not in names:
@@ -185,16 +183,13 @@ def tried(passes: Passes, plan: Plan, m: int, seed: int = 0) -> tuple[Finding, C
 
 
 def written_for(passes: Passes, plan: Plan, m: int, text: str = "") -> list[str]:
-    """Return which depth to pass, if the functions fit nets of some depths and not of others.
-
-    What goes wrong in hidden layers goes well without any: where it is not the output that is
-    wrong, as the text says, this tells nothing.
-    """
+    """Return which depth to pass, if the functions fit nets of some depths and not of others."""
     depths = range(plan.depth[0], plan.depth[1] + 1)
     found = {L: tried(passes, plan._replace(depth=(L, L)), m) for L in depths}
     fit = [L for L, one in found.items() if one and (one[0].report or not one[0].text)]
     if not fit or len(fit) < fit[-1] - fit[0] + 1 or len(fit) == len(depths):
         return []
+    # What goes wrong in hidden layers goes well without any, and tells nothing.
     if fit == [2] and not text.startswith("forward's output"):
         return []
     depth = str(fit[0]) if len(fit) == 1 else f"({fit[0]}, {fit[-1]})"

@@ -71,15 +71,9 @@ def case(
     seed: int = 0,
     dtype: DTypeLike = np.float64,
 ) -> Case:
-    """Return the case of a seed: the same net, batch and targets every time.
+    """Return the case of a seed: the same net, m samples and their targets every time.
 
-    Parameters
-    ----------
-    sizes, activation, output, loss, dtype
-        As in `MLP.init`, and so are the errors.
-    m : int
-        Samples in the batch.
-    seed : int
+    The other parameters, and the errors, are as in `MLP.init`.
 
     Examples
     --------

@@ -80,7 +80,6 @@ def networks(
         draw_theta(net, seed())
         return net
 
-    need_hypothesis()
     plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
     return drawn(made)
 
@@ -91,10 +90,7 @@ def batches(net: MLP, m: Range = BATCH) -> SearchStrategy[Array]:
 
 
 def targets(net: MLP, m: Range) -> SearchStrategy[Array]:
-    """Return a strategy for targets y, (m, n_L), in the domain of a net's loss and at its edge.
-
-    m is a number of samples or (least, most).
-    """
+    """Return a strategy for targets of a net, in the domain of its loss and at its edge."""
     loss, n = net.loss_function, net.sizes[-1]
     return rows_of(lambda rows, seed: draw_targets(loss, (rows, n), seed).astype(net.dtype), m)
 
@@ -121,14 +117,8 @@ def cases(
 ) -> SearchStrategy[Case]:
     """Return a strategy for a network with a batch and its targets: ``net, x, y = case``.
 
-    A failing example is printed as the call of `case` that makes it again.
-
-    Parameters
-    ----------
-    sizes, depth, width, activation, output, loss, dtype
-        As in `networks`.
-    m : int or (int, int)
-        Samples.
+    A failing example is printed as the call of `case` that makes it again. m is a number of
+    samples or (least, most); the other parameters are as in `networks`.
     """
     plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
     return cases_of(plan, as_range(m, "m", least=1))

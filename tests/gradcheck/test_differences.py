@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpnet.gradcheck.differences import central, complex_step, jitter, jittered, richardson, scales
+from bpnet.gradcheck.differences import central, jitter, jittered, richardson, scales
 
 EPS = 2.0**-52
 
@@ -57,13 +57,6 @@ def test_a_smooth_function(name, theta):
     # The stated uncertainty holds, and is small enough to be of use.
     assert np.all(np.abs(found.value - exact) <= found.uncertainty)
     assert np.all(found.uncertainty <= np.maximum(1e-7 * np.abs(exact), 1e-10))
-
-
-def test_the_complex_step_is_exact():
-    for f, df in SMOOTH.values():
-        theta = np.array([1.3, 0.7])
-        found = complex_step(along(f, theta), np.arange(2))
-        np.testing.assert_allclose(found, df(*theta), rtol=1e-14, atol=1e-16)
 
 
 def test_a_coordinate_needs_to_be_asked_for():

@@ -35,10 +35,10 @@ NAMES = [
 
 
 def test_flatten():
-    flat, layout, dtype = flatten(nested())
+    flat, layout, eps = flatten(nested())
     np.testing.assert_array_equal(flat, np.arange(1.0, 11.0))
     assert flat.dtype == np.float64
-    assert dtype == np.float32
+    assert eps == 2.0**-23
     assert layout.size == 10
     assert [layout.name(k) for k in range(10)] == NAMES
     assert [block.label for block in layout.blocks] == [
@@ -74,8 +74,8 @@ def test_one_array_one_number_and_no_block_without_numbers():
     _, layout, _ = flatten(np.zeros((2, 2)))
     assert [layout.name(k) for k in range(4)] == ["[0, 0]", "[0, 1]", "[1, 0]", "[1, 1]"]
     assert layout.blocks[0].label == "all"
-    flat, layout, dtype = flatten(1.5)
-    assert (flat.tolist(), layout.name(0), dtype) == ([1.5], "at", np.float64)
+    flat, layout, eps = flatten(1.5)
+    assert (flat.tolist(), layout.name(0), eps) == ([1.5], "at", 2.0**-52)
     assert rebuild(1.5, np.array([2.5])) == 2.5
     assert type(rebuild(1.5, np.array([2.5]))) is float
     _, layout, _ = flatten([np.zeros(0), np.ones(2), np.zeros((0, 3)), 1.0])
@@ -127,7 +127,7 @@ def test_flatten_like_takes_the_order_of_the_structure():
     structure = OrderedDict(a=np.zeros(2), b=[np.zeros(1), 0.0])
     given = {"b": np.array([[3], [4]])[:, 0], "a": [1, 2]}
     given["b"] = [[3], np.float32(4)]
-    flat, dtype = flatten_like(structure, given)
+    flat, eps = flatten_like(structure, given)
     np.testing.assert_array_equal(flat, [1, 2, 3, 4])
     assert flat.dtype == np.float64
-    assert dtype == np.float32
+    assert eps == 2.0**-23
