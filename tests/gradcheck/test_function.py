@@ -49,8 +49,7 @@ class TestNames:
         wrong = d_cubes(X)
         wrong[2] *= 1 + 1e-6
         report = check_function(cubes, wrong, X)
-        assert report.method == "complex"
-        assert report.worst.name == "[2]"
+        assert (report.method, report.worst.name) == ("complex", "[2]")
         assert report.cause == "one coordinate only: [2]"
         assert [row.name for row in report.table] == ["all"]
 
@@ -117,17 +116,13 @@ class TestMethods:
             (lambda x: sum(map(math.sin, x)), np.cos, "it refuses complex numbers, "),
             (refuses_complex, d_cubes, "it refuses complex numbers, RuntimeError: none here"),
             (lambda x: np.sum(np.abs(x)), np.sign, "of complex numbers it returns a real one"),
-            (
-                lambda x: cubes(x) + 0.01 * np.linalg.norm(x) ** 2,
-                lambda x: 3 * x * x + 0.02 * x,
-                "the complex step disagrees with differences",
-            ),
+            (lambda x: cubes(x) + 0.01 * np.linalg.norm(x) ** 2, lambda x: 3 * x * x + 0.02 * x,
+             "the complex step disagrees with differences"),
         ],
-    )
+    )  # fmt: skip
     def test_auto_leaves_the_complex_step_where_it_does_not_hold(self, f, df, why):
         report = check_function(f, df, X)
-        assert report.ok
-        assert report.method == "central"
+        assert (report.ok, report.method) == (True, "central")
         assert report.why.startswith(why)
         assert f"  method    central differences ({report.why})\n" in str(report)
         with complains(
@@ -149,8 +144,7 @@ class TestMethods:
             return np.concatenate([np.sign(x[:1]), 2e7 * x[1:]])
 
         report = check_function(f, df, X)
-        assert report.ok
-        assert report.why == "the complex step is not the slope at [0]"
+        assert (report.ok, report.why) == (True, "the complex step is not the slope at [0]")
         with complains(
             ValueError, f"the complex step cannot be taken: {report.why}; take method='central'"
         ):
@@ -159,12 +153,10 @@ class TestMethods:
     def test_kinks_are_named(self):
         at = np.array([1.0, 0.0, -2.0])
         report = check_function(lambda x: np.sum(np.maximum(x, 0)), lambda x: 1.0 * (x > 0), at)
-        assert report.ok
-        assert report.why == "the slope jumps here"
+        assert (report.ok, report.why) == (True, "the slope jumps here")
         assert report.kink_names == ("[1]",)
         wrong = check_function(lambda x: np.sum(np.maximum(x, 0)), np.zeros(3), at)
-        assert wrong.worst.name == "[0]"
-        assert wrong.failures == 1
+        assert (wrong.worst.name, wrong.failures) == ("[0]", 1)
 
     def test_a_small_coordinate_beside_large_ones_gets_its_own_step(self):
         def f(x):
@@ -204,15 +196,13 @@ class TestPrecision:
             return float(cubes(x.astype(np.float32)))
 
         report = check_function(f, d_cubes, X, method="central")
-        assert report.ok
-        assert report.tolerance == pytest.approx(1.2e-3, rel=0.01)
+        assert (report.ok, report.tolerance) == (True, pytest.approx(1.2e-3, rel=0.01))
         assert not check_function(f, lambda x: d_cubes(x) * 1.01, X, method="central").ok
 
     def test_a_gradient_in_float32_is_held_to_float32(self):
         x = X.astype(np.float32)
         report = check_function(cubes, d_cubes, x)
-        assert report.ok
-        assert report.tolerance == pytest.approx(1.2e-5, rel=0.01)
+        assert (report.ok, report.tolerance) == (True, pytest.approx(1.2e-5, rel=0.01))
         wrong = d_cubes(x) * np.float32(1.001)
         assert not check_function(cubes, wrong, x).ok
 
@@ -221,8 +211,7 @@ class TestPrecision:
             return np.sum(x.astype("complex64" if np.iscomplexobj(x) else "float32") ** 3)
 
         report = check_function(f, d_cubes, X)
-        assert (report.ok, report.method) == (True, "complex")
-        assert report.why == "it computes in float32"
+        assert (report.ok, report.method, report.why) == (True, "complex", "it computes in float32")
         assert "  method    complex step (it computes in float32)\n" in str(report)
         assert report.tolerance == pytest.approx(1.2e-5, rel=0.01)
         assert not check_function(f, lambda x: d_cubes(x) * 1.0001, X)
@@ -267,8 +256,7 @@ class TestPrecision:
             return cubes(x)
 
         report = check_function(f, d_cubes, x, coordinates=20, rng=3)
-        assert report.ok
-        assert len(report.k) == 20
+        assert (report.ok, len(report.k)) == (True, 20)
         assert len(calls) < 200
         assert report.sampling.startswith(
             "20 of 1,000 coordinates: if one were wrong it would have"
@@ -303,8 +291,7 @@ class TestPurity:
 
         x = X.copy()
         report = check_function(cubes, df, x)
-        assert report.failures == 0
-        assert not report.ok
+        assert (report.failures, report.ok) == (0, False)
         assert report.cause == "an input is changed: at (by the gradient)"
         np.testing.assert_array_equal(x, X)
 
@@ -325,8 +312,7 @@ class TestPurity:
             return grad
 
         p = weights()
-        assert not check_function(small_net, df, p).ok
-        assert len(p["W"]) == 2
+        assert (check_function(small_net, df, p).ok, len(p["W"])) == (False, 2)
 
 
 NOTHING = (
@@ -348,13 +334,10 @@ class TestBadInput:
             (np.array([None]), TypeError, f"at holds object, {NOTHING}"),
             ([], ValueError, "at holds no numbers: there is nothing to differentiate"),
             ([np.zeros(0)], ValueError, "at holds no numbers: there is nothing to differentiate"),
-            (
-                {"a": np.array([1.0, np.nan])},
-                ValueError,
-                "at['a'] must be finite, but holds NaN or infinity",
-            ),
+            ({"a": np.array([1.0, np.nan])}, ValueError,
+             "at['a'] must be finite, but holds NaN or infinity"),
         ],
-    )
+    )  # fmt: skip
     def test_a_point_by_which_nothing_can_be_differentiated(self, at, error, message):
         with complains(error, message):
             check_function(lambda p: 0.0, lambda p: p, at)
@@ -362,32 +345,20 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("f", "error", "message"),
         [
-            (
-                lambda x: x,
-                ValueError,
-                "the function must return one number, but returned shape (4,): sum it, or take "
-                "its mean",
-            ),
-            (
-                lambda x: cubes(x)[None],
-                ValueError,
-                "the function must return one number, but returned shape (1,): take its .item()",
-            ),
+            (lambda x: x, ValueError,
+             "the function must return one number, but returned shape (4,): sum it, or take "
+             "its mean"),
+            (lambda x: cubes(x)[None], ValueError,
+             "the function must return one number, but returned shape (1,): take its .item()"),
             (lambda x: None, TypeError, "…, but returned None: is a return missing?"),
             (lambda x: "text", TypeError, "the function must return a number, but returned 'text'"),
-            (
-                lambda x: 1j * cubes(x),
-                TypeError,
-                "the function must return a real number, but returned …",
-            ),
-            (
-                lambda x: math.nan,
-                ValueError,
-                "the function is nan at this point: check where it is finite",
-            ),
+            (lambda x: 1j * cubes(x), TypeError,
+             "the function must return a real number, but returned …"),
+            (lambda x: math.nan, ValueError,
+             "the function is nan at this point: check where it is finite"),
             (lambda x: math.inf, ValueError, "the function is inf at this point: …"),
         ],
-    )
+    )  # fmt: skip
     def test_a_function_that_returns_no_number(self, f, error, message):
         with complains(error, message):
             check_function(f, d_cubes, X)
@@ -426,45 +397,24 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("gradient", "error", "message"),
         [
-            (
-                {"W": [np.zeros((2, 3)), np.zeros((2, 2))]},
-                ValueError,
-                "gradient has the keys 'W', but at has 'W', 'b'",
-            ),
+            ({"W": [np.zeros((2, 3)), np.zeros((2, 2))]}, ValueError,
+             "gradient has the keys 'W', but at has 'W', 'b'"),
             ({}, ValueError, "gradient has the keys none, but at has 'W', 'b'"),
             ([np.zeros((2, 3))], TypeError, "gradient must be a dict, as at is, not list"),
-            (
-                {"W": [np.zeros((2, 3))], "b": np.zeros(2)},
-                ValueError,
-                "gradient['W'] has 1 items, but at['W'] has 2",
-            ),
-            (
-                {"W": 3.0, "b": np.zeros(2)},
-                TypeError,
-                "gradient['W'] must be a list, as at['W'] is, not float",
-            ),
-            (
-                {"W": [np.zeros((3, 2)), np.zeros((2, 2))], "b": np.zeros(2)},
-                ValueError,
-                "gradient['W'][0] has shape (3, 2), but at['W'][0] has (2, 3): it looks transposed",
-            ),
-            (
-                {"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": np.zeros((1, 2))},
-                ValueError,
-                "gradient['b'] has shape (1, 2), but at['b'] has (2,): sum without keepdims=True",
-            ),
-            (
-                {"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": ["x", "y"]},
-                TypeError,
-                "gradient['b'] must hold real numbers, but holds text",
-            ),
-            (
-                {"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": None},
-                TypeError,
-                "gradient['b'] is None: is a return missing?",
-            ),
+            ({"W": [np.zeros((2, 3))], "b": np.zeros(2)}, ValueError,
+             "gradient['W'] has 1 items, but at['W'] has 2"),
+            ({"W": 3.0, "b": np.zeros(2)}, TypeError,
+             "gradient['W'] must be a list, as at['W'] is, not float"),
+            ({"W": [np.zeros((3, 2)), np.zeros((2, 2))], "b": np.zeros(2)}, ValueError,
+             "gradient['W'][0] has shape (3, 2), but at['W'][0] has (2, 3): it looks transposed"),
+            ({"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": np.zeros((1, 2))}, ValueError,
+             "gradient['b'] has shape (1, 2), but at['b'] has (2,): sum without keepdims=True"),
+            ({"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": ["x", "y"]}, TypeError,
+             "gradient['b'] must hold real numbers, but holds text"),
+            ({"W": [np.zeros((2, 3)), np.zeros((2, 2))], "b": None}, TypeError,
+             "gradient['b'] is None: is a return missing?"),
         ],
-    )
+    )  # fmt: skip
     def test_a_gradient_of_another_structure(self, gradient, error, message):
         with complains(error, message):
             check_function(small_net, gradient, weights())

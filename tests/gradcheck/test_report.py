@@ -63,8 +63,7 @@ class TestSampling:
             report = check_gradient(net, x, y, coordinates=coordinates)
             assert report.sampling is None
             assert "sample" not in str(report)
-            assert report.escape_probability(0) == 1
-            assert report.escape_probability(1) == 0
+            assert (report.escape_probability(0), report.escape_probability(1)) == (1, 0)
 
     @pytest.mark.parametrize("wrong", [-1, 55])
     def test_no_more_can_be_wrong_than_there_are(self, wrong):
@@ -109,8 +108,7 @@ class TestPurity:
         net, x, y = plain()
         before = net.theta.tobytes(), x.tobytes(), y.tobytes()
         report = check_gradient(net, x, y, gradient=changes)
-        assert report.failures == 0
-        assert not report.ok
+        assert (report.failures, report.ok) == (0, False)
         assert report.cause == f"an input is changed: {name} (by the gradient)"
         assert "FAILED: 54 coordinates right, but an input was changed" in str(report)
         assert (net.theta.tobytes(), x.tobytes(), y.tobytes()) == before
@@ -157,47 +155,28 @@ class TestForms:
     @pytest.mark.parametrize(
         ("wrong", "error", "message"),
         [
-            (
-                np.zeros(53),
-                ValueError,
-                "gradient has shape (53,), but must have θ's, (54,), or be an object that has "
-                "it as theta, or a tuple (W, b) of lists of arrays",
-            ),
+            (np.zeros(53), ValueError,
+             "gradient has shape (53,), but must have θ's, (54,), or be an object that has "
+             "it as theta, or a tuple (W, b) of lists of arrays"),
             (np.zeros((54, 1)), ValueError, "gradient has shape (54, 1), but must have θ's…"),
             (None, TypeError, "gradient is None: is a return missing?"),
             ("0" * 54, TypeError, "gradient must hold real numbers, but holds text"),
-            (
-                np.zeros(54, complex),
-                TypeError,
-                "gradient must hold real numbers, but holds complex numbers",
-            ),
-            (
-                ([np.zeros((5, 3))], [np.zeros(5)]),
-                ValueError,
-                "the gradient's W has 1 arrays, but the net has 3 layers with weights, 2..4",
-            ),
-            (
-                ([np.zeros((5, 3)), np.zeros((5, 4)), np.zeros((2, 4))], [np.zeros(5)] * 3),
-                ValueError,
-                "the gradient's W[3] has shape (5, 4), but W[3] has (4, 5): it looks transposed",
-            ),
-            (
-                ([np.zeros((5, 3)), np.zeros((4, 5)), np.zeros((2, 4))], [np.zeros((1, 5))] * 3),
-                ValueError,
-                "the gradient's b[2] has shape (1, 5), but b[2] has (5,): sum without keepdims=…",
-            ),
-            (
-                ([["a"]] * 3, [np.zeros(5)] * 3),
-                TypeError,
-                "the gradient's W[2] must hold real numbers, but holds text",
-            ),
-            (
-                ({3: np.zeros((5, 3))}, {}),
-                ValueError,
-                "the gradient's W is keyed by [3], but the layers are 2, 3, ..., L",
-            ),
+            (np.zeros(54, complex), TypeError,
+             "gradient must hold real numbers, but holds complex numbers"),
+            (([np.zeros((5, 3))], [np.zeros(5)]), ValueError,
+             "the gradient's W has 1 arrays, but the net has 3 layers with weights, 2..4"),
+            (([np.zeros((5, 3)), np.zeros((5, 4)), np.zeros((2, 4))], [np.zeros(5)] * 3),
+             ValueError,
+             "the gradient's W[3] has shape (5, 4), but W[3] has (4, 5): it looks transposed"),
+            (([np.zeros((5, 3)), np.zeros((4, 5)), np.zeros((2, 4))], [np.zeros((1, 5))] * 3),
+             ValueError,
+             "the gradient's b[2] has shape (1, 5), but b[2] has (5,): sum without keepdims=…"),
+            (([["a"]] * 3, [np.zeros(5)] * 3), TypeError,
+             "the gradient's W[2] must hold real numbers, but holds text"),
+            (({3: np.zeros((5, 3))}, {}), ValueError,
+             "the gradient's W is keyed by [3], but the layers are 2, 3, ..., L"),
         ],
-    )
+    )  # fmt: skip
     def test_another_shape_or_structure(self, wrong, error, message):
         net, x, y = plain()
         with complains(error, message):
@@ -266,10 +245,7 @@ class TestReport:
     def test_everything_on_a_kink(self):
         net = MLP.from_weights(W=[[[1.0]]], b=[[0.0]], activation="identity", loss="absolute_error")
         report = check_gradient(net, [2.0], [2.0])
-        assert report.kinks == 2
-        assert report.compared == 0
-        assert report.worst is None
-        assert report.max_error == 0
+        assert (report.kinks, report.compared, report.worst, report.max_error) == (2, 0, None, 0)
         assert report.table[0].worst == ""
         assert str(report).splitlines()[0] == "gradient check passed: 0 coordinates"
         assert report.sampling is None
@@ -290,9 +266,7 @@ class TestReport:
         report = self.made([1, 0, 2, 3e-9, 0, 0], [1.25, 5, 2, 1e-9, 2e-9, 0], 1e-8)
         np.testing.assert_allclose(report.error, [0.2, 1, 0, 2e-7, 2e-7, 0], rtol=1e-12)
         assert report.wrong.tolist() == [True, True, False, False, False, False]
-        assert report.failures == 2
-        assert report.max_error == 1
-        assert report.worst.name == "[1]"
+        assert (report.failures, report.max_error, report.worst.name) == (2, 1, "[1]")
 
     def test_the_tolerance_is_held_against_it(self):
         assert self.made([1.0], [1 - 0.99e-6]).ok
@@ -300,8 +274,7 @@ class TestReport:
 
     def test_of_equal_errors_the_largest_difference_is_the_worst(self):
         report = self.made([2, 20, -30, 4], [1, 10, -15, 2])
-        assert report.worst.name == "[2]"
-        assert report.table[0].worst == "[2]"
+        assert (report.worst.name, report.table[0].worst) == ("[2]", "[2]")
         assert self.made([2, 20, 3], [1, 10, 1]).worst.name == "[2]"
         assert self.made([1.0010005, 10.001], [1, 10], 2e-5).worst.name == "[0]"
 
@@ -343,28 +316,22 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "error", "message"),
         [
-            (
-                {"method": "foo"},
-                ValueError,
-                "unknown method 'foo': the known ones are auto, complex, central",
-            ),
+            ({"method": "foo"}, ValueError,
+             "unknown method 'foo': the known ones are auto, complex, central"),
             ({"method": None}, ValueError, "unknown method None: …"),
             ({"tolerance": 0}, ValueError, "tolerance must be > 0 and < 1, not 0"),
             ({"tolerance": 1}, ValueError, "tolerance must be > 0 and < 1, not 1"),
             ({"tolerance": math.nan}, ValueError, "tolerance must be finite and > 0 and …"),
             ({"tolerance": "1e-6"}, TypeError, "tolerance must be a number, not '1e-6'"),
             ({"coordinates": 0}, ValueError, "coordinates must be an integer >= 1, not 0"),
-            (
-                {"coordinates": 55},
-                ValueError,
-                "coordinates must be from 1 to 54, as many as there are, not 55",
-            ),
+            ({"coordinates": 55}, ValueError,
+             "coordinates must be from 1 to 54, as many as there are, not 55"),
             ({"coordinates": 2.5}, TypeError, "coordinates must be an integer, not 2.5"),
             ({"rng": None}, TypeError, "rng must be a seed…, not None"),
             ({"mask": {9: np.ones((6, 5))}}, ValueError, "mask[9] is for no layer: …"),
             ({"sample_weight": [1.0]}, ValueError, "sample_weight has shape (1,), but …"),
         ],
-    )
+    )  # fmt: skip
     def test_options(self, options, error, message):
         net, x, y = plain()
         with complains(error, message):

@@ -21,9 +21,7 @@ def stack():
 @pytest.mark.parametrize("method", ["complex", "central"])
 def test_a_right_stack_passes(method):
     report = check_gradient(stack(), X, Y, method=method)
-    assert report.ok
-    assert len(report.reports) == 4
-    assert report.cause is None
+    assert (report.ok, len(report.reports), report.cause) == (True, 4, None)
     assert 0 < report.max_error <= report.reports[0].tolerance
     report.raise_if_failed()
     assert "passed: 4 networks" in str(report)

@@ -37,9 +37,7 @@ NAMES = [
 def test_flatten():
     flat, layout, eps = flatten(nested())
     np.testing.assert_array_equal(flat, np.arange(1.0, 11.0))
-    assert flat.dtype == np.float64
-    assert eps == 2.0**-23
-    assert layout.size == 10
+    assert (flat.dtype, eps, layout.size) == (np.float64, 2.0**-23, 10)
     assert [layout.name(k) for k in range(10)] == NAMES
     assert [block.label for block in layout.blocks] == [
         "['W'][0]",
@@ -101,8 +99,7 @@ def test_a_networks_names():
 def test_a_networks_views_are_a_structure():
     net = MLP.init((2, 3, 1), rng=0)
     flat, layout, _ = flatten({"W": net.W, "b": net.b})
-    assert layout.name(0) == "['W'][2][0, 0]"
-    assert layout.name(6) == "['W'][3][0, 0]"
+    assert (layout.name(0), layout.name(6)) == ("['W'][2][0, 0]", "['W'][3][0, 0]")
     np.testing.assert_array_equal(flat[:6], net.W[2].ravel())
 
 
@@ -129,5 +126,4 @@ def test_flatten_like_takes_the_order_of_the_structure():
     given["b"] = [[3], np.float32(4)]
     flat, eps = flatten_like(structure, given)
     np.testing.assert_array_equal(flat, [1, 2, 3, 4])
-    assert flat.dtype == np.float64
-    assert eps == 2.0**-23
+    assert (flat.dtype, eps) == (np.float64, 2.0**-23)

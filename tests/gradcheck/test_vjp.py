@@ -178,8 +178,7 @@ def test_float32_inside_is_allowed_for():
 
 def test_a_derivative_by_an_input_can_be_left_open():
     report = check_vjp(affine, lambda d, c: (None, c[0].T @ d, d.sum(axis=0)), X, W, B)
-    assert [row.name for row in report.table] == ["w", "b"]
-    assert report.ok
+    assert ([row.name for row in report.table], report.ok) == (["w", "b"], True)
     with complains(ValueError, "backward returned None for every input: there is nothing to…"):
         check_vjp(relu, lambda d, c: None, X)
 

@@ -177,8 +177,7 @@ def test_the_repr_of_a_case_makes_it_again(example):
     assert repr(again) == repr(example)
     for mine, other in zip(example, again, strict=True):
         a, b = (v.theta if isinstance(v, MLP) else v for v in (mine, other))
-        assert a.dtype == b.dtype
-        assert a.tobytes() == b.tobytes()
+        assert (a.dtype, a.tobytes()) == (b.dtype, b.tobytes())
 
 
 def test_cases_differ_by_seed_and_name_rules_of_ones_own():
