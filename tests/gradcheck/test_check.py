@@ -92,10 +92,7 @@ class TestMethods:
 
     def test_auto_leaves_the_complex_step_where_it_overflows(self):
         naive = Activation(  # e^z of a complex z beyond 709 is inf + inf i
-            "naive",
-            f=lambda z: 1 - 1 / (1 + np.exp(z)),
-            df=lambda z, a: a * (1 - a),
-            analytic=True,
+            "naive", f=lambda z: 1 - 1 / (1 + np.exp(z)), df=lambda z, a: a * (1 - a), analytic=True
         )
         net = MLP.from_weights(
             W=[[[800.0], [0.5]], [[1.0, 2.0]]], b=[[0, 0], [0]], activation=naive
@@ -121,8 +118,7 @@ class TestMethods:
         assert (report.ok, report.method) == (True, "central")
         assert report.why.startswith(why)
         with complains(
-            ValueError,
-            f"the complex step cannot be taken: {report.why}; take method='central'",
+            ValueError, f"the complex step cannot be taken: {report.why}; take method='central'"
         ):
             check_gradient(net, x, y, method="complex")
 
@@ -348,9 +344,7 @@ class TestKinks:
     def test_kinks_upstream_of_a_smooth_layer(self, method):
         # gelu(0 + ih) has a real part of -h², which relu of the next layer must not go by.
         net = MLP.from_weights(
-            W=[[[1.0], [2.0]], [[1.0, 0.5]]],
-            b=[[0.0, 0.0], [0.0]],
-            activation=("gelu", "relu"),
+            W=[[[1.0], [2.0]], [[1.0, 0.5]]], b=[[0.0, 0.0], [0.0]], activation=("gelu", "relu")
         )
         report = check_gradient(net, [0.0], [1.0], method=method)
         assert report.ok

@@ -70,8 +70,7 @@ class TestSampling:
         net, x, y = plain()
         assert net.theta.size == 54
         with complains(
-            ValueError,
-            f"wrong must be from 0 to 54, the number of coordinates, not {wrong}",
+            ValueError, f"wrong must be from 0 to 54, the number of coordinates, not {wrong}"
         ):
             check_gradient(net, x, y).escape_probability(wrong)
 

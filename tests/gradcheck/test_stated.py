@@ -135,9 +135,7 @@ def test_a_loss_is_asked_only_within_the_range_of_the_output():
     """log a of a = 1e-9 takes steps below that, and at the very end none can be taken."""
     f = ACTIVATIONS["sigmoid"]
     loss = Loss(
-        "two logs",
-        E=lambda a, y: -np.log(a) - np.log(1 - a),
-        dE=lambda a, y: 1 / (1 - a) - 1 / a,
+        "two logs", E=lambda a, y: -np.log(a) - np.log(1 - a), dE=lambda a, y: 1 / (1 - a) - 1 / a
     )
     a = np.array([[1e-9, 0.5, 1 - 1e-9, 0.0, 1.0]])
     assert wrong_loss(loss, f, 0 * a, a, a) is None
