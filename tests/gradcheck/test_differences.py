@@ -146,17 +146,6 @@ class TestDomain:
 
 
 class TestNoise:
-    def test_it_is_stated(self):
-        rng = np.random.default_rng(0)
-
-        def f(t):
-            return np.sin(t[:, 0]) + 1e-9 * rng.random(len(t))
-
-        found = differences(f, (0.5,), noise=1e-9)
-        assert abs(found.value[0] - np.cos(0.5)) <= found.uncertainty[0]
-        assert 1e-9 < found.uncertainty[0] < 1e-5
-        assert not found.kink[0]
-
     def test_it_is_in_the_uncertainty_and_not_much_larger(self):
         rng = np.random.default_rng(1)
         off, stated = [], []
