@@ -10,6 +10,7 @@ import numpy as np
 from bpnet.arrays import Array
 from bpnet.errors import GradientCheckFailed
 from bpnet.gradcheck.structure import Layout
+from bpnet.network.show import Printed
 from bpnet.words import Words
 
 SHOWN = 5  # names of kinks, before "and ... more"
@@ -66,8 +67,8 @@ class BlockResult:
     worst: str
 
 
-@dataclass(frozen=True, eq=False)
-class GradientReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class GradientReport(Printed):
     """What a gradient check found.
 
     Attributes

@@ -15,11 +15,12 @@ from bpnet.gradcheck.one_net import check_net
 from bpnet.gradcheck.report import Coordinate, GradientReport
 from bpnet.gradcheck.structure import returned
 from bpnet.mlp import MLP
+from bpnet.network.show import Printed
 from bpnet.words import Words
 
 
-@dataclass(frozen=True, eq=False)
-class StackReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class StackReport(Printed):
     """What the gradient check of a stack found.
 
     Attributes
