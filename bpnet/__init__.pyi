@@ -40,5 +40,6 @@ from bpnet.training.evaluation import evaluate as evaluate
 from bpnet.training.fit import fit as fit
 from bpnet.training.history import History as History
 from bpnet.training.lbfgs import LBFGS as LBFGS
+from bpnet.worked.solution import explain as explain
 
 __version__: str

@@ -15,14 +15,12 @@ from bpnet.cli.options import Parser, add_sizes, say
 from bpnet.mlp import MLP
 from bpnet.rules.optimizers import SGD
 from bpnet.training.fit import fit
+from bpnet.worked.published import X, Y, example
 
 if TYPE_CHECKING:
     from bpnet.gradcheck import GradientReport
 
 
-X, Y = (0.05, 0.10), (0.01, 0.99)  # the article's sample
-PUBLISHED_W = [[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]]
-PUBLISHED_B = [[0.35, 0.35], [0.60, 0.60]]
 DIFFERENCES = 2000  # the most parameters that are compared with differences; of large nets fewer
 SHOWN = 6  # the most numbers in a row
 
@@ -43,7 +41,8 @@ examples:
   bpnet --epochs 10 50000 --learning-rate 2
   bpnet --restarts 1000             from 1,000 starts at once
   bpnet mnist data/mnist            train on MNIST; more by bpnet mnist --help
-  bpnet check --sizes 3,5,2         check a gradient; bpnet check --help"""
+  bpnet check --sizes 3,5,2         check a gradient; bpnet check --help
+  bpnet explain --published         work a step out with every number"""
 
 
 def row(values: Array) -> str:
@@ -166,7 +165,7 @@ def article_net(args: argparse.Namespace) -> tuple[MLP, str]:
             "--published gives the start weights of a 2-2-2 net: "
             "leave out --seed, --initializer and --sizes"
         )
-    return MLP.from_weights(PUBLISHED_W, PUBLISHED_B), "published weights and biases (Mazur, 2015)"
+    return example(), "published weights and biases (Mazur, 2015)"
 
 
 def article_sample(net: MLP, seed: int) -> tuple[Array, Array, str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from bpnet import __version__
 from bpnet.cli.article import ARTICLE_EXAMPLES, ARTICLE_HELP, add_article
 from bpnet.cli.check import add_check
+from bpnet.cli.explain import add_explain
 from bpnet.cli.export import add_export
 from bpnet.cli.mnist import add_mnist
 from bpnet.cli.options import Parser
@@ -106,4 +107,5 @@ COMMANDS: tuple[Callable[[argparse._SubParsersAction[Parser]], None], ...] = (
     add_mnist,
     add_check,
     add_export,
+    add_explain,
 )

@@ -12,6 +12,7 @@ import numpy as np
 from bpnet.arrays import Array
 from bpnet.errors import GradientCheckFailed
 from bpnet.gradcheck.structure import Layout
+from bpnet.network.show import Printed
 from bpnet.words import Words
 
 SHOWN = 5  # names, before "and ... more"
@@ -54,7 +55,7 @@ class BlockResult:
     worst: str  # the name of the coordinate that has it, or an empty string
 
 
-class Verdict:
+class Verdict(Printed):
     """What is true where it is `ok`, and raises what it prints where it is not."""
 
     @property
@@ -71,7 +72,7 @@ class Verdict:
             raise GradientCheckFailed(Words(self))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradientReport(Verdict):
     """What a gradient check found; true where it is `ok`: ``assert check_gradient(net, x, y)``."""
 
@@ -238,7 +239,7 @@ class GradientReport(Verdict):
         return lines
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StackReport(Verdict):
     """What the gradient check of a stack found; true where it is `ok`, as each report is."""
 

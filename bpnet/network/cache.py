@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from bpnet.arrays import Array, check_memory, room
 from bpnet.checks import as_numbers, converted
 from bpnet.network.parameters import FIRST, ByLayer, by_layer
+from bpnet.network.show import Row, Shown, rows_of
 from bpnet.rules.activations import Activation
 from bpnet.rules.kernels import layer_kernels, output_kernels
 from bpnet.rules.losses import Loss
@@ -27,7 +28,7 @@ class Signature(NamedTuple):
     loss: Loss
 
 
-class Cache:
+class Cache(Shown):
     """z^l and a^l of one forward pass.
 
     It holds the scratch space of its pass too, so it serves one thread at a time.
@@ -79,6 +80,13 @@ class Cache:
             check_memory(what, len(theta), theta.dtype, 2 * m * sum(sizes[1:]))
         z = [room(theta, m, n) for n in sizes[1:]]
         return cls(signature, [x, *map(np.empty_like, z)], z)
+
+    listed = ("L", "a", "m", "z")
+
+    def summary(self) -> tuple[str, list[Row]]:
+        """Return what `repr` shows."""
+        title = f"Cache of {self.m:,} sample{'s' * (self.m > 1)}, {self.signature.dtype}"
+        return title, rows_of(z=self.z, a=self.a)
 
     def __reduce__(self) -> tuple[Any, ...]:
         mask = {l: mask for l, mask in enumerate(self.mask) if mask is not None}

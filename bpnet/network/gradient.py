@@ -10,6 +10,7 @@ import numpy as np
 from bpnet.arrays import Array
 from bpnet.network.cache import Cache, Signature
 from bpnet.network.parameters import FIRST, ByLayer, Parameters, by_layer
+from bpnet.network.show import Row, rows_of
 
 
 class Gradient(Parameters):
@@ -52,6 +53,12 @@ class Gradient(Parameters):
         if cache.m > 1 or theta.ndim > 1:
             return cls.empty(theta, cache)
         return cls(cache.signature, np.empty_like(theta))
+
+    listed = (*Parameters.listed, "delta", "m", "x")
+
+    def summary(self) -> tuple[str, list[Row]]:
+        """Return what `repr` shows."""
+        return super().summary()[0], rows_of(delta=self.delta, W=self.W, b=self.b)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.signature, self.theta, self.delta.list[FIRST:])

@@ -15,7 +15,7 @@ import math
 import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 from bpnet.arrays import Array as Array
 from bpnet.arrays import product
 from bpnet.checks import all_finite, as_rows
+from bpnet.network.show import Row, Shown, aligned, rows_of
 
 T = TypeVar("T")
 
@@ -59,6 +60,9 @@ class ByLayer(Mapping[int, T], Generic[T]):
         return len(self._layers)
 
     def __repr__(self) -> str:
+        arrays = {l: item for l, item in self.items() if isinstance(item, np.ndarray)}
+        if arrays:
+            return "\n".join(aligned(rows_of(**{self._what: arrays})))
         body = ", ".join(f"{l}: {item!r}" for l, item in self.items())
         return f"{self._what}{{{body}}}"
 
@@ -77,7 +81,7 @@ class Views(ByLayer[Array]):
         np.copyto(view, values, casting="same_kind")
 
 
-class Parameters:
+class Parameters(Shown):
     """A flat vector θ and the matrices W^l and vectors b^l that are views of it.
 
     Parameters and gradients have this layout alike: ``W[l]`` has shape (n_l, n_{l-1}), where
@@ -106,6 +110,14 @@ class Parameters:
         self.W_T = by_layer(FIRST, [w.mT for w in views[::2]])
         self.b_row = by_layer(FIRST, [v[..., None, :] for v in views[1::2]])
         self.dot = product(theta)
+
+    listed: ClassVar[tuple[str, ...]] = ("L", "W", "b", "name", "sizes", "theta")
+
+    def summary(self) -> tuple[str, list[Row]]:
+        """Return what `repr` shows."""
+        count = " x ".join(map(str, self.theta.shape))
+        title = f"{type(self).__name__}, {count} numbers, {self.theta.dtype}"
+        return title, rows_of(W=self.W, b=self.b)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies and pickles are rebuilt from θ, so that their views are of their own θ.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,9 @@ class Activation:
         default=None, init=False, repr=False, compare=False
     )
 
+    def __repr__(self) -> str:
+        return short(self)
+
     def __reduce__(self) -> Any:
         # An activation of the table is pickled by its name, since its rules are lambdas.
         if ACTIVATIONS.get(self.name) is self:
@@ -90,6 +93,15 @@ class Activation:
     def backward(self, g: Array, z: Array, a: Array) -> Array:
         """Return ∂E/∂z from g = ∂E/∂a: g ⊙ f'(z), or what `vjp` makes of it."""
         return g * self.df(z, a) if self.vjp is None else self.vjp(g, z, a)
+
+
+def short(rule: Any) -> str:
+    """Return a rule's name, and what is not the default, but no functions."""
+    told = {f.name: getattr(rule, f.name) for f in fields(rule)[1:] if f.repr}
+    usual = {f.name: f.default for f in fields(rule)}
+    more = [f"{key}={value!r}" for key, value in told.items()
+            if value != usual[key] and not callable(value)]  # fmt: skip
+    return f"{type(rule).__name__}({', '.join([repr(rule.name), *more])})"
 
 
 def sigmoid(z: Array) -> Array:

@@ -35,6 +35,7 @@ from bpnet.rules.activations import (
     Real,
     capped_exp,
     log_softmax,
+    short,
     softplus,
 )
 from bpnet.rules.constants import largest_exponent
@@ -87,7 +88,7 @@ class Loss:
     dE: Callable[[Array, Array], Array]
     joined_output: str | None = None
     E_z: Callable[[Array, Array], Array] | None = None
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[Pair, ...] = field(default=(), repr=False)
     output_range: Real = (-math.inf, math.inf)
     target_range: Real = (-math.inf, math.inf)
     distribution: bool = False
@@ -95,6 +96,9 @@ class Loss:
     analytic: bool = False
     # Its forms in place; only the table's losses have them, as in `Activation`.
     in_place: InPlace | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return short(self)
 
     def __reduce__(self) -> Any:
         # A loss of the table is pickled by its name, since its rules are lambdas.

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 
-@dataclass
-class History:
+from bpnet.network.show import Row, Shown
+
+
+@dataclass(repr=False)
+class History(Shown):
     """What training did: one entry an epoch in each list.
 
     For a stack of networks each entry of a loss or a metric is an array, (networks,).
@@ -43,6 +47,21 @@ class History:
     best_epoch: Any = None
     diverged: list[dict[str, int]] = field(default_factory=list)
     stopped: str | None = None
+
+    def __dir__(self) -> list[str]:
+        return sorted([*vars(self), "to_dict", "to_frame"])
+
+    def summary(self) -> tuple[str, list[Row]]:
+        """Return what `repr` shows: where each column began and ended; of a stack, its medians."""
+        title = f"History of {len(self):,} epoch{'s' * (len(self) != 1)}"
+        title += f", {sum(self.time):.3g} s" * bool(self.time)
+        title += f", stopped: {self.stopped}" if self.stopped else ""
+        title += f", best epoch {self.best_epoch}" if self.best_epoch is not None else ""
+        columns = {
+            key: c for key, c in self.to_dict().items() if c and key not in ("epoch", "time")
+        }
+        ends = {key: [f"{np.median(c[k]):.5g}" for k in (0, -1)] for key, c in columns.items()}
+        return title, [(key, " -> ".join(both)) for key, both in ends.items()]
 
     def __len__(self) -> int:
         return len(self.loss)
