@@ -1,6 +1,7 @@
 """The public names, each with the module that it is loaded from on first use."""
 
 from bpnet import formats as formats
+from bpnet import plots as plots
 from bpnet.errors import GradientCheckFailed as GradientCheckFailed
 from bpnet.errors import InvalidFile as InvalidFile
 from bpnet.errors import TrainingDiverged as TrainingDiverged
@@ -40,6 +41,7 @@ from bpnet.training.evaluation import evaluate as evaluate
 from bpnet.training.fit import fit as fit
 from bpnet.training.history import History as History
 from bpnet.training.lbfgs import LBFGS as LBFGS
+from bpnet.training.vitals import LayerMonitor as LayerMonitor
 from bpnet.worked.solution import explain as explain
 
 __version__: str

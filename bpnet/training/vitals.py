@@ -1,0 +1,127 @@
+"""What tells how a training fares: flat slopes and gradients by layer, and which rates are of use.
+
+A neuron's slope f'(z) is flat where it is below 5 % of the steepest that f has around 0. Then
+hardly any of its error passes on, and its weights hardly move. Only where f has a bound can it stay
+flat: a sigmoid is saturated near 0 or 1, a ReLU below 0.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+from math import inf, isinf
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bpnet.arrays import Array
+from bpnet.errors import TrainingDiverged
+from bpnet.mlp import MLP
+from bpnet.network.cache import Cache
+from bpnet.rules.activations import Activation
+from bpnet.rules.optimizers import SGD, Optimizer
+from bpnet.training.callbacks import Training
+from bpnet.training.fit import fit
+
+FLAT = 0.05
+STEPS = 20  # at each learning rate
+AROUND_0 = np.linspace(-1, 1, 41)
+RATES = tuple(float(f"{10.0 ** (k / 2):.1g}") for k in range(-9, 7))  # 3e-05, 0.0001, ... 1000
+
+
+def bounded(f: Activation) -> bool:
+    """Whether an activation has a bound on both sides: it saturates, where others die."""
+    return not any(map(isinf, f.range))
+
+
+def flat_share(net: MLP, cache: Cache) -> dict[int, Array]:
+    """Return by layer, for each neuron, (n_l,), the share of a pass's samples with a flat slope."""
+    shares = {}
+    for l, f in net.activation.items():
+        steepest = np.abs(f.df(AROUND_0, f.f(AROUND_0))).max()
+        flat = np.abs(f.df(cache.z[l], cache.a[l])) < FLAT * steepest
+        shares[l] = (flat & (not all(map(isinf, f.range)))).mean(axis=0)
+    return shares
+
+
+class LayerMonitor:
+    """A callback that records by layer how large the gradient is, and how much is saturated.
+
+    It measures on the samples x, y, of which some hundred will do, before the first step and after
+    each epoch; training is as it would be without. `bpnet.plots.layer_curves` draws it.
+
+    Attributes
+    ----------
+    epoch : list of int
+    gradient_norm : dict of int to list of float
+        By layer l = 2..L, the length of ∂E/∂W^l.
+    saturation : dict of int to list of float
+        By layer, the share of its outputs that are saturated; of an activation with one bound, such
+        as ReLU, the share of its neurons that are so on every sample, which is to say dead.
+
+    Examples
+    --------
+    >>> from bpnet import MLP, LayerMonitor, fit
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
+    >>> monitor = LayerMonitor(x, y)
+    >>> history = fit(MLP.init((2, 4, 1), rng=0), x, y, epochs=3, callbacks=[monitor])
+    >>> monitor.epoch, list(monitor.gradient_norm)
+    ([0, 1, 2, 3], [2, 3])
+    """
+
+    def __init__(self, x: ArrayLike, y: ArrayLike) -> None:
+        self.x, self.y = x, y
+        self.epoch: list[int] = []
+        self.gradient_norm: dict[int, list[float]] = {}
+        self.saturation: dict[int, list[float]] = {}
+
+    def record(self, training: Training) -> None:
+        """Measure the net as it is now."""
+        net = training.net
+        if net.theta.ndim > 1:
+            raise TypeError("LayerMonitor watches one network, not a stack")
+        cache = net.forward(self.x)
+        grad, shares = net.backward(cache, self.y), flat_share(net, cache)
+        self.epoch.append(training.epoch)
+        for l, share in shares.items():
+            norm = float(np.linalg.norm(grad.W[l]))
+            self.gradient_norm.setdefault(l, []).append(norm)
+            stuck = share if bounded(net.activation[l]) else share == 1
+            self.saturation.setdefault(l, []).append(float(stuck.mean()))
+
+    def on_train_begin(self, training: Training) -> None:
+        """Record the start weights, of the first training that it watches."""
+        if not self.epoch:
+            self.record(training)
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Record the epoch."""
+        self.record(training)
+
+
+def rate_range(
+    net: MLP,
+    x: ArrayLike,
+    y: ArrayLike,
+    optimizer: Optimizer | None = None,
+    rates: Sequence[float] = RATES,
+) -> Array:
+    """Return, for each learning rate, the loss after some steps of a copy on the whole batch.
+
+    They are steps of gradient descent, or of the optimizer given; inf is where training diverges.
+    """
+    losses = []
+    for rate in rates:
+        work: Any = net.copy()
+        rule = SGD(rate) if optimizer is None else deepcopy(optimizer)
+        rule.learning_rate = rate
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                fit(work, x, y, epochs=STEPS, batch_size=None, optimizer=rule)
+                losses.append(work.loss(work.forward(x), y))
+        except TrainingDiverged:
+            losses.append(inf)
+    return np.asarray(np.nan_to_num(losses, nan=inf, posinf=inf))
