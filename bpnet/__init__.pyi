@@ -42,6 +42,8 @@ from bpnet.training.fit import fit as fit
 from bpnet.training.history import History as History
 from bpnet.training.lbfgs import LBFGS as LBFGS
 from bpnet.training.vitals import LayerMonitor as LayerMonitor
+from bpnet.troubleshooting import Diagnosis as Diagnosis
+from bpnet.troubleshooting import diagnose as diagnose
 from bpnet.worked.solution import explain as explain
 
 __version__: str

@@ -27,7 +27,7 @@ FLOORS = (
     ("mlp",),
     ("training", "gradcheck", "formats"),
     ("tables",),
-    ("worked", "testing", "estimators", "plots", "distributed", "page"),
+    ("worked", "testing", "estimators", "plots", "troubleshooting", "distributed", "page"),
     ("cli",),
     ("__main__",),
 )

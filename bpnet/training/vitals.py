@@ -1,8 +1,8 @@
 """What tells how a training fares: flat slopes and gradients by layer, and which rates are of use.
 
 A neuron's slope f'(z) is flat where it is below 5 % of the steepest that f has around 0. Then
-hardly any of its error passes on, and its weights hardly move. Only where f has a bound can it stay
-flat: a sigmoid is saturated near 0 or 1, a ReLU below 0.
+hardly any of its error passes on. Only where f has a bound can it stay so: a sigmoid is saturated
+near 0 or 1, a ReLU is dead below 0.
 """
 
 from __future__ import annotations
@@ -20,20 +20,13 @@ from bpnet.arrays import Array
 from bpnet.errors import TrainingDiverged
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
-from bpnet.rules.activations import Activation
 from bpnet.rules.optimizers import SGD, Optimizer
 from bpnet.training.callbacks import Training
 from bpnet.training.fit import fit
 
-FLAT = 0.05
-STEPS = 20  # at each learning rate
-AROUND_0 = np.linspace(-1, 1, 41)
+FLAT, AROUND_0 = 0.05, np.linspace(-1, 1, 41)
 RATES = tuple(float(f"{10.0 ** (k / 2):.1g}") for k in range(-9, 7))  # 3e-05, 0.0001, ... 1000
-
-
-def bounded(f: Activation) -> bool:
-    """Whether an activation has a bound on both sides: it saturates, where others die."""
-    return not any(map(isinf, f.range))
+STEPS = 20  # at each of them
 
 
 def flat_share(net: MLP, cache: Cache) -> dict[int, Array]:
@@ -42,7 +35,7 @@ def flat_share(net: MLP, cache: Cache) -> dict[int, Array]:
     for l, f in net.activation.items():
         steepest = np.abs(f.df(AROUND_0, f.f(AROUND_0))).max()
         flat = np.abs(f.df(cache.z[l], cache.a[l])) < FLAT * steepest
-        shares[l] = (flat & (not all(map(isinf, f.range)))).mean(axis=0)
+        shares[l] = flat.mean(axis=0) * (not all(map(isinf, f.range)))
     return shares
 
 
@@ -50,7 +43,7 @@ class LayerMonitor:
     """A callback that records by layer how large the gradient is, and how much is saturated.
 
     It measures on the samples x, y, of which some hundred will do, before the first step and after
-    each epoch; training is as it would be without. `bpnet.plots.layer_curves` draws it.
+    each epoch. `bpnet.plots.layer_curves` draws it.
 
     Attributes
     ----------
@@ -59,16 +52,7 @@ class LayerMonitor:
         By layer l = 2..L, the length of ∂E/∂W^l.
     saturation : dict of int to list of float
         By layer, the share of its outputs that are saturated; of an activation with one bound, such
-        as ReLU, the share of its neurons that are so on every sample, which is to say dead.
-
-    Examples
-    --------
-    >>> from bpnet import MLP, LayerMonitor, fit
-    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
-    >>> monitor = LayerMonitor(x, y)
-    >>> history = fit(MLP.init((2, 4, 1), rng=0), x, y, epochs=3, callbacks=[monitor])
-    >>> monitor.epoch, list(monitor.gradient_norm)
-    ([0, 1, 2, 3], [2, 3])
+        as ReLU, the share of its neurons that are so on every sample: dead.
     """
 
     def __init__(self, x: ArrayLike, y: ArrayLike) -> None:
@@ -77,28 +61,20 @@ class LayerMonitor:
         self.gradient_norm: dict[int, list[float]] = {}
         self.saturation: dict[int, list[float]] = {}
 
-    def record(self, training: Training) -> None:
-        """Measure the net as it is now."""
+    def on_epoch_end(self, training: Training) -> None:
+        """Record the net as it is now."""
         net = training.net
         if net.theta.ndim > 1:
             raise TypeError("LayerMonitor watches one network, not a stack")
         cache = net.forward(self.x)
-        grad, shares = net.backward(cache, self.y), flat_share(net, cache)
+        grad = net.backward(cache, self.y)
         self.epoch.append(training.epoch)
-        for l, share in shares.items():
-            norm = float(np.linalg.norm(grad.W[l]))
-            self.gradient_norm.setdefault(l, []).append(norm)
-            stuck = share if bounded(net.activation[l]) else share == 1
+        for l, share in flat_share(net, cache).items():
+            stuck = share == 1 if any(map(isinf, net.activation[l].range)) else share
             self.saturation.setdefault(l, []).append(float(stuck.mean()))
+            self.gradient_norm.setdefault(l, []).append(float(np.linalg.norm(grad.W[l])))
 
-    def on_train_begin(self, training: Training) -> None:
-        """Record the start weights, of the first training that it watches."""
-        if not self.epoch:
-            self.record(training)
-
-    def on_epoch_end(self, training: Training) -> None:
-        """Record the epoch."""
-        self.record(training)
+    on_train_begin = on_epoch_end
 
 
 def rate_range(

@@ -1,0 +1,258 @@
+"""Why does it not learn? `diagnose` says in words what it sees, each with its number and remedy.
+
+A net whose loss is below a quarter of the best constant output's has learned: then saturated
+neurons and small errors are no illness, and only what is at fault by itself is told.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from html import escape
+from math import inf, isinf
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bpnet.checks import known_name, same_length
+from bpnet.mlp import MLP
+from bpnet.rules.optimizers import Optimizer
+from bpnet.training.history import History
+from bpnet.training.vitals import RATES, flat_share, rate_range
+from bpnet.words import Words
+
+ROWS, LEAST = 500, 3  # samples, evenly spread, and epochs, that tell enough
+LARGE = 10.0  # root mean square of an input, or its mean in standard deviations
+MANY, MOSTLY = 0.3, 0.8  # of a layer's neurons, of the samples
+VANISHING, EXPLODING = 1e-3, 300.0  # δ² by δ^L
+WIDTH = {"en": 78, "zh": 38}  # letters in a line, by language
+# fmt: off
+WORDS = {  # what is seen, in English and in Chinese, and the remedy
+    "": ("nothing found", "没有发现问题", "{} found", "发现 {} 个问题"),
+    "unscaled inputs": (
+        "{k} of {n} are large or far from 0, most x[:, {j}], with a root mean square of {number}",
+        "输入未缩放：{n} 个中 {k} 个过大或远离 0，最甚者 x[:, {j}]，均方根 {number}",
+        "take off its mean, and divide by its standard deviation", "减去均值，再除以标准差"),
+    "targets out of reach": (
+        "{share:.0%} of them are not within {low:g} and {high:g}, as {f} is, but up to {number}",
+        "目标够不着：{share:.0%} 不在 {f} 的范围 {low:g} 至 {high:g} 内，远至 {number}",
+        'scale y, or make the net with output="identity"', '缩放 y，或用 output="identity"'),
+    "symmetric neurons": (
+        "layer {l}: {number} of {n} have the weights of another, in and out: they stay equal",
+        "神经元对称：第 {l} 层 {n} 个中 {number} 个与另一个的输入、输出权重相同，永远如此",
+        "start from random weights, as MLP.init draws them", "用随机的初始权重，如 MLP.init"),
+    "saturated neurons": (
+        "layer {l}: {number} of {n} ({f}), where f'(z) is about 0 and takes the error away",
+        "神经元饱和：第 {l} 层 {n} 个（{f}）中 {number} 个的 f'(z) 约为 0，误差随之消失",
+        "smaller start weights, scaled inputs, a smaller learning rate; at the output another loss",
+        "减小初始权重，缩放输入，减小学习率；输出层可用另一种损失"),
+    "dead neurons": (
+        "layer {l}: {number} of {n} ({f}), where f'(z) is about 0 on every sample",
+        "神经元死亡：第 {l} 层 {n} 个（{f}）中 {number} 个在每个样本上 f'(z) 都约为 0",
+        'a smaller learning rate, scaled inputs, start biases of 0, or "leaky_relu"',
+        '减小学习率，缩放输入，初始偏置取 0，或用 "leaky_relu"'),
+    "vanishing gradient": (
+        "δ² is {number} times δ^{L}; from layer 2 on, δ is {sizes}",
+        "梯度消失：δ² 是 δ^{L} 的 {number} 倍；从第 2 层起 δ 为 {sizes}",
+        'fewer layers, or "relu" or "tanh" with the start weights that MLP.init has for them',
+        '减少层数，或用 "relu"、"tanh" 及 MLP.init 为其选的初始权重'),
+    "exploding gradient": (
+        "δ² is {number} times δ^{L}; from layer 2 on, δ is {sizes}",
+        "梯度爆炸：δ² 是 δ^{L} 的 {number} 倍；从第 2 层起 δ 为 {sizes}",
+        "smaller start weights, or clip_norm=1", "减小初始权重，或 clip_norm=1"),
+    "learning rate too large": (
+        "20 steps with {rate:g} take a loss of {E:.3g} to {at:.3g}, with {number} to {best:.3g}",
+        "学习率过大：{rate:g} 在 20 步内使损失从 {E:.3g} 到 {at:.3g}，{number} 则到 {best:.3g}",
+        "start again with {number} or less", "用不大于 {number} 者重新开始"),
+    "learning rate too small": (
+        "20 steps with {rate:g} take a loss of {E:.3g} to {at:.3g}, with {number} to {best:.3g}",
+        "学习率过小：{rate:g} 在 20 步内使损失从 {E:.3g} 到 {at:.3g}，{number} 则到 {best:.3g}",
+        "one up to {number}", "加大，至多 {number}"),
+    "loss has not moved": (
+        "{first:.4g}, after {n} epochs {last:.4g}: {number} times that of the best constant output",
+        "损失没有变化：{first:.4g}，{n} 轮之后 {last:.4g}，是最佳常数输出之损失的 {number} 倍",
+        "see the other findings; do the rows of x and y belong together? is the gradient right?",
+        "看其他各项；x 与 y 的行对应吗？梯度正确吗？"),
+    "over-fitting": (
+        "the validation loss was lowest in epoch {k}, and is {number} times that at the end",
+        "过拟合：验证损失在第 {k} 轮最低，最后是其 {number} 倍",
+        "early_stopping, l2, dropout, fewer neurons, or more data",
+        "early_stopping，l2，dropout，减少神经元，或增加数据"),
+}
+# fmt: on
+
+
+class Finding(NamedTuple):
+    """What `diagnose` has seen; the name, as "dead neurons", is the same in every language."""
+
+    name: str
+    layer: int | None
+    number: float
+    says: str
+    remedy: str
+
+
+class Diagnosis(list[Finding]):
+    """The findings of `diagnose`; empty where nothing was found. Printing it tells them."""
+
+    language = "en"
+
+    def __str__(self) -> str:
+        nothing, some = WORDS[""][self.language == "zh" :: 2]
+        lines, width = [some.format(len(self)) if self else nothing], WIDTH[self.language]
+        for k, found in enumerate(self, 1):
+            for text, lead in ((found.says, f"{k}. "), (found.remedy, "   -> ")):
+                lines += textwrap.wrap(lead + text, width, subsequent_indent=" " * len(lead))
+        return str(Words("\n".join(lines)))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        title = str(self).partition("\n")[0]
+        rows = [f"<li>{escape(found.says)}<br>→ {escape(found.remedy)}</li>" for found in self]
+        return f'<div lang="{self.language}">{title}<ol>{"".join(rows)}</ol></div>'
+
+
+def diagnose(
+    net: MLP,
+    history: History | None = None,
+    *,
+    x: ArrayLike,
+    y: ArrayLike,
+    optimizer: Optimizer | None = None,
+    language: str = "en",
+) -> Diagnosis:
+    """Say why a net, trained or not, does not learn, as far as it shows; nothing is changed.
+
+    Parameters
+    ----------
+    history : History, optional
+    x, y : array_like
+        Samples such as it was trained on, some hundred at least.
+    optimizer : Optimizer, optional
+        That trained it or will, whose learning rate is judged; the default is gradient descent.
+    language : {"en", "zh"}
+    """
+    if np.ndim(getattr(net, "theta", [[]])) > 1 or np.ndim(getattr(history, "loss", [])) > 1:
+        raise TypeError("diagnose looks at one MLP: of a stack, at net[k] without the history")
+    case = Case(net, history or History(), x, y, optimizer)
+    case.report.language = known_name(language, "language", WIDTH, {})
+    case.look_at_data()
+    scaled = not case.report
+    case.look_at_neurons()  # causes before what follows from them
+    if not case.learned:
+        case.look_at_errors()
+        if scaled:
+            case.look_at_rate()
+    case.look_at_course()
+    return case.report
+
+
+class Case:
+    """A net on its data, or some of them, after one forward and one backward pass."""
+
+    def __init__(self, net: MLP, history: History, x: Any, y: Any, optimizer: Any) -> None:
+        x, y = net.parameters.rows(x, "x"), net.parameters.rows(y, "y")
+        same_length(x, y)
+        rows = np.unique(np.linspace(0, len(x) - 1, ROWS).astype(int))
+        self.net, self.x, self.y, self.report = net, x[rows], y[rows], Diagnosis()
+        self.losses, self.history, self.optimizer = history.loss, history, optimizer
+        self.cache = net.forward(self.x)
+        self.loss = float(net.loss(self.cache, self.y))
+        mean = np.broadcast_to(self.y.mean(axis=0), self.y.shape)
+        self.constant = float(net.loss(a=mean, y=self.y))  # of the best constant output
+        before = self.constant or (self.losses or [0])[0]  # of one sample it is 0
+        self.learned = self.loss < 0.25 * before
+
+    def see(self, fault: str, number: float, **values: Any) -> None:
+        """Add a finding to the report, in its language."""
+        text = number if isinstance(number, int) else f"{number:.3g}"
+        words = [word.format(number=text, **values) for word in WORDS[fault]]
+        words[0] = f"{fault}: {words[0]}"
+        said = words[self.report.language == "zh" :: 2]
+        self.report.append(Finding(fault, values.get("l"), float(number), *said))
+
+    def look_at_data(self) -> None:
+        """See whether inputs are large or far from 0, and targets where the output never is."""
+        mean, deviation = self.x.mean(axis=0), self.x.std(axis=0)
+        size = np.sqrt(mean**2 + deviation**2)
+        far = (np.abs(mean) > LARGE * deviation) & (deviation > 0) & (size > 1)
+        if (wrong := (size > LARGE) | far).any():
+            j = int(np.argmax(np.where(wrong, size, 0)))
+            self.see("unscaled inputs", size[j], k=wrong.sum(), n=len(size), j=j)
+        output = self.net.activation[self.net.L]
+        low, high = output.range
+        off = np.maximum(low - self.y, self.y - high)
+        values = {"f": output.name, "low": low, "high": high, "share": np.mean(off > 1e-6)}
+        if off.max() > 1e-6:
+            self.see("targets out of reach", self.y.flat[off.argmax()], **values)
+
+    def look_at_neurons(self) -> None:
+        """See whether neurons have a twin, or are dead, or saturated, as outputs at a wrong end."""
+        W, b, L, loss = self.net.W, self.net.b, self.net.L, self.net.loss_function
+        for l, share in flat_share(self.net, self.cache).items():
+            f, n, name, stuck = self.net.activation[l], len(share), "saturated", share > MOSTLY
+            if any(map(isinf, f.range)):
+                name, stuck = "dead", share == 1
+            healthy = self.learned and (name == "saturated" or len(self.x) < 20)
+            if l == L:
+                off = np.abs(self.cache.a[l] - self.y) > 0.5 * np.ptp(self.y)
+                stuck = stuck & (off.mean(axis=0) > 0.02)
+                healthy |= loss.joins(f) or loss.pair(f) is not None
+            else:
+                each = np.column_stack([W[l], b[l], W[l + 1].T])
+                if each.any():  # then those that are all 0 are pruned
+                    each = each[each.any(axis=1)] / np.abs(each).max()
+                count = np.unique(each.round(7), axis=0, return_counts=True)[1]
+                if (twins := int(count[count > 1].sum())) > 0:
+                    self.see("symmetric neurons", twins, l=l, n=n)
+            if stuck.mean() > (0 if l == L else MANY) and not healthy:
+                self.see(f"{name} neurons", int(stuck.sum()), l=l, n=n, f=f.name)
+
+    def look_at_errors(self) -> None:
+        """See whether δ grows from the output to layer 2, or shrinks and it is not known why."""
+        errors = self.net.backward(self.cache, self.y).delta.values()
+        sizes = [float(np.sqrt(np.mean(delta**2))) for delta in errors]
+        ratio, text = sizes[0] / (sizes[-1] or inf), ", ".join(f"{size:.0e}" for size in sizes)
+        known = any("neurons" in found.name for found in self.report) or not sizes[-1]
+        if ratio > EXPLODING or (ratio < VANISHING and not known):
+            fault = "exploding gradient" if ratio > 1 else "vanishing gradient"
+            self.see(fault, ratio, L=self.net.L, sizes=text)
+
+    def look_at_rate(self) -> None:
+        """See whether another learning rate gets further in 20 steps on the whole batch."""
+        net, losses, given = self.net, self.losses, getattr(self.optimizer, "learning_rate", None)
+        rate = max(self.history.learning_rate, default=given)
+        if not isinstance(rate, (int, float)) or not rate > 0:
+            return
+        start, trained, f = net, len(losses) >= LEAST, [*net.activation.values()]
+        if trained:  # and perhaps spoiled by a rate too large, which fresh weights show
+            start = MLP.init(net.sizes, activation=f, loss=net.loss_function, rng=0)
+        number, E, at, best = self.tried(start, rate)
+        better = best < 0.9 * min(self.loss, at, E)
+        if number < rate and better and at > 0.9 * min(self.constant, E):
+            self.see("learning rate too large", number, rate=rate, E=E, at=at, best=best)
+        elif not self.report:
+            number, E, at, best = self.tried(net, rate) if trained else (number, E, at, best)
+            slow = trained and (losses[-1] > 0.8 * losses[0] or self.loss > 1.1 * self.constant)
+            slow |= not trained and E - at < 0.01 * (E - best)
+            if slow and number > 3 * rate and best < 0.8 * self.loss:
+                self.see("learning rate too small", number, rate=rate, E=E, at=at, best=best)
+
+    def tried(self, net: MLP, rate: float) -> tuple[float, ...]:
+        """Return the best rate, and the loss before, after steps at the given rate, and at it."""
+        losses = rate_range(net, self.x, self.y, self.optimizer, (rate, *RATES))
+        k, E = int(np.argmin(losses[1:])), float(net.loss(net.forward(self.x), self.y))
+        return RATES[k], E, float(losses[0]), float(losses[1:][k])
+
+    def look_at_course(self) -> None:
+        """See whether the loss has stayed where it was, or that of validation has turned."""
+        losses, held = self.losses, self.history.validation_loss
+        still = len(losses) >= LEAST and abs(losses[-1] - losses[0]) < 0.02 * losses[0]
+        if still and not self.learned and self.loss > 0.9 * self.constant:
+            times, n = self.loss / (self.constant or inf), len(losses)
+            self.see("loss has not moved", times, first=losses[0], last=losses[-1], n=n)
+        if len(held) >= 2 * LEAST and self.history.stopped != "early stopping":
+            k, last = int(np.argmin(held)), float(np.mean(held[-LEAST:]))
+            if last > max(1.2 * held[k], 0.02 * held[0]) and losses[-1] < losses[k]:
+                self.see("over-fitting", last / (held[k] or inf), k=k + 1)
