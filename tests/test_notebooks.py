@@ -3,8 +3,10 @@
 That their outputs are true is for that script to say, which runs them: CI calls it.
 """
 
+import base64
 import copy
 import importlib.util
+import io
 import json
 import re
 from pathlib import Path
@@ -135,3 +137,17 @@ def test_execute_names_a_missing_notebook(tmp_path):
     done = run_execute(tmp_path / "none.ipynb")
     assert done.returncode == 2
     assert "there is no notebook" in done.stderr
+
+
+def test_pictures_are_stored_in_few_colours(execute):
+    image = pytest.importorskip("PIL.Image", reason="pictures are made smaller by Pillow")
+    file = io.BytesIO()
+    image.radial_gradient("L").convert("RGBA").save(file, "PNG")
+    png = base64.b64encode(file.getvalue()).decode()
+    notebook = a_notebook()
+    notebook["cells"][0]["outputs"].append({"data": {"image/png": png}})
+    assert [data["image/png"] for data in execute.pictures(notebook)] == [png]
+    small = image.open(io.BytesIO(base64.b64decode(execute.smaller(png))))
+    assert small.size == (256, 256)
+    assert 32 < len(small.convert("RGB").getcolors()) <= 64
+    assert len(execute.smaller(png)) < len(png)
