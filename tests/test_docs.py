@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bpnet
-from bpnet import formats
+from bpnet import formats, plots
 from tests.helpers.snippets import BLOCK, printed, same, snippets
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,8 @@ def test_the_reference_has_every_public_name() -> None:
         )
     )
     public = {*bpnet.__all__, *(name for name in vars(formats) if "to_" in name)}
-    assert public - there == {"formats"}  # whose names stand there one by one
+    public |= set(plots.__all__)
+    assert public - there == {"formats", "plots"}  # whose names stand there one by one
 
 
 def test_every_page_is_in_the_contents_and_every_link_leads_to_a_file() -> None:
