@@ -20,16 +20,15 @@ from bpnet.checks import as_float, as_int, same_length
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
-from bpnet.rules.optimizers import Optimizer
 from bpnet.training.history import History
-from bpnet.training.vitals import RATES, STEPS, LayerMonitor, rate_range
+from bpnet.training.vitals import LayerMonitor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
     "LayerMonitor", "confusion_matrix", "decision_regions", "first_layer", "layer_curves",
-    "learning_curves", "loss_along_gradient", "network", "rate_test", "sensitivity", "spread",
+    "learning_curves", "loss_along_gradient", "network", "sensitivity", "spread",
 ]  # fmt: skip
 
 POSITIVE, NEGATIVE = "#2f86c9", "#dd6b20"
@@ -54,8 +53,6 @@ def network(
     writes δ^l, the sample's share of it, and colours the rim by its sign. Of a layer of more than
     `most` neurons the first and the last are drawn, and the number of the others stands between.
     """
-    from matplotlib.patches import Circle
-
     L, sizes = one_net(net).L, net.sizes
     most = as_int(most, "most", least=2)
     small = max(sizes) <= min(most, 4)  # there is room for the biases
@@ -64,6 +61,8 @@ def network(
     step = max(2.4, 0.45 * height)  # from layer to layer; a neuron is 0.84 wide
     width = step * (L - 1) + 1.8
     ax = axes_for(ax, (0.85 * width, 0.85 * (height + 1.4)))
+    from matplotlib.patches import Circle
+
     ax.set(aspect="equal", xlim=(-0.9, width - 0.9), ylim=(-height / 2 - 0.9, height / 2 + 0.5))
     ax.set_axis_off()
     box, ground = ax.get_window_extent(), ax.figure.get_facecolor()
@@ -156,13 +155,14 @@ def layer_curves(
     monitor: LayerMonitor, of: str = "gradient_norm", *, ax: Axes | None = None
 ) -> Axes:
     """Draw, a line a layer, what a `LayerMonitor` has recorded: "gradient_norm" or "saturation"."""
-    from matplotlib import colormaps
-
     if of not in MEASURED:
         raise ValueError(f"of must be one of {', '.join(MEASURED)}, not {of!r}")
     ax, by_layer = axes_for(ax), getattr(monitor, of)
-    for (l, values), place in zip(by_layer.items(), np.linspace(0.2, 0.85, len(by_layer))):  # noqa: B905
-        ax.plot(monitor.epoch, values, color=colormaps["viridis"](place), label=f"$l$ = {l}")
+    from matplotlib import colormaps
+
+    for l, values in by_layer.items():
+        colour = colormaps["viridis"](0.2 + 0.65 * (l - 2) / len(by_layer))
+        ax.plot(monitor.epoch, values, color=colour, label=f"$l$ = {l}")
     if of == "saturation":
         ax.set_ylim(-0.03, 1.03)
         ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -182,29 +182,6 @@ def spread(history: History, *, ax: Axes | None = None) -> Axes:
     return finished(ax, "epoch", "loss $E$", log=bool(low.min() > 0))
 
 
-def rate_test(
-    net: MLP,
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    optimizer: Optimizer | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the loss after 20 steps on the whole batch, in a copy, against the learning rate.
-
-    They are steps of plain gradient descent, unless an optimizer is given.
-    """
-    before = one_net(net).loss(net.forward(x), y)
-    losses = rate_range(net, x, y, optimizer)
-    ax, best = axes_for(ax), RATES[int(np.argmin(losses))]
-    shown = np.minimum(losses, 3 * before)
-    ax.plot(RATES, shown, "o-", color=POSITIVE, ms=4, label=f"after {STEPS} steps")
-    ax.axhline(before, color=text_colour(), ls="--", lw=0.8, label="before")
-    ax.axvline(best, color=NEGATIVE, label=f"lowest at {best:g}")
-    ax.set_xscale("log")
-    return finished(ax, "learning rate $\\eta$", "loss $E$", log=True)
-
-
 def loss_along_gradient(
     net: MLP, x: ArrayLike, y: ArrayLike, learning_rate: float, *, ax: Axes | None = None
 ) -> Axes:
@@ -219,9 +196,9 @@ def loss_along_gradient(
     ax, t = axes_for(ax), np.linspace(-0.5 * eta, 2.5 * eta, 121)
     losses, start, end = [E(t_k) for t_k in t.tolist()], E(0), E(eta)
     ax.plot(t, losses, color=POSITIVE, label="$E(\\theta - t\\,\\partial E/\\partial\\theta)$")
-    slope = start - t * float(g @ g)
-    near = slope >= min(losses) - 0.3 * (max(losses) - min(losses))  # else it leads far below
-    ax.plot(t[near], slope[near], "--", color=text_colour(), lw=0.8, label="its slope at 0")
+    near = t[start - t * float(g @ g) >= min(losses) - 0.3 * np.ptp(losses)]  # not far below
+    slope = start - near * float(g @ g)
+    ax.plot(near, slope, "--", color=text_colour(), lw=0.8, label="its slope at 0")
     ax.plot(0, start, "o", color=text_colour(), label=f"before: {start:.4g}")
     ax.plot(eta, end, "o", color=NEGATIVE, label=f"after the step: {end:.4g}")
     return finished(ax, "$t$", "loss $E$")
@@ -279,20 +256,19 @@ def as_images(rows: Array, shape: tuple[int, int] | None) -> Array:
 
 def tiles(ax: Axes | None, images: Array, names: list[str], first: Array | None = None) -> Axes:
     """Draw images side by side in the colours of sign, each by its own largest number."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    colours = LinearSegmentedColormap.from_list("sign", [NEGATIVE, "#f7f7f7", POSITIVE])
-    whole: list[Any] = [] if first is None else [("input", first, "gray_r", None, None)]
-    for name, image in zip(names, images, strict=True):
-        largest = float(np.abs(image).max()) or 1
-        whole.append((name, image, colours, -largest, largest))
+    given = [] if first is None else [("input", first)]
+    whole = [*given, *zip(names, images, strict=True)]
     columns = math.ceil(math.sqrt(1.5 * len(whole)))
     rows = math.ceil(len(whole) / columns)
     ax = axes_for(ax, (1.05 * columns, 1.25 * rows))
-    for k, (name, image, cmap, low, high) in enumerate(whole):
-        left, top = 1.1 * (k % columns), 1.35 * (k // columns)
+    from matplotlib.colors import LinearSegmentedColormap
+
+    signs = LinearSegmentedColormap.from_list("signs", [NEGATIVE, "#f7f7f7", POSITIVE])
+    for k, (name, image) in enumerate(whole):
+        left, top, most = 1.1 * (k % columns), 1.35 * (k // columns), np.abs(image).max() or 1
+        cmap, low = ("gray_r", 0) if image is first else (signs, -most)
         extent = (left, left + 1, top + 1, top)
-        ax.imshow(image, cmap, vmin=low, vmax=high, extent=extent, interpolation="nearest")
+        ax.imshow(image, cmap, vmin=low, vmax=most, extent=extent, interpolation="nearest")
         ax.text(left + 0.5, top - 0.03, name, ha="center", va="bottom", fontsize="small")
     ax.set(xlim=(-0.05, 1.1 * columns - 0.05), ylim=(1.35 * rows - 0.3, -0.35))
     ax.set_axis_off()
@@ -339,10 +315,8 @@ def axes_for(ax: Axes | None, size: tuple[float, float] = (5.0, 3.4)) -> Axes:
 
 def one_net(net: MLP) -> MLP:
     """Return the net; raise TypeError for what is no single one."""
-    if not isinstance(net, MLP):
-        raise TypeError(f"net must be an MLP, not {type(net).__name__}")
-    if net.theta.ndim > 1:
-        raise TypeError("this is a stack of networks: draw one of them, net[k]")
+    if np.ndim(getattr(net, "theta", [[]])) > 1:
+        raise TypeError("plots draw one MLP: of a stack of networks, net[k]")
     return net
 
 
@@ -360,10 +334,9 @@ def sign_colour(value: float) -> str:
 
 def short(value: float) -> str:
     """Return a number in about three digits, with a true minus sign."""
-    text = f"{value:.3f}" if 0 < abs(value) < 10 else f"{value:.3g}"
-    if value and not 5e-4 <= abs(value) < 1e3:
-        mantissa, exponent = f"{value:.0e}".split("e")
-        text = f"{mantissa}e{int(exponent)}"
+    text = f"{value:.3f}" if 5e-4 <= abs(value) < 10 else f"{value:.3g}"
+    if 0 < abs(value) < 5e-4 or abs(value) >= 1e3:
+        text = f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
     return text.replace("-", "−")
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import re
 import string
 import sys
 import warnings
@@ -87,13 +88,12 @@ def test_what_looks_like_a_fault_and_is_none():
     joined = made({"loss": "binary_cross_entropy"}, 8, b3=[-30, 0, 0])
     assert not diagnose(joined, x=X, y=Y)  # δ = a - y is as large as ever
     net = made(TANH, 6)
-    net.W[2][3], net.W[3][:, 3] = net.W[2][1], net.W[3][:, 1]
-    assert [f[:3] for f in diagnose(net, x=X, y=Y)] == [("symmetric neurons", 2, 2)]
-    net.W[2][[1, 3]], net.W[3][:, [1, 3]] = 0, 0  # pruned
-    assert not diagnose(net, x=X, y=Y)
-    net = made(TANH, 6)
-    net.W[2][3] = net.W[2][1]  # their gradients differ by W³
-    assert not diagnose(net, x=X, y=Y)
+    net.W[2][3] = net.W[2][1]
+    assert not diagnose(net, x=X, y=Y)  # their gradients differ by W³ ...
+    net.W[3][:, 3] = net.W[3][:, 1]
+    assert [f[:3] for f in diagnose(net, x=X, y=Y)] == [("symmetric neurons", 2, 2)]  # ... or not
+    net.W[2][[1, 3]], net.W[3][:, [1, 3]] = 0, 0
+    assert not diagnose(net, x=X, y=Y)  # pruned
 
 
 @pytest.mark.parametrize(("scale", "shift", "j"), [([1, 1, 1, 300], 0, 3), (0.1, [0, 0, 5, 0], 2)])
@@ -136,8 +136,7 @@ def test_a_loss_that_has_not_moved_and_over_fitting():
     assert names(diagnose(net, train(net), x=X, y=Y)) == ["dead neurons", "loss has not moved"]
     net, noise = made(RELU, 60), np.eye(3)[np.random.default_rng(5).integers(3, size=240)]
     history = train(net, noise, epochs=150, optimizer=Adam(0.01), validation=0.5)
-    (found,) = diagnose(net, history, x=X, y=noise)
-    held = history.validation_loss
+    (found,), held = diagnose(net, history, x=X, y=noise), history.validation_loss
     assert found[:3] == ("over-fitting", None, pytest.approx(np.mean(held[-3:]) / min(held)))
     assert f"epoch {np.argmin(held) + 1}," in found.says
 
@@ -160,9 +159,8 @@ def test_chinese_says_the_same_in_other_words(monkeypatch):
     net = made(SOFTMAX, *[8] * 9)
     english, chinese = (diagnose(net, x=X, y=Y, language=name) for name in ("en", "zh"))
     assert english[0][:3] == chinese[0][:3]
-    assert chinese[0].says.startswith("梯度消失")
-    assert f"{english[0].number:.3g}" in chinese[0].says
-    assert 'lang="zh"' in chinese._repr_html_()
+    assert re.match(f"梯度消失.*{english[0].number:.3g}", chinese[0].says)
+    assert 'lang="zh">发现 1 个问题' in chinese._repr_html_()
     assert str(diagnose(made(TANH, 5), x=X, y=Y, language="zh")) == "没有发现问题"
     for texts in WORDS.values():
         fields = [{part[1] for part in string.Formatter().parse(text)} for text in texts]

@@ -40,16 +40,13 @@ def flat_share(net: MLP, cache: Cache) -> dict[int, Array]:
 
 
 class LayerMonitor:
-    """A callback that records by layer how large the gradient is, and how much is saturated.
-
-    It measures on the samples x, y, of which some hundred will do, before the first step and after
-    each epoch. `bpnet.plots.layer_curves` draws it.
+    """A callback that records by layer, on the samples x, y, before and after each epoch.
 
     Attributes
     ----------
     epoch : list of int
     gradient_norm : dict of int to list of float
-        By layer l = 2..L, the length of ∂E/∂W^l.
+        By layer, the length of ∂E/∂W^l.
     saturation : dict of int to list of float
         By layer, the share of its outputs that are saturated; of an activation with one bound, such
         as ReLU, the share of its neurons that are so on every sample: dead.
