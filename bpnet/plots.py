@@ -266,7 +266,7 @@ def tiles(ax: Axes | None, images: Array, names: list[str], first: Array | None 
     signs = LinearSegmentedColormap.from_list("signs", [NEGATIVE, "#f7f7f7", POSITIVE])
     for k, (name, image) in enumerate(whole):
         left, top, most = 1.1 * (k % columns), 1.35 * (k // columns), np.abs(image).max() or 1
-        cmap, low = ("gray_r", image.min()) if image is first else (signs, -most)
+        cmap, low = ("gray_r", image.min()) if name == "input" else (signs, -most)
         extent = (left, left + 1, top + 1, top)
         ax.imshow(image, cmap, vmin=low, vmax=most, extent=extent, interpolation="nearest")
         ax.text(left + 0.5, top - 0.03, name, ha="center", va="bottom", fontsize="small")

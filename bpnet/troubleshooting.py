@@ -222,10 +222,10 @@ class Case:
     def look_at_rate(self) -> None:
         """See whether another learning rate gets further in 20 steps on the whole batch."""
         net, losses, given = self.net, self.losses, getattr(self.optimizer, "learning_rate", None)
-        rate = max(self.history.learning_rate, default=given)
-        if not isinstance(rate, (int, float)) or not rate > 0:
+        rate, trained = max(self.history.learning_rate, default=given), len(losses) >= LEAST
+        if not isinstance(rate, (int, float)) or not (trained or given):
             return
-        start, trained, f = net, len(losses) >= LEAST, [*net.activation.values()]
+        start, f = net, [*net.activation.values()]
         if trained:  # and perhaps spoiled by a rate too large, which fresh weights show
             start = MLP.init(net.sizes, activation=f, loss=net.loss_function, rng=0)
         number, E, at, best = self.tried(start, rate)

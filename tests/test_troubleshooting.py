@@ -49,6 +49,8 @@ def names(report):
 def test_a_healthy_training_is_left_in_peace(sizes, options, optimizer):
     net = made(options, *sizes)
     assert not diagnose(net, x=X, y=Y, optimizer=optimizer)
+    first = train(net, epochs=2, optimizer=optimizer)
+    assert not diagnose(net, first, x=X, y=Y)
     history = train(net, epochs=30, optimizer=optimizer, validation=0.2)
     assert str(diagnose(net, history, x=X, y=Y, optimizer=optimizer)) == "nothing found"
 
