@@ -13,17 +13,12 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.colors import to_rgba  # noqa: E402
 
+plt.rcParams["figure.max_open_warning"] = 0
 X, Y = np.array([[0.05, 0.10], [0.5, -0.3]]), np.array([[0.01, 0.99], [0.2, 0.7]])
 XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([[0], [1], [1], [0]])
 W = [[[0.15, 0.20], [0.25, -0.30]], [[0.40, 0.45], [0.50, 0.55]]]
 NET = MLP.from_weights(W=W, b=[[0.35, 0.35], [0.60, 0.60]])
 IMAGES, IMAGE = MLP.init((12, 5, 3), rng=0), np.linspace(0, 1, 12)
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 def texts(ax):
