@@ -57,7 +57,7 @@ AT_IMPORT = {("estimators", "sklearn")}
 # Names with an underscore that are there to be used: a named tuple's, `sys._getframe`, those that
 # argparse has for what its public functions return, and scikit-learn's for estimators of others.
 NOT_PRIVATE = {
-    *("_fit_context", "_init_callback_context"),
+    *("_fit_context", "_init_callback_context", "_get_container_adapter"),
     *("_replace", "_asdict", "_fields", "_make", "_getframe"),
     *("_SubParsersAction", "_ActionsContainer"),
 }

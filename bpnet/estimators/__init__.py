@@ -1,6 +1,7 @@
 """scikit-learn's interface: a classifier and a regressor over `bpnet.fit`."""
 
-from bpnet.estimators.classifier import MLPClassifier as MLPClassifier
-from bpnet.estimators.regressor import MLPRegressor as MLPRegressor
+from bpnet.estimators.models import MLPClassifier as MLPClassifier
+from bpnet.estimators.models import MLPRegressor as MLPRegressor
+
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

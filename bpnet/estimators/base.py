@@ -1,11 +1,8 @@
 """What the two estimators share: from scikit-learn's (X, y) to a trained net, and from it."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
@@ -13,20 +10,11 @@ import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import as_int
-from bpnet.estimators import scikit
-from bpnet.estimators.course import Course, check_compiled
-from bpnet.estimators.inputs import (
-    Samples,
-    as_weight,
-    checked,
-    chunks,
-    divided,
-    outputs,
-    warn_of_size,
-)
+from bpnet.estimators import inputs, scikit
+from bpnet.estimators.course import Course, Job
+from bpnet.estimators.inputs import Samples, as_weight, checked, chunks
 from bpnet.estimators.parameters import LIMITS
-from bpnet.estimators.starts import check_sizes, layer_sizes, net_of
-from bpnet.estimators.watch import Job
+from bpnet.estimators.rules import check_sizes, layer_sizes, net_of
 from bpnet.mlp import MLP
 from bpnet.training.lbfgs import LBFGS
 
@@ -41,19 +29,9 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
     _target_checks: ClassVar[dict[str, Any]] = {"multi_output": True}
     _stratified: ClassVar[bool] = False
 
-    def _class_weight(self, y: Any, *, partial: bool) -> Array | None:
-        """Return the weight of each sample's class, or None."""
-        return None
-
     def _constant(self, samples: Samples) -> float:
         """Return what scikit-learn's loss has more than bpnet's, of the targets alone."""
         return 0.0
-
-    def _keep(self, given: dict[str, Any]) -> None:
-        """Set the parameters, unchecked, as scikit-learn wants it."""
-        for name, value in given.items():
-            if name != "self":
-                setattr(self, name, value)
 
     def _is_lbfgs(self) -> bool:
         return isinstance(self.solver, LBFGS) or self.solver == "lbfgs"
@@ -65,16 +43,10 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
 
     @scikit.fitting
     def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> Self:
-        """Train the net.
+    ) -> Self:  # fmt: skip
+        """Train the net, and return the estimator.
 
         Parameters
         ----------
@@ -88,51 +60,23 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
         X_val, y_val, sample_weight_val : array-like, optional
             What to validate on.
 
-        Returns
-        -------
-        MLPClassifier or MLPRegressor
-            Itself.
-
         Raises
         ------
-        TypeError, ValueError
-            If a parameter or the data are not as they must be.
-        TrainingDiverged
-            If numbers overflow.
+        TypeError, ValueError, TrainingDiverged
+            If a parameter or the data are not as they must be, or numbers overflow.
         """
         return self._train(X, y, sample_weight, (X_val, y_val, sample_weight_val), partial=False)
 
     @scikit.where(_takes_steps)
     @scikit.fitting
     def partial_fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> Self:
-        """Go once through some samples.
+    ) -> Self:  # fmt: skip
+        """Go once through some samples, and return the estimator; all is as in `fit`.
 
-        Under early stopping some of them are set aside, of the same samples the same ones;
+        Under early stopping some samples are set aside, of the same samples the same ones;
         ``stopped_`` says when it is time to end, and the net then has its best weights.
-
-        Parameters
-        ----------
-        X, y, sample_weight, X_val, y_val, sample_weight_val
-            As in `fit`.
-
-        Returns
-        -------
-        MLPClassifier or MLPRegressor
-            Itself.
-
-        Raises
-        ------
-        TypeError, ValueError, TrainingDiverged
-            As `fit`.
         """
         return self._train(X, y, sample_weight, (X_val, y_val, sample_weight_val), partial=True)
 
@@ -140,18 +84,30 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
         self, X: Any, y: Any, sample_weight: Any, validation: Sequence[Any], *, partial: bool
     ) -> Self:
         """Begin a training or go on with one, and keep what comes out."""
-        if self.compiled:
-            check_compiled()
         going_on = self.__sklearn_is_fitted__() and bool(partial or self.warm_start)
         x, y = checked(self, X, y, reset=not going_on, **self._target_checks)
         y, targets = self._encode(y, learn=not going_on and not partial, exactly=not partial)
         samples = Samples(x, y, targets, as_weight(sample_weight, x))
         state = scikit.check_random_state(self.random_state)
         sizes = layer_sizes(self.hidden_layer_sizes, x.shape[1], targets.shape[1])
-        course = self._course_of(sizes, x.dtype, state, going_on, partial)
+        if going_on:
+            check_sizes(self.net_, sizes, "the net to go on from is")
+            course: Course = self._course
+        elif partial and self.n_restarts > 1:
+            raise ValueError("n_restarts is for fit, which ends: give partial_fit one start")
+        else:
+            for name in ("net_", "_course", "_split_state"):
+                self.__dict__.pop(name, None)
+            course = Course(net_of(self, sizes, x.dtype, state))
         rows, held = self._validation(samples, validation, state, partial)
-        weight, of_class = samples.weight, self._class_weight(y, partial=partial)
-        if of_class is not None:
+        weight, class_weight = samples.weight, getattr(self, "class_weight", None)
+        if partial and class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all samples, which partial_fit has not: give the "
+                "weights as a dict"
+            )
+        if class_weight is not None:
+            of_class = scikit.compute_sample_weight(class_weight, y)
             weight = of_class if weight is None else weight * of_class
         if weight is not None:  # a weight of 0 is as good as no sample
             rows = rows[weight[rows] > 0]
@@ -159,27 +115,20 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
                 raise ValueError("the weight is zero for every sample to train on")
         samples = samples._replace(weight=weight)
         samples = samples if len(rows) == len(targets) else samples.take(rows)
-        warn_of_size(samples.x)
+        inputs.warn_of_size(samples.x)
         course.prepare(self, state, partial=partial)
         course.run(Job(self, samples, held, self._scorer(held), partial))
         if not partial or course.stopped:
             course.choose(self.n_ensemble, by_score=self.early_stopping)
-        self._conclude(course)
+        self._adopt(course)
+        self.n_iter_, self.t_, self.stopped_ = course.epochs, course.seen, course.stopped
+        self.loss_curve_: list[float] = course.curve("losses")
+        self.loss_: float = self.loss_curve_[-1]
+        self.best_loss_: float | None = None if self.early_stopping else course.mean("best_loss")
+        self.validation_loss_curve_: list[float] | None = course.curve("validation_losses") or None
+        self.validation_scores_: list[float] | None = course.curve("scores") or None
+        self.best_validation_score_ = course.mean("best_score") if self.validation_scores_ else None
         return self
-
-    def _course_of(
-        self, sizes: Sequence[int], dtype: Any, state: Any, going_on: bool, partial: bool
-    ) -> Course:
-        """Return the course to go on with, or a new one from start weights."""
-        if going_on:
-            check_sizes(self.net_, sizes, "the net to go on from is")
-            course: Course = self._course
-            return course
-        if partial and self.n_restarts > 1:
-            raise ValueError("n_restarts is for fit, which ends: give partial_fit one start")
-        for name in ("net_", "_course", "_split_state"):
-            self.__dict__.pop(name, None)
-        return Course(net_of(self, sizes, dtype, state))
 
     def _validation(
         self, samples: Samples, given: Sequence[Any], state: np.random.RandomState, partial: bool
@@ -200,7 +149,7 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
         state = copy.deepcopy(self._split_state)
         classes = samples.y if self._stratified else None
         lenient = partial or samples.y.ndim > 1
-        rest, rows = divided(n, self.validation_fraction, classes, state, lenient=lenient)
+        rest, rows = inputs.divided(n, self.validation_fraction, classes, state, lenient=lenient)
         return rest, samples.take(rows)
 
     def _scorer(self, held: Samples | None) -> Callable[[MLP, Array], float]:
@@ -219,19 +168,12 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
 
         return scored
 
-    def _conclude(self, course: Course) -> None:
-        """Set what people read."""
-        self._course, self.net_ = course, course.net
-        self.n_iter_, self.t_, self.stopped_ = course.epochs, course.seen, course.stopped
-        records, curve = course.records, course.curve
-        self.loss_curve_ = curve(lambda record: record.losses)
-        self.loss_ = self.loss_curve_[-1]
-        best = float(np.mean([record.best_loss for record in records]))
-        self.best_loss_ = None if self.early_stopping else best
-        self.validation_loss_curve_ = curve(lambda record: record.validation_losses) or None
-        self.validation_scores_ = curve(lambda record: record.scores) or None
-        best = float(np.mean([record.best_score for record in records]))
-        self.best_validation_score_ = None if self.validation_scores_ is None else best
+    def _adopt(self, course: Course) -> None:
+        """Be an estimator with the net of this course."""
+        self._course: Course = course
+        net: MLP = course.net
+        self.net_, self.n_layers_, self.n_outputs_ = net, net.L, net.sizes[-1]
+        self.out_activation_: str = net.activation[net.L].name.replace("sigmoid", "logistic")
 
     @property
     def coefs_(self) -> list[Array]:
@@ -243,22 +185,6 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
         """The biases by layer: views of the net's."""
         return list(self.net_.b.values())
 
-    @property
-    def n_layers_(self) -> int:
-        """Number of layers, the input counted."""
-        return int(self.net_.L)
-
-    @property
-    def n_outputs_(self) -> int:
-        """Number of outputs."""
-        return int(self.net_.sizes[-1])
-
-    @property
-    def out_activation_(self) -> str:
-        """Name of the output activation."""
-        name: str = self.net_.activation[self.net_.L].name
-        return "logistic" if name == "sigmoid" else name
-
     def _rows(self, X: Any) -> Any:
         """Return X, checked against what the net was fitted on."""
         scikit.check_is_fitted(self)
@@ -267,7 +193,7 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
     def _all_outputs(self, X: Any) -> Array:
         """Return the net's outputs, (m, n_outputs), or (networks, m, n_outputs) of an ensemble."""
         x = self._rows(X)  # first: without a net this raises NotFittedError
-        return outputs(self.net_, x)
+        return inputs.outputs(self.net_, x)
 
     def _outputs(self, X: Any) -> Array:
         """Return the net's outputs, (m, n_outputs); of an ensemble their mean."""
@@ -275,37 +201,14 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
         return a if a.ndim == 2 else a.mean(axis=0)
 
     def predict(self, X: Any) -> Any:
-        """Return what the net says of each sample.
-
-        Parameters
-        ----------
-        X : array-like or sparse, shape (m, n_features)
-
-        Returns
-        -------
-        array, shape (m,) or (m, n_outputs)
-            Labels, or numbers; 2-D of several labels or outputs.
-        """
+        """Return labels or numbers, (m,), of several labels or outputs 2-D."""
         return self._decode(self._outputs(X))
 
     def transform_hidden(self, X: Any, layer: int | None = None) -> Any:
-        """Return the outputs of a hidden layer.
+        """Return the outputs of a hidden layer, (m, n_l), or (networks, m, n_l) of an ensemble.
 
-        Parameters
-        ----------
-        X : array-like or sparse, shape (m, n_features)
-        layer : int, optional
-            2 is the first layer after the input; the default is the last hidden one.
-
-        Returns
-        -------
-        array, shape (m, n_l)
-            Or (networks, m, n_l) of an ensemble; a data frame where `set_output` asks for it.
-
-        Raises
-        ------
-        ValueError
-            If there is no such layer.
+        2 is the first layer after the input; the default is the last hidden one. It is an array,
+        or the data frame that `set_output` asks for.
         """
         x, net = self._rows(X), self.net_
         l = net.L - 1 if layer is None else as_int(layer, "layer", least=1)
@@ -313,60 +216,30 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
             there = f"2..{net.L - 1} are" if net.L > 2 else "there is none"
             raise ValueError(f"layer {l} is no hidden layer of this net: {there}")
         hidden = np.concatenate([net.forward(part).a[l] for part in chunks(x)], axis=-2)
-        config = getattr(self, "_sklearn_output_config", {})
-        library = config.get("transform", scikit.get_config()["transform_output"])
-        if library == "default" or hidden.ndim > 2:
+        library = scikit.container_adapter("transform", self)
+        if library is None or hidden.ndim > 2:
             return hidden
-        frame = import_module(library).DataFrame(hidden)
-        frame.columns = list(self._names(hidden.shape[1]))
-        if library == "pandas" and hasattr(X, "index"):
-            frame.index = X.index
-        return frame
+        names = self.get_feature_names_out(n=hidden.shape[1])
+        return library.create_container(hidden, X, columns=names)
 
     def set_output(self, *, transform: str | None = None) -> Self:
-        """Say what `transform_hidden` returns.
-
-        Parameters
-        ----------
-        transform : {'default', 'pandas', 'polars'}, optional
-            None changes nothing.
-
-        Returns
-        -------
-        MLPClassifier or MLPRegressor
-            Itself.
-        """
+        """Say what `transform_hidden` returns: 'default', 'pandas' or 'polars'."""
         if transform is not None:
             self._sklearn_output_config = {"transform": transform}
         return self
 
-    def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Return the names of what `transform_hidden` gives: class and neuron.
-
-        Parameters
-        ----------
-        input_features : ignored
-        """
+    def get_feature_names_out(self, input_features: Any = None, *, n: int | None = None) -> Array:
+        """Return the names of what `transform_hidden` gives, class and neuron; `n` of them."""
         scikit.check_is_fitted(self)
-        return self._names(self.net_.sizes[-2])
-
-    def _names(self, n: int) -> Array:
-        return np.array([f"{type(self).__name__.lower()}{i}" for i in range(n)], dtype=object)
+        n, name = n or self.net_.sizes[-2], type(self).__name__.lower()
+        return np.array([f"{name}{i}" for i in range(n)], dtype=object)
 
     def sensitivity(self, X: Any) -> Array:
-        """Return the derivative of each output by each input.
+        """Return the derivative of each output by each input, (m, n_outputs, n_features).
 
-        Parameters
-        ----------
-        X : array-like or sparse, shape (m, n_features)
-
-        Returns
-        -------
-        array, shape (m, n_outputs, n_features)
-            Of an ensemble the derivative of the mean output.
+        Of an ensemble it is that of the mean output.
         """
-        x = self._rows(X)
-        parts = [self.net_.sensitivity(part) for part in chunks(x)]
+        parts = [self.net_.sensitivity(part) for part in chunks(self._rows(X))]
         found = np.concatenate(parts, axis=-3)
         return found if found.ndim == 3 else found.mean(axis=0)
 
@@ -376,6 +249,10 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        if tags.classifier_tags is None:
+            tags.target_tags.multi_output = True
+        else:
+            tags.classifier_tags.multi_label = True
         return tags
 
     def _sk_visual_block_(self) -> Any:
@@ -388,11 +265,6 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
             text = f"{net.sizes[0]} – {' – '.join(layers)}; {net.loss_function.name}; "
             text += f"{many}{net.theta.shape[-1]:,} parameters, {net.dtype}"
         return SimpleNamespace(
-            kind="single",
-            estimators=self,
-            names=type(self).__name__,
-            name_details=str(self),
-            name_caption=text,
-            doc_link_label=None,
-            dash_wrapped=True,
-        )
+            kind="single", estimators=self, names=type(self).__name__, name_details=str(self),
+            name_caption=text, doc_link_label=None, dash_wrapped=True,
+        )  # fmt: skip

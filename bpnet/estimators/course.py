@@ -1,20 +1,25 @@
-"""The course of a training: from samples and a net to `fit`, and what it leaves."""
+"""The course of a training: from samples and a net to `fit`, how long, and what it leaves.
+
+`Watch` ends it by scikit-learn's rules, and keeps the curves.
+"""
 
 from __future__ import annotations
 
-import inspect
+import math
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from bpnet.arrays import Array
 from bpnet.checks import all_finite
 from bpnet.errors import TrainingDiverged
-from bpnet.estimators.inputs import batches, dense
+from bpnet.estimators.inputs import Samples, batches, dense, outputs
 from bpnet.estimators.rules import Later, Shrinking, rule_of
 from bpnet.estimators.scikit import ConvergenceWarning
-from bpnet.estimators.watch import Job, Record, Watch
 from bpnet.mlp import MLP
 from bpnet.rules.optimizers import Optimizer
 from bpnet.rules.schedules import Schedule
@@ -22,36 +27,189 @@ from bpnet.training.fit import fit
 from bpnet.training.lbfgs import LBFGS
 
 if TYPE_CHECKING:
+    from bpnet.training.callbacks import Training
     from bpnet.training.history import History
 
 LARGEST_BATCH = 200  # of batch_size="auto"
+FTOL = 2.220446049250313e-09  # SciPy's default for L-BFGS-B
+SMALLEST_RATE = 1e-6  # at which the learning rate "adaptive" gives up
+
+
+@dataclass
+class Record:
+    """The training of one network so far; the lists have one entry an epoch."""
+
+    losses: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_score: float = -math.inf
+    best_theta: Array | None = None  # at the best score, if that is what training ends by
+    waited: int = 0  # epochs without an improvement
+
+
+@dataclass
+class Job:
+    """What a training is asked to do, and its epochs as scikit-learn's callbacks see them."""
+
+    estimator: Any
+    samples: Samples
+    held: Samples | None  # to validate on
+    score: Callable[[MLP, Array], float]  # of one network with its outputs on the held data
+    partial: bool  # whether it is one epoch, as of `partial_fit`
+    whole: Any = None  # the contexts of scikit-learn's callbacks, where there are some
+    epoch: Any = None
+
+    def __post_init__(self) -> None:
+        self.n: int = len(self.samples.targets)
+        self.epochs = 1 if self.partial else self.estimator.max_iter
+
+    def begin(self, net: MLP, fits: int) -> None:
+        """Tell that training begins."""
+        if self.partial or not hasattr(self.estimator, "_skl_callbacks"):
+            return
+        weight = self.samples.weight
+        self.told = {
+            "estimator": self.estimator,
+            "X": self.samples.x,
+            "y": self.samples.y,
+            "metadata": None if weight is None else {"sample_weight": weight},
+            # of an estimator that could be asked now; X has no names of columns any more
+            "reconstruction_attributes": lambda: {"net_": net.copy(), "feature_names_in_": None},
+        }
+        self.whole = self.estimator._init_callback_context(max_subtasks=fits * self.epochs)
+        self.whole.call_on_fit_task_begin(**self.told)
+
+    def begin_epoch(self) -> None:
+        """Tell that an epoch begins."""
+        if self.whole is not None:
+            self.epoch = self.whole.subcontext(task_name="epoch")
+            self.epoch.call_on_fit_task_begin(**self.told)
+
+    def end(self, task: Any) -> bool:
+        """Tell that the whole or an epoch has ended; return whether training shall."""
+        return task is not None and bool(task.call_on_fit_task_end(**self.told))
+
+
+class Watch:
+    """A callback of `fit` that ends training as scikit-learn does, and keeps the curves."""
+
+    def __init__(
+        self, job: Job, net: MLP, records: Sequence[Record], seen: int, lacking: Callable[[], Any]
+    ) -> None:
+        self.job, self.estimator = job, job.estimator
+        self.net, self.records = net, records  # of a stack, one for each network
+        self.seen = seen  # samples, before too
+        self.lacking = lacking  # gives what the loss of the epoch lacks: the penalty
+        self.by_score: Any = self.estimator.early_stopping
+        self.lbfgs: Any = self.estimator._is_lbfgs()
+        self.constant: Any = self.estimator._constant(job.samples)
+        self.done = np.zeros(len(records), bool)
+        self.epochs = 0
+        self.out_of_calls: bool = False
+
+    def on_train_begin(self, training: Training) -> None:
+        """Tell that an epoch begins."""
+        self.job.begin_epoch()
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Take the figures of the epoch, and end training if they say so."""
+        estimator = self.estimator
+        self.epochs += 1
+        self.seen += self.job.n
+        losses = np.atleast_1d(training.history.loss[-1] + self.lacking() + self.constant)
+        for record, loss in zip(self.records, losses.tolist(), strict=True):
+            record.losses.append(loss)
+            if not (self.by_score or self.lbfgs):  # NaN is waited for too
+                better = loss <= record.best_loss - estimator.tol
+                record.waited = 0 if better else record.waited + 1
+            record.best_loss = min(record.best_loss, loss)
+        self._say("loss", losses.tolist())
+        if self.job.held is not None:
+            self._validate(self.job.held)
+        self._adapt(training)
+        if estimator.solver == "lbfgs":  # end where SciPy by its defaults would, as scikit-learn's
+            *_, before, loss = math.inf, *self.records[0].losses[-2:]
+            if self.epochs >= estimator.max_fun:
+                self.out_of_calls = True
+                training.stop(f"max_fun={estimator.max_fun} is reached")
+            elif before - loss <= FTOL * max(abs(before), abs(loss), 1) and self.epochs > 1:
+                training.stop("L-BFGS: the loss falls by no more than rounding")
+        if self.job.end(self.job.epoch):
+            training.stop("a callback of scikit-learn")
+        if training.history.stopped is None and training.epoch < training.epochs:
+            self.job.begin_epoch()
+
+    def _validate(self, held: Samples) -> None:
+        """Take loss and score of the held data."""
+        estimator, net = self.estimator, self.net
+        a = outputs(net, held.x)
+        loss = net.loss(a=a, y=held.targets, sample_weight=held.weight)
+        losses = np.atleast_1d(loss + estimator._constant(held)).tolist()
+        nets, each = ([net], [a]) if net.theta.ndim == 1 else (list(net), a)
+        for record, one, out, loss in zip(self.records, nets, each, losses, strict=True):
+            record.validation_losses.append(loss)
+            score = -loss if estimator.scoring == "loss" else self.job.score(one, out)
+            record.scores.append(score)
+            if self.by_score:
+                better = score >= record.best_score + estimator.tol
+                record.waited = 0 if better else record.waited + 1
+            if score > record.best_score:
+                record.best_score = score
+                record.best_theta = one.theta.copy() if self.by_score else None
+        self._say("validation score", [record.scores[-1] for record in self.records])
+
+    def _adapt(self, training: Training) -> None:
+        """Change the learning rate, or end training where there was no improvement for long."""
+        estimator, rule = self.estimator, cast("Optimizer", training.optimizer)
+        how = estimator.learning_rate if estimator.solver == "sgd" else None
+        if how == "invscaling":
+            rule.learning_rate = estimator.learning_rate_init / (self.seen + 1) ** estimator.power_t
+        waited = np.array([record.waited for record in self.records])
+        due = (waited > estimator.n_iter_no_change) & ~self.done
+        if not due.any():
+            return
+        if how == "adaptive":
+            rates = np.broadcast_to(rule.learning_rate, due.shape)
+            slower = due & (rates > SMALLEST_RATE)
+            rates = np.where(slower, rates / 5, rates)
+            rule.learning_rate = rates if len(rates) > 1 else float(rates[0])
+            for k in np.flatnonzero(slower).tolist():
+                self.records[k].waited = 0
+            due &= ~slower
+        self.done |= due
+        if self.done.all():
+            what = "Validation score" if self.by_score else "Training loss"
+            training.stop(
+                f"{what} did not improve more than tol={estimator.tol:f} for "
+                f"{estimator.n_iter_no_change} consecutive epochs."
+            )
+
+    def _say(self, what: str, values: list[float]) -> None:
+        if self.estimator.verbose:
+            ends = dict.fromkeys(f"{end(values):.8f}" for end in (min, max))
+            text = f"Iteration {self.epochs}, {what} = {'..'.join(ends)}"
+            print(text)  # noqa: T201  # what `verbose` asks for
+
+    def warn_of_end(self, stopped: str | None) -> None:
+        """Warn if training ended before it converged."""
+        if stopped == "interrupted":
+            warnings.warn("Training interrupted by user.", stacklevel=6)
+        elif self.out_of_calls or (stopped is None and self.epochs == self.estimator.max_iter):
+            what = "lbfgs" if self.lbfgs else "Stochastic Optimizer"
+            text = f"{what}: Maximum iterations ({self.epochs}) reached and the optimization hasn't"
+            warnings.warn(f"{text} converged yet.", ConvergenceWarning, stacklevel=6)
 
 
 class Course:
-    """The training of a net, or of a stack of them; what `partial_fit` goes on with.
-
-    Attributes
-    ----------
-    net : MLP
-    records : list of Record
-        One for each network.
-    rule : Optimizer or LBFGS
-        From `prepare` on, as the generator.
-    rng : numpy.random.Generator
-    seen : int
-        Samples so far.
-    epochs : int
-        Of the last call.
-    stopped : str or None
-        Why the last call ended early, as in `History`.
-    """
+    """The training of a net, or of a stack of them; what `partial_fit` goes on with."""
 
     def __init__(self, net: MLP) -> None:
-        self.net = net
+        self.net: MLP = net
         self.records = [Record() for _ in range(1 if net.theta.ndim == 1 else len(net))]
-        self.seen = self.epochs = 0
-        self.stopped: str | None = None
-        self.rule: Any = None
+        self.seen = self.epochs = 0  # samples so far; epochs of the last call
+        self.stopped: str | None = None  # why the last call ended early, as in `History`
+        self.rule: Any = None  # Optimizer or LBFGS, from `prepare` on, as the generator
         self.rng: Any = None
 
     def prepare(self, estimator: Any, state: np.random.RandomState, *, partial: bool) -> None:
@@ -68,64 +226,19 @@ class Course:
             self.rule.learning_rate = Later(rate, len(self.records[0].losses))
 
     def run(self, job: Job) -> None:
-        """Train: one epoch more, or to the end.
-
-        Raises
-        ------
-        TrainingDiverged
-            As `fit`, and where gradients were too large to take a step by.
-        """
+        """Train: one epoch more, or to the end; TrainingDiverged as of `fit`."""
         parts = [(self.net, self.records)]
         if isinstance(self.rule, LBFGS) and self.net.theta.ndim > 1:  # one after another, as views
             parts = [(net, [record]) for net, record in zip(self.net, self.records, strict=True)]
-        job.announce(self.net, len(parts))
+        job.begin(self.net, len(parts))
         self.epochs = 0
         for net, records in parts:
             history, watch = self._fit(job, net, records)
             self.epochs, self.stopped = max(self.epochs, watch.epochs), history.stopped
             self.seen = watch.seen
             if not job.partial:
-                warn_of_end(job.estimator, history, watch)
-        if job.tasks is not None:
-            job.tasks.close()
-        self._check_state()
-
-    def _fit(self, job: Job, net: MLP, records: list[Record]) -> tuple[History, Watch]:
-        """Call `fit`."""
-        estimator, (x, _, targets, weight), n = job.estimator, job.samples, job.n
-        size = n if isinstance(self.rule, LBFGS) else batch_size(estimator.batch_size, n)
-        mean = 1.0 if weight is None else float(weight.mean())
-        rule, l2, lacking = penalised(self.rule, net, estimator.alpha, n, size, mean)
-        watch = Watch(job, net, records, self.seen, lacking)
-        options: dict[str, Any] = {"compiled": True} if estimator.compiled else {}
-        data: tuple[Any, ...] = (x, targets)
-        if hasattr(x, "toarray") and size < n:
-            rng = self.rng if estimator.shuffle else None
-            data = (batches(x, targets, weight, size, rng),)
-            options |= {"steps_per_epoch": -(-n // size)}
-            options |= {"weight_mean": None if weight is None else mean}
-        else:
-            data = dense(x), targets
-            options |= {"batch_size": size, "sample_weight": weight}
-        history = fit(
-            net,
-            *data,
-            epochs=job.epochs,
-            optimizer=rule,
-            rng=self.rng,
-            shuffle=estimator.shuffle,
-            l2=l2,
-            dropout=estimator.dropout,
-            callbacks=[watch, *estimator.callbacks],
-            keep_state=job.partial,
-            **options,
-        )
-        if isinstance(rule, Optimizer):  # which may have changed
-            self.rule.learning_rate = rule.learning_rate
-        return history, watch
-
-    def _check_state(self) -> None:
-        """Raise TrainingDiverged if squares of gradients overflowed, so that steps were 0."""
+                watch.warn_of_end(history.stopped)
+        job.end(job.whole)
         state = getattr(self.rule, "state", {})
         if self.net.theta.ndim == 1 and not all(map(all_finite, state.values())):
             raise TrainingDiverged(
@@ -136,6 +249,32 @@ class Course:
                 layer=None,
                 learning_rate=getattr(self.rule, "last_rate", None),
             )
+
+    def _fit(self, job: Job, net: MLP, records: list[Record]) -> tuple[History, Watch]:
+        """Call `fit`."""
+        estimator, (x, _, targets, weight), n = job.estimator, job.samples, job.n
+        size = n if isinstance(self.rule, LBFGS) else batch_size(estimator.batch_size, n)
+        mean = 1.0 if weight is None else float(weight.mean())
+        rule, l2, lacking = penalised(self.rule, net, estimator.alpha, n, size, mean)
+        watch = Watch(job, net, records, self.seen, lacking)
+        options: dict[str, Any] = {"compiled": True} if estimator.compiled else {}
+        data: tuple[Any, ...]
+        if hasattr(x, "toarray") and size < n:
+            rng = self.rng if estimator.shuffle else None
+            data = (partial(batches, x, targets, weight, size, rng),)
+            options |= {"steps_per_epoch": -(-n // size)}
+            options |= {"weight_mean": None if weight is None else mean}
+        else:
+            data = dense(x), targets
+            options |= {"batch_size": size, "sample_weight": weight}
+        history = fit(
+            net, *data, epochs=job.epochs, optimizer=rule, rng=self.rng, shuffle=estimator.shuffle,
+            l2=l2, dropout=estimator.dropout, callbacks=[watch, *estimator.callbacks],
+            keep_state=job.partial, **options,
+        )  # fmt: skip
+        if isinstance(rule, Optimizer):  # which may have changed
+            self.rule.learning_rate = rule.learning_rate
+        return history, watch
 
     def choose(self, best: int, *, by_score: bool) -> None:
         """Keep so many networks, the best; under early stopping, with their best weights."""
@@ -151,14 +290,18 @@ class Course:
             self.records = [self.records[k] for k in chosen]
             self.rule = None  # its vectors are of all of them
 
-    def curve(self, of: Callable[[Record], list[float]]) -> list[float]:
+    def curve(self, name: str) -> list[float]:
         """Return a list of the record, or the mean of several, where what has ended stays."""
-        curves = [of(record) for record in self.records]
+        curves: list[list[float]] = [getattr(record, name) for record in self.records]
         if len(curves) == 1:
             return curves[0]
         epochs = max(map(len, curves))
         means = np.mean([curve + curve[-1:] * (epochs - len(curve)) for curve in curves], axis=0)
         return [float(mean) for mean in means]
+
+    def mean(self, name: str) -> float:
+        """Return the mean of a figure of the records."""
+        return float(np.mean([getattr(record, name) for record in self.records]))
 
 
 def penalised(
@@ -174,12 +317,6 @@ def penalised(
     return steps, 0.0, lambda: steps.spent() / n
 
 
-def check_compiled() -> None:
-    """Raise ValueError if `fit` knows no compiled kernels."""
-    if "compiled" not in inspect.signature(fit).parameters:
-        raise ValueError("compiled=True needs a bpnet whose `fit` takes it: this one does not")
-
-
 def batch_size(given: Any, n: int) -> int:
     """Return how many samples a batch has."""
     if given == "auto":
@@ -188,13 +325,3 @@ def batch_size(given: Any, n: int) -> int:
         text = f"Got `batch_size` {given} larger than sample size {n}. It is going to be clipped"
         warnings.warn(text, stacklevel=7)
     return min(int(given), n)
-
-
-def warn_of_end(estimator: Any, history: History, watch: Watch) -> None:
-    """Warn if training ended before it converged."""
-    if history.stopped == "interrupted":
-        warnings.warn("Training interrupted by user.", stacklevel=6)
-    elif watch.out_of_calls or (history.stopped is None and watch.epochs == estimator.max_iter):
-        what = "lbfgs" if watch.lbfgs else "Stochastic Optimizer"
-        text = f"{what}: Maximum iterations ({watch.epochs}) reached and the optimization hasn't "
-        warnings.warn(f"{text}converged yet.", ConvergenceWarning, stacklevel=6)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bpnet.arrays import Array
-from bpnet.estimators.scikit import (
-    check_array,
-    train_test_split,
-    validate_data,
-)
+from bpnet.estimators.scikit import check_array, train_test_split, validate_data
 from bpnet.mlp import MLP
 
 FLOATS = (np.float64, np.float32)
@@ -45,39 +41,22 @@ def refuse_masked(**given: Any) -> None:
 def checked(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
     """Return X, and y if it is given, as scikit-learn checks them; X may be CSR.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As scikit-learn's, with the name of the first column of a data frame that is at fault.
+    An error names the first column of a data frame that is at fault.
     """
     refuse_masked(X=X, y=y)
     try:
         return validate_data(estimator, X, y, accept_sparse="csr", dtype=FLOATS, **options)
     except (TypeError, ValueError) as error:
-        name = faulty_column(X)
-        if name is None:
-            raise
-        raise type(error)(f"column {name!r}: {error}") from None
-
-
-def faulty_column(X: Any) -> Any:
-    """Return the name of the first column of a data frame that is no column of finite numbers."""
-    for name in getattr(X, "columns", ()):
-        try:
-            check_array(X[[name]], dtype=FLOATS)
-        except (TypeError, ValueError):
-            return name
-    return None
+        for name in getattr(X, "columns", ()):
+            try:
+                check_array(X[[name]], dtype=FLOATS)
+            except (TypeError, ValueError):
+                raise type(error)(f"column {name!r}: {error}") from None
+        raise
 
 
 def as_weight(sample_weight: Any, X: Any) -> Array | None:
-    """Return the weights of the samples, float64, checked; None stays None.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they are masked, negative, not finite, all 0, or not one for each sample.
-    """
+    """Return the weights of the samples, float64, checked; None stays None."""
     if sample_weight is None:
         return None
     refuse_masked(sample_weight=sample_weight)
@@ -99,32 +78,16 @@ def warn_of_size(x: Any) -> None:
     """Warn of inputs beside which a bias is lost: nothing can be learned from them."""
     largest = max(x.max(), -x.min())
     if largest * np.finfo(x.dtype).eps > 1:
-        text = (
-            f"X holds numbers as large as {largest:.3g}, beside which biases are lost in {x.dtype}"
-        )
-        warnings.warn(f"{text}: scale it, by StandardScaler for example", stacklevel=5)
+        text = f"X holds numbers as large as {largest:.3g}, beside which biases are lost in"
+        warnings.warn(f"{text} {x.dtype}: scale it, by StandardScaler for example", stacklevel=5)
 
 
 def divided(
     n: int, fraction: float, classes: Any, state: np.random.RandomState, *, lenient: bool
 ) -> tuple[Array, Array]:
-    """Return the numbers of the rows to train on, and of those to validate on.
+    """Return the numbers of the rows to train on, and of a fraction to validate on.
 
-    Parameters
-    ----------
-    n : int
-    fraction : float
-        Of the rows, to validate on.
-    classes : array or None
-        Which are as frequent in both.
-    state : RandomState
-    lenient : bool
-        Whether classes are let go of where one is too rare to be in both.
-
-    Raises
-    ------
-    ValueError
-        If there are too few rows, or a class is too rare.
+    Classes are as frequent in both; `lenient` lets go of them where one is too rare for that.
     """
     choose = partial(train_test_split, np.arange(n), test_size=fraction, random_state=state)
     try:
@@ -143,8 +106,7 @@ def divided(
 
 def dense(x: Any) -> Array:
     """Return rows as an array."""
-    array: Array = x.toarray() if hasattr(x, "toarray") else x
-    return array
+    return x.toarray() if hasattr(x, "toarray") else x  # type: ignore[no-any-return]
 
 
 def chunks(x: Any) -> Iterator[Array]:
@@ -162,18 +124,11 @@ def outputs(net: MLP, x: Any) -> Array:
 
 def batches(
     x: Any, y: Array, weight: Array | None, size: int, rng: np.random.Generator | None
-) -> Callable[[], Iterator[tuple[Array, ...]]]:
-    """Return a function that gives an epoch of a sparse x, one batch at a time made dense.
-
-    The orders are those that `fit` draws for arrays.
-    """
-
-    def epoch() -> Iterator[tuple[Array, ...]]:
-        n = x.shape[0]
-        order = np.arange(n) if rng is None else rng.permutation(n)
-        for start in range(0, n, size):
-            rows = order[start : start + size]
-            batch = x[rows].toarray(), y[rows]
-            yield batch if weight is None else (*batch, weight[rows])
-
-    return epoch
+) -> Iterator[tuple[Array, ...]]:
+    """Yield an epoch of a sparse x, one batch at a time made dense, in the order of `fit`."""
+    n = x.shape[0]
+    order = np.arange(n) if rng is None else rng.permutation(n)
+    for start in range(0, n, size):
+        rows = order[start : start + size]
+        batch = x[rows].toarray(), y[rows]
+        yield batch if weight is None else (*batch, weight[rows])

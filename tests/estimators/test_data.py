@@ -2,7 +2,6 @@
 
 import pickle
 import re
-from functools import partial
 from shutil import which
 
 import numpy as np
@@ -13,29 +12,20 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 import sklearn
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.datasets import make_multilabel_classification as make_multilabel
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, scale
+from sklearn.preprocessing import StandardScaler
 
 from bpnet import MLP
 from bpnet import estimators as ours
 from tests.helpers.complaint import complains
+from tests.helpers.sklearn_data import DATA, KINDS, Classifier, Regressor, same_theta, theta
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-Classifier = partial(ours.MLPClassifier, random_state=0)
-Regressor = partial(ours.MLPRegressor, random_state=0)
-DIGITS, DIGIT = load_digits(return_X_y=True)
-DIGITS = DIGITS / 16
-IRIS, KIND = load_iris(return_X_y=True)
-DIABETES, SUGAR = (scale(array) for array in load_diabetes(return_X_y=True))
-
-
-def theta(estimator):
-    return estimator.net_.theta
+DIGITS, DIGIT, BINARY, BIT, IRIS, KIND, DIABETES, SUGAR = DATA
 
 
 def test_two_lines_with_labels_of_text():
@@ -60,7 +50,7 @@ def test_sparse_input_is_dense_input_batch_by_batch(kind, given, monkeypatch):
         spy = lambda x, *args, **named: made.append(x.shape) or as_array(x)  # noqa: E731
         monkeypatch.setattr(csr, "toarray", spy)
     b = Classifier(max_iter=3, **given).fit(kind(DIGITS), DIGIT, sample_weight=w)
-    np.testing.assert_allclose(theta(a), theta(b), rtol=1e-9, atol=1e-12)
+    same_theta(a, b, exactly=False)
     np.testing.assert_allclose(a.loss_curve_, b.loss_curve_)
     for ask in ("predict_proba", "decision_function", "transform_hidden", "sensitivity"):
         dense, of_sparse = getattr(a, ask)(DIGITS), getattr(b, ask)(kind(DIGITS))
@@ -88,16 +78,17 @@ def test_multilabel_and_multioutput():
     assert two.score(DIABETES, y) > 0.9
 
 
-def test_binary_probabilities():
-    X, y = DIGITS[DIGIT < 2], DIGIT[DIGIT < 2]
-    net = Classifier(5, "logistic").fit(X, y)
-    p = net.predict_proba(X)
-    assert p.shape == (len(y), 2)
+def test_binary_probabilities_and_one_class_only():
+    net = Classifier(5, "logistic").fit(BINARY, BIT)
+    p = net.predict_proba(BINARY)
+    assert p.shape == (len(BIT), 2)
     np.testing.assert_allclose(p.sum(axis=1), 1)
-    assert roc_auc_score(y, p[:, 1]) == roc_auc_score(y, net.decision_function(X)) == 1.0
+    assert roc_auc_score(BIT, p[:, 1]) == roc_auc_score(BIT, net.decision_function(BINARY)) == 1.0
+    with complains(ValueError, "y holds one class only, 'a': a classifier needs two at least"):
+        Classifier().fit(IRIS, ["a"] * 150)
 
 
-@pytest.mark.parametrize("kind", [Classifier, Regressor])
+@KINDS
 def test_float32_is_kept(kind):
     X = DIGITS.astype(np.float32)
     single, double = (
@@ -133,23 +124,23 @@ def test_data_frames():
     assert frame.index.tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("kind", [Classifier, Regressor])
+@KINDS
 def test_what_is_refused(kind):
     masked = np.ma.masked_greater(IRIS, 7)
-    with complains(TypeError, "X is a masked array, whose mask would be ignored: fill it first"):
-        kind().fit(masked, KIND)
-    with complains(TypeError, "y is a masked array…"):
-        kind().fit(IRIS, np.ma.masked_equal(KIND, 2))
-    with complains(TypeError, "sample_weight is a masked array…"):
-        kind().fit(IRIS, KIND, sample_weight=masked[:, 0])
-    with complains(ValueError, "sample_weight must be >= 0, but holds -1"):
-        kind().fit(IRIS, KIND, sample_weight=-np.ones(150))
-    with complains(ValueError, "X_val and y_val go together: give both or none"):
-        kind().fit(IRIS, KIND, X_val=IRIS)
-    with complains(ValueError, "hidden_layer_sizes[1] must be an integer >= 1, not 0"):
-        kind(hidden_layer_sizes=(3, 0)).fit(IRIS, KIND)
-    with complains(ValueError, "The 'learning_rate_init' parameter of MLP…Got 0 instead."):
-        kind(learning_rate_init=0).fit(IRIS, KIND)
+    two, hidden = np.ma.masked_equal(KIND, 2), {"hidden_layer_sizes": (3, 0)}
+    for params, X, y, options, error, message in [
+        ({}, masked, KIND, {}, TypeError, "X is a masked array, whose mask would be ignored: …"),
+        ({}, IRIS, two, {}, TypeError, "y is a masked array…"),
+        ({}, IRIS, KIND, {"sample_weight": two}, TypeError, "sample_weight is a masked array…"),
+        ({}, IRIS, KIND, {"sample_weight": -np.ones(150)}, ValueError,
+         "sample_weight must be >= 0, but holds -1"),
+        ({}, IRIS, KIND, {"X_val": IRIS}, ValueError, "X_val and y_val go together: give both …"),
+        (hidden, IRIS, KIND, {}, ValueError, "hidden_layer_sizes[1] must be an integer >= 1, not…"),
+        ({"learning_rate_init": 0}, IRIS, KIND, {}, ValueError,
+         "The 'learning_rate_init' parameter of MLP…Got 0 instead."),
+    ]:  # fmt: skip
+        with complains(error, message):
+            kind(**params).fit(X, y, **options)
     net = kind(max_iter=2).fit(IRIS, KIND)
     with complains(ValueError, "layer 3 is no hidden layer of this net: 2..2 are"):
         net.transform_hidden(IRIS, 3)
@@ -159,13 +150,8 @@ def test_what_is_refused(kind):
         kind(max_iter=1, batch_size=999).fit(IRIS, KIND)
 
 
-def test_one_class_only():
-    with complains(ValueError, "y holds one class only, 'a': a classifier needs two at least"):
-        Classifier().fit(IRIS, ["a"] * 150)
-
-
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "softplus"])
-@pytest.mark.parametrize("kind", [Classifier, Regressor])
+@KINDS
 @pytest.mark.parametrize("n_ensemble", [1, 3])
 def test_sensitivity_is_the_derivative(kind, activation, n_ensemble):
     net = kind(hidden_layer_sizes=(6, 5), activation=activation, max_iter=5, n_ensemble=n_ensemble)
@@ -196,24 +182,17 @@ def test_searches_copies_and_files(tmp_path):
     grid = {"alpha": [1e-4, 1.0], "activation": ["tanh", ["relu"]]}
     search = GridSearchCV(Classifier(max_iter=30, learning_rate_init=0.03), grid, n_jobs=2, cv=3)
     assert search.fit(IRIS, KIND).best_score_ > 0.9
-    halving = HalvingRandomSearchCV(
-        Regressor(),
-        {"alpha": [0, 1, 10]},
-        n_candidates=3,
-        resource="max_iter",
-        max_resources=9,
-        random_state=0,
-    ).fit(DIABETES, SUGAR)
-    assert "max_iter" in halving.best_params_
+    how = {"n_candidates": 3, "resource": "max_iter", "max_resources": 9, "random_state": 0}
+    halving = HalvingRandomSearchCV(Regressor(), {"alpha": [0, 1, 10]}, **how)
+    assert "max_iter" in halving.fit(DIABETES, SUGAR).best_params_
     start = MLP.init((4, 5, 3), rng=0)
     net = Classifier(5, start_weights=start, max_iter=2).fit(IRIS, KIND)
     twin = clone(net)
     assert not hasattr(twin, "net_")
-    np.testing.assert_array_equal(theta(twin.fit(IRIS, KIND)), theta(net))
+    same_theta(twin.fit(IRIS, KIND), net)
     joblib.dump(net, tmp_path / "net.joblib")
     again = joblib.load(tmp_path / "net.joblib").partial_fit(IRIS, KIND)
-    net.partial_fit(IRIS, KIND)
-    np.testing.assert_array_equal(theta(again), theta(net))
+    same_theta(again, net.partial_fit(IRIS, KIND))
 
 
 def test_metadata_routing():
@@ -230,11 +209,8 @@ def test_html_shows_the_layers():
     assert "8 relu" not in net._repr_html_()
     text = make_pipeline(StandardScaler(), net).fit(IRIS, KIND)._repr_html_()
     assert "4 – 8 relu – 7 gelu – 3 softmax; cross_entropy; 127 parameters, float64" in text
-    assert repr(
-        net
-    ) == "MLPClassifier(activation=['relu', 'gelu'], hidden_layer_sizes=(8, 7),\n" + (
-        "              max_iter=2, random_state=0)"
-    )
+    told = "MLPClassifier(activation=['relu', 'gelu'], hidden_layer_sizes=(8, 7),"
+    assert repr(net) == f"{told}\n{' ' * 14}max_iter=2, random_state=0)"
 
 
 def test_callbacks_of_scikit_learn():

@@ -111,20 +111,3 @@ def test_multi_output_descends_the_same_sum():
     a, b = both("MLPRegressor", X, y, alpha=0, **PLAIN)
     np.testing.assert_allclose(a.coefs_[0], b.coefs_[0])
     np.testing.assert_allclose(3 * np.array(a.loss_curve_), b.loss_curve_)  # there the mean
-
-
-def test_worked_example_by_hand():
-    """scikit-learn's `test_fit`: one step of 3-2-1, with α, from given weights."""
-    coefs = [[[0.1, 0.2], [0.3, 0.1], [0.5, 0]], [[0.1], [0.2]]]
-    intercepts = [[0.1, 0.1], [1.0]]
-    net = ours.MLPClassifier(
-        2, "logistic", solver="sgd", learning_rate_init=0.1, alpha=0.1, momentum=0,
-        start_weights=(coefs, intercepts),
-    )  # fmt: skip
-    net.partial_fit([[0.6, 0.8, 0.7]], [0], classes=[0, 1])
-    expected = [[0.098, 0.195756], [0.2956664, 0.096008], [0.4939998, -0.002244]]
-    np.testing.assert_allclose(net.coefs_[0], expected, atol=1.5e-3)
-    np.testing.assert_allclose(net.coefs_[1], [[0.04706], [0.154089]], atol=1.5e-3)
-    np.testing.assert_allclose(net.intercepts_[0], [0.098333, 0.09626], atol=1.5e-3)
-    np.testing.assert_allclose(net.intercepts_[1], [0.9235], atol=1.5e-3)
-    np.testing.assert_allclose(net.predict_proba([[0.6, 0.8, 0.7]])[0, 1], 0.739, atol=1.5e-3)

@@ -2,45 +2,27 @@
 
 import pickle
 import re
-from functools import partial
 
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
-from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.datasets import make_multilabel_classification as make_multilabel
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import scale
 
 from bpnet import LBFGS, MLP, Adam, CosineDecay, ReduceOnPlateau, RMSprop, TrainingDiverged
-from bpnet.estimators import MLPClassifier, MLPRegressor, course
+from bpnet.estimators import course
 from tests.helpers.complaint import complains
+from tests.helpers.sklearn_data import DATA, Classifier, Regressor, same_theta, theta
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-Classifier = partial(MLPClassifier, random_state=0)
-Regressor = partial(MLPRegressor, random_state=0)
-DIGITS, DIGIT = load_digits(return_X_y=True)
-DIGITS = DIGITS / 16
-BINARY, BIT = DIGITS[DIGIT < 2], DIGIT[DIGIT < 2]
-IRIS, KIND = load_iris(return_X_y=True)
-DIABETES, SUGAR = load_diabetes(return_X_y=True)
-DIABETES, SUGAR = scale(DIABETES), scale(SUGAR)
+DIGITS, DIGIT, BINARY, BIT, IRIS, KIND, DIABETES, SUGAR = DATA
+
 BOTH = pytest.mark.parametrize(
-    ("estimator", "X", "y"), [(MLPClassifier, DIGITS, DIGIT), (MLPRegressor, DIABETES, SUGAR)]
+    ("estimator", "X", "y"), [(Classifier, DIGITS, DIGIT), (Regressor, DIABETES, SUGAR)]
 )
-
-
-def theta(estimator):
-    return estimator.net_.theta
-
-
-def test_alpha_draws_weights_to_zero():
-    small, large = (Classifier(10, alpha=a, random_state=1).fit(BINARY, BIT).net_ for a in (0, 1))
-    for l in (2, 3):
-        assert np.abs(small.W[l]).sum() > np.abs(large.W[l]).sum()
 
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu", "gelu"])
@@ -67,13 +49,12 @@ def test_lbfgs_learns(activation, labels):
 )
 def test_partial_fits_are_a_fit_bit_by_bit(estimator, X, y, given):
     """Rule, schedule, order and dropout go on from call to call."""
-    whole = estimator(random_state=0, tol=0, max_iter=6, **given).fit(X, y)
-    parts = estimator(random_state=0, **given)
+    whole = estimator(tol=0, max_iter=6, **given).fit(X, y)
+    parts, classes = estimator(**given), {"classes": np.unique(y)}
     for _ in range(6):
-        classes = {"classes": np.unique(y)} if estimator is MLPClassifier else {}
-        parts.partial_fit(X, y, **classes)
+        parts.partial_fit(X, y, **(classes if estimator is Classifier else {}))
         parts = pickle.loads(pickle.dumps(parts))
-    np.testing.assert_array_equal(theta(whole), theta(parts))
+    same_theta(whole, parts)
     assert whole.loss_curve_ == parts.loss_curve_
     assert (whole.t_, parts.t_, whole.n_iter_, parts.n_iter_) == (6 * len(X), 6 * len(X), 6, 1)
 
@@ -100,17 +81,15 @@ def test_partial_fit_and_its_errors():
 
 def test_learning_rate_of_a_warm_start():
     X, y = [[3, 2], [1, 6], [5, 6], [-2, -4]], [1, 1, 1, 0]
-    net = Classifier(
-        4, solver="sgd", learning_rate="invscaling", max_iter=1, power_t=0.25, warm_start=True
-    )
-    net.fit(X, y).fit(X, y)
+    given = {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.25, "warm_start": True}
+    net = Classifier(4, max_iter=1, **given).fit(X, y).fit(X, y)
     assert net._course.rule.learning_rate == net.learning_rate_init / (8 + 1) ** net.power_t
 
 
 @BOTH
 @pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
 def test_warm_start(estimator, X, y, solver):
-    given = {"solver": solver, "n_iter_no_change": np.inf, "random_state": 0}
+    given = {"solver": solver, "n_iter_no_change": np.inf}
     net = estimator(hidden_layer_sizes=5, warm_start=True, max_iter=3, **given)
     for max_iter in (3, 5):
         with pytest.warns(ConvergenceWarning):
@@ -120,7 +99,7 @@ def test_warm_start(estimator, X, y, solver):
     assert net.loss_curve_[3] < net.loss_curve_[0]
     with complains(ValueError, "the net to go on from is …-5-…, but X, y and hidden_layer_sizes…"):
         net.set_params(hidden_layer_sizes=6).fit(X, y)
-    if estimator is MLPClassifier:
+    if estimator is Classifier:
         message = "warm_start can only be used where `y` has the same classes as in the previous…"
         with complains(ValueError, message):
             net.fit(X, y % 3)
@@ -129,7 +108,7 @@ def test_warm_start(estimator, X, y, solver):
 @BOTH
 def test_early_stopping(estimator, X, y):
     given = {"tol": 0.01, "max_iter": 500, "solver": "sgd", "learning_rate_init": 0.01}
-    net = estimator(early_stopping=True, random_state=0, **given).fit(X, y)
+    net = estimator(early_stopping=True, **given).fit(X, y)
     scores = net.validation_scores_
     assert net.n_iter_ == len(scores) == len(net.validation_loss_curve_) < 500
     assert net.best_loss_ is None
@@ -161,13 +140,12 @@ def test_score_watched_is_that_of_the_weights_kept(estimator, X, y, scoring):
 
 
 def test_early_stopping_of_partial_fit():
-    net = Classifier(early_stopping=True, tol=1e-2, random_state=0, n_iter_no_change=3)
+    given = {"early_stopping": True, "tol": 1e-2, "n_iter_no_change": 3}
+    net = Classifier(**given)
     while not getattr(net, "stopped_", None):
         net.partial_fit(DIGITS, DIGIT, classes=np.arange(10))
     assert net.t_ == 0.9 * len(DIGITS) // 1 * len(net.loss_curve_)
-    whole = Classifier(early_stopping=True, tol=1e-2, random_state=0, n_iter_no_change=3)
-    whole.fit(DIGITS, DIGIT)
-    np.testing.assert_array_equal(theta(net), theta(whole))
+    same_theta(net, Classifier(**given).fit(DIGITS, DIGIT))
     net.partial_fit(DIGITS, DIGIT)
     assert net.stopped_ is None
 
@@ -203,26 +181,21 @@ def test_adaptive_learning_rate_and_verbose(capsys):
     assert f"Iteration 2, loss = {net.loss_curve_[1]:.8f}\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_shuffle(shuffle):
-    given = {"hidden_layer_sizes": 1, "max_iter": 1, "batch_size": 1, "random_state": 0}
-    one, two, other = (
-        theta(Regressor(shuffle=s, **given).fit(DIABETES, SUGAR))
-        for s in (shuffle, shuffle, not shuffle)
-    )
-    np.testing.assert_array_equal(one, two)
-    assert not np.array_equal(one, other)
+def test_shuffle():
+    given = {"hidden_layer_sizes": 1, "max_iter": 1, "batch_size": 1}
+    nets = [Regressor(shuffle=s, **given).fit(DIABETES, SUGAR) for s in (True, True, False)]
+    same_theta(*nets[:2])
+    assert not np.array_equal(theta(nets[0]), theta(nets[2]))
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_restarts_and_ensembles(solver):
-    given = {"hidden_layer_sizes": 6, "random_state": 0, "solver": solver, "shuffle": False}
-    state = np.random.RandomState(0)
-    starts = [Regressor(**given | {"random_state": state}, max_iter=1).fit(DIABETES, SUGAR)]
-    both = Regressor(n_ensemble=3, max_iter=30, **given).fit(DIABETES, SUGAR)
-    best = Regressor(n_restarts=3, max_iter=30, **given).fit(DIABETES, SUGAR)
-    first = Regressor(max_iter=30, **given).fit(DIABETES, SUGAR)
-    assert starts[0].net_.sizes == best.net_.sizes == both.net_.sizes
+    given = {"hidden_layer_sizes": 6, "solver": solver, "shuffle": False, "max_iter": 30}
+    both, best, first = (
+        Regressor(**given, **many).fit(DIABETES, SUGAR)
+        for many in ({"n_ensemble": 3}, {"n_restarts": 3}, {})
+    )
+    assert first.net_.sizes == best.net_.sizes == both.net_.sizes
     np.testing.assert_allclose(theta(both)[0], theta(first), rtol=1e-6, atol=1e-8)
     assert any(np.allclose(theta(best), one, rtol=1e-6) for one in theta(both))
     assert best.loss_ == min(r.losses[-1] for r in both._course.records) < both.loss_
@@ -315,26 +288,6 @@ def test_compiled_is_for_fit_to_judge(monkeypatch):
     monkeypatch.setattr(course, "fit", spy)
     with complains(ImportError, "needs numba"):
         Classifier(compiled=True).fit(IRIS, KIND)
-    monkeypatch.setattr(course, "fit", lambda net, *data, **options: None)
-    with complains(ValueError, "compiled=True needs a bpnet whose `fit` takes it…"):
-        Classifier(compiled=True).fit(IRIS, KIND)
-
-
-def test_poisson_without_hidden_layers_is_the_linear_model():
-    from sklearn.linear_model import PoissonRegressor
-
-    X = np.linspace(0, 1, 100)[:, None]
-    y = np.random.default_rng(0).poisson(np.exp(X[:, 0] + 1))
-    glm = PoissonRegressor(alpha=0, tol=1e-7).fit(X, y)
-    net = Regressor("poisson", (), alpha=0, solver="lbfgs", tol=1e-7).fit(X, y)
-    np.testing.assert_allclose(net.predict(X), glm.predict(X), rtol=1e-4)
-    assert net.loss_ == pytest.approx(glm_deviance(y, net.predict(X)) / 2)
-
-
-def glm_deviance(y, mean):
-    from sklearn.metrics import mean_poisson_deviance
-
-    return mean_poisson_deviance(y, mean)
 
 
 def test_what_diverges_or_cannot_learn_is_told():
@@ -356,14 +309,14 @@ def test_what_diverges_or_cannot_learn_is_told():
 def test_weight_is_as_good_as_samples():
     """A weight of 0 is no sample, in shuffled batches too; equal weights are none."""
     w = np.random.default_rng(0).integers(0, 2, len(DIGIT))
-    given = {"max_iter": 3, "random_state": 0, "early_stopping": False}
+    given = {"max_iter": 3}
     weighted = Classifier(**given).fit(DIGITS, DIGIT, sample_weight=w)
     without = Classifier(**given).fit(DIGITS[w > 0], DIGIT[w > 0])
-    np.testing.assert_allclose(theta(weighted), theta(without), rtol=1e-9, atol=1e-12)
+    same_theta(weighted, without, exactly=False)
     balanced = Classifier(class_weight="balanced", **given).fit(DIGITS[:300], DIGIT[:300])
     by_hand = 30 / np.bincount(DIGIT[:300])[DIGIT[:300]]
     same = Classifier(**given).fit(DIGITS[:300], DIGIT[:300], sample_weight=by_hand)
-    np.testing.assert_allclose(theta(balanced), theta(same), rtol=1e-9, atol=1e-12)
+    same_theta(balanced, same, exactly=False)
 
 
 def test_coefs_are_views_and_a_copy_keeps_them_so():

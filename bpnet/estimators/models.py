@@ -1,6 +1,4 @@
-"""The classifier."""
-
-from __future__ import annotations
+"""The classifier and the regressor: what their targets, outputs and scores are."""
 
 from typing import Any, ClassVar, Self
 
@@ -13,6 +11,8 @@ from bpnet.estimators.inputs import Samples, chunks
 from bpnet.estimators.parameters import LIMITS, documented
 from bpnet.estimators.rules import loss_named
 from bpnet.rules.activations import get_activation
+from bpnet.rules.losses import get_loss
+from bpnet.rules.metrics import r2
 
 
 def gives_probabilities(estimator: Any) -> bool:
@@ -31,10 +31,6 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(100,)
-        Neurons of each hidden layer; () is a net without one.
-    activation : str, Activation, or a list with one for each hidden layer, default='relu'
-        'identity', 'logistic', 'tanh', 'relu', or any of `bpnet.ACTIVATIONS`.
     loss : str or Loss, default='log_loss'
         'log_loss' is cross-entropy, or its binary form, by the output; or any of `bpnet.LOSSES`.
     {parameters}
@@ -78,44 +74,23 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
         compiled: bool = False, class_weight: Any = None,
     ) -> None:
         # fmt: on
-        self._keep(locals())
+        self.__dict__.update({k: v for k, v in locals().items() if k != "self"})
 
     @scikit.where(BaseMLP._takes_steps)
     @scikit.fitting
     def partial_fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        classes: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Self:
-        """Go once through some samples.
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, X_val: Any = None,
+        y_val: Any = None, sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
+        """Go once through some samples, and return the estimator; all else is as in `fit`.
 
-        Under early stopping some of them are set aside, of the same samples the same ones;
+        Under early stopping some samples are set aside, of the same samples the same ones;
         ``stopped_`` says when it is time to end, and the net then has its best weights.
 
         Parameters
         ----------
-        X, y, sample_weight
-            As in `fit`.
         classes : array-like, shape (n_classes,)
             All that there are; needed in the first call.
-        X_val, y_val, sample_weight_val
-            As in `fit`.
-
-        Returns
-        -------
-        MLPClassifier
-            Itself.
-
-        Raises
-        ------
-        TypeError, ValueError, TrainingDiverged
-            As `fit`.
         """
         if not self.__sklearn_is_fitted__():
             if classes is None:
@@ -142,14 +117,7 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
             y = scikit.column_or_1d(y, warn=True)
         if learn:
             self._learn(y)
-        else:
-            self._check_labels(scikit.unique_labels(y), exactly)
-        targets = np.asarray(self._label_binarizer.transform(y), np.float64)
-        if self._two_columns():
-            targets = np.hstack([1 - targets, targets])
-        return y, targets
-
-    def _check_labels(self, labels: Array, exactly: bool) -> None:
+        labels = scikit.unique_labels(y)
         if exactly and set(labels) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
@@ -160,13 +128,13 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {labels}."
             )
+        targets = np.asarray(self._label_binarizer.transform(y), np.float64)
+        if self._kind() == "binary" and self._output().rows_sum_to_one:  # an output each
+            targets = np.hstack([1 - targets, targets])
+        return y, targets
 
     def _kind(self) -> str:
         return str(self._label_binarizer.y_type_)
-
-    def _two_columns(self) -> bool:
-        """Whether two classes have an output each, as softmax needs it."""
-        return self._kind() == "binary" and self._output().rows_sum_to_one
 
     def _output(self) -> Any:
         default = "softmax" if self._kind() == "multiclass" else "sigmoid"
@@ -178,20 +146,9 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
             loss = "cross_entropy" if output.rows_sum_to_one else "binary_cross_entropy"
         return output, loss
 
-    def _class_weight(self, y: Any, *, partial: bool) -> Array | None:
-        if self.class_weight is None:
-            return None
-        if partial and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight='balanced' needs all samples, which partial_fit has not: give the "
-                "weights as a dict"
-            )
-        weight: Array = scikit.compute_sample_weight(self.class_weight, y)
-        return weight
-
     def _decode(self, a: Array) -> Any:
         if self._kind() == "binary":
-            a = a[:, -1]
+            a = a[:, 0] if a.shape[1] == 1 else a.argmax(axis=1)
         return self._label_binarizer.inverse_transform(a)
 
     def _score(self, a: Array, held: Samples) -> float:
@@ -204,38 +161,17 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
 
     @scikit.where(gives_probabilities)
     def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class, or of each label.
-
-        Parameters
-        ----------
-        X : array-like or sparse, shape (m, n_features)
-
-        Returns
-        -------
-        array, shape (m, n_classes)
-            In the order of ``classes_``.
-        """
+        """Return the probability of each class, or of each label, (m, n_classes)."""
         a = self._outputs(X)
-        if self._kind() == "binary":
-            p = a[:, -1]
-            return np.stack([1 - p, p], axis=1)
+        if a.shape[1] == 1:
+            return np.hstack([1 - a, a])
         if self._kind() == "multiclass" and not self._output().rows_sum_to_one:
             a = a / np.maximum(a.sum(axis=1, keepdims=True), np.finfo(a.dtype).tiny)
         return a
 
     @scikit.where(gives_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of `predict_proba`.
-
-        Parameters
-        ----------
-        X : array-like or sparse, shape (m, n_features)
-
-        Returns
-        -------
-        array, shape (m, n_classes)
-            -inf where a probability is 0.
-        """
+        """Return the logarithm of `predict_proba`, -inf where a probability is 0."""
         with np.errstate(divide="ignore"):
             log_p: Array = np.log(self.predict_proba(X))
         return log_p
@@ -244,14 +180,8 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
     def decision_function(self, X: Any) -> Array:
         """Return what the probabilities are made of: z^L, above 0 where a label is likely.
 
-        Parameters
-        ----------
-        X : array-like or sparse, shape (m, n_features)
-
-        Returns
-        -------
-        array, shape (m,) of two classes, else (m, n_classes)
-            Of an ensemble the log odds of its mean; of exclusive classes the logarithm.
+        It is (m,) of two classes, else (m, n_classes); of an ensemble the log odds of its mean, of
+        exclusive classes the logarithm.
         """
         x = self._rows(X)
         if self.net_.theta.ndim > 1:
@@ -264,7 +194,90 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
             return z[:, -1] if z.shape[1] == 1 else z[:, 1] - z[:, 0]
         return z
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
+
+@documented
+class MLPRegressor(scikit.RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-learn is untyped
+    """A regressor by a multi-layer perceptron, of one output or many.
+
+    What scikit-learn's MLPRegressor takes, and more; a parameter of the same name means the same.
+    Of many outputs the loss is the sum, where scikit-learn shows their mean and descends the sum.
+
+    Parameters
+    ----------
+    loss : str or Loss, default='squared_error'
+        'squared_error' (half of it), 'poisson', or any of `bpnet.LOSSES`.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from bpnet.estimators import MLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> net = MLPRegressor(n_ensemble=5, early_stopping=True, max_iter=1000, random_state=0)
+    >>> mean, spread = net.fit(X * 20, y / 100).predict(X[:2] * 20, return_std=True)
+    >>> mean.shape, spread.shape
+    ((2,), (2,))
+    """
+
+    _target_checks: ClassVar[dict[str, Any]] = {"multi_output": True, "y_numeric": True}
+
+    # fmt: off
+    def __init__(
+        self, loss: Any = "squared_error", hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu", *, solver: Any = "adam", alpha: float = 0.0001,
+        batch_size: int | str = "auto", learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200,
+        shuffle: bool = True, random_state: Any = None, tol: float = 1e-4,
+        verbose: bool | int = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        out_activation: Any = None, scoring: Any = None, dropout: Any = 0.0,
+        start_weights: Any = None, callbacks: Any = (), n_restarts: int = 1, n_ensemble: int = 1,
+        compiled: bool = False,
+    ) -> None:
+        # fmt: on
+        self.__dict__.update({k: v for k, v in locals().items() if k != "self"})
+
+    def _encode(self, y: Any, *, learn: bool, exactly: bool) -> tuple[Any, Array]:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = scikit.column_or_1d(y, warn=True)
+        return y, y.reshape(len(y), -1)
+
+    def _output_and_loss(self) -> tuple[Any, Any]:
+        loss = get_loss(loss_named(self.loss))
+        return self.out_activation or loss.joined_output or "identity", loss
+
+    def _constant(self, samples: Samples) -> float:
+        if get_loss(loss_named(self.loss)).name != "poisson":
+            return 0.0
+        y = samples.targets
+        share = (y * np.log(np.where(y > 0, y, 1)) - y).sum(axis=1)
+        return float(np.average(share, weights=samples.weight))
+
+    def _decode(self, a: Array) -> Any:
+        return a[:, 0] if a.shape[1] == 1 else a
+
+    def _score(self, a: Array, held: Samples) -> float:
+        """Return R², averaged over outputs."""
+        return float(r2.value(r2.add(None, held.targets, a, held.weight)))
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Return the outputs, (m,) or (m, n_outputs); of an ensemble their mean.
+
+        Parameters
+        ----------
+        X : array-like or sparse, shape (m, n_features)
+        return_std : bool
+            Return (mean, standard deviation over the networks of the ensemble).
+        """
+        if not return_std:
+            return super().predict(X)
+        a = self._all_outputs(X)
+        if a.ndim == 2:
+            raise ValueError("return_std needs an ensemble: fit with n_ensemble=5 or so")
+        return self._decode(a.mean(axis=0)), self._decode(a.std(axis=0))
