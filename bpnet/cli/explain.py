@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from bpnet.checks import as_int
-from bpnet.cli.options import Parser
+from bpnet.cli.options import Parser, add_command
 
 EXAMPLES = """\
 examples:
@@ -24,8 +24,7 @@ FENCES = {"markdown": "```text\n{}\n```\n", "latex": "\\begin{{verbatim}}\n{}\n\
 def add_explain(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add the command that works a step out."""
     text = "work a step of gradient descent out, with every number"
-    how: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = commands.add_parser("explain", help=text, description=text, epilog=EXAMPLES, **how)
+    parser = add_command(commands, "explain", run_explain, (text, text, EXAMPLES))
     add, net = parser.add_argument, parser.add_mutually_exclusive_group(required=True)
     mazur = "Mazur's example (2015), and the losses that circulate for it"
     net.add_argument("--published", action="store_true", help=mazur)
@@ -41,7 +40,6 @@ def add_explain(commands: argparse._SubParsersAction[Parser]) -> None:
     add("--differences", action="store_true", help="by each derivative its finite difference")
     add("--language", default="en", help="en or zh (default: en)")
     add("--ascii", action="store_true", help="text in ASCII, spelled as in the code")
-    parser.set_defaults(run=run_explain)
 
 
 def run_explain(args: argparse.Namespace) -> int:

@@ -6,34 +6,30 @@ import argparse
 import os
 from pathlib import Path
 
-from bpnet.cli.options import Parser
+from bpnet.cli.options import Parser, add_command
 
 FORMS = ("c", "onnx", "torch", "json", "safetensors")
 SUFFIXES = {"c": ".h", "torch": ".pt"}  # the others are called as the form is
-EXAMPLES = """\
+WORDS = (
+    "write a saved net as C, ONNX, JSON or for PyTorch",
+    "Write a net that `net.save` has saved in another form.",
+    """\
 examples:
   bpnet export net.npz --to onnx
   bpnet export net.npz --to c -o src/digits.h --dtype float32
 
-A file of --to torch holds the state_dict of a module, which is printed."""
+A file of --to torch holds the state_dict of a module, which is printed.""",
+)
 
 
 def add_export(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add the command that writes a net in another form."""
-    parser = commands.add_parser(
-        "export",
-        help="write a saved net as C, ONNX, JSON or for PyTorch",
-        description="Write a net that `net.save` has saved in another form.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = add_command(commands, "export", run_export, WORDS)
     parser.add_argument("net", type=Path, metavar="NET.npz", help="the saved net")
     parser.add_argument("--to", required=True, choices=FORMS, help="the form")
     where = "where to (default: beside the net, under its name)"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=where)
     parser.add_argument("--dtype", help="float32 or float64 (default: that of the net)")
-    parser.set_defaults(run=run_export)
 
 
 def run_export(args: argparse.Namespace) -> int:

@@ -1,15 +1,13 @@
 """The command ``bpnet``: the article's run, and one subcommand for each other job.
 
-A subcommand is a function that adds its parser to COMMANDS, with the function that runs it as the
-default of ``run``. What is printed is ASCII, so that any terminal shows it.
+A subcommand is a function that adds its parser, with the function that runs it as the default of
+``run``. What is printed is ASCII, so that any terminal shows it.
 """
-
-from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bpnet import __version__
 from bpnet.cli.article import ARTICLE_EXAMPLES, ARTICLE_HELP, add_article
@@ -26,18 +24,10 @@ INTERRUPTED, BROKEN_PIPE = 128 + 2, 128 + 13  # as of a process that the signal 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status.
+    """Run the command, by the arguments of the process if none are given; return its exit status.
 
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments; the default is those of the process.
-
-    Returns
-    -------
-    int
-        0; 1 where ``check`` finds a gradient wrong; 2 after an error, which is one line on stderr;
-        130 after Ctrl-C; 141 where the reader of the output has gone.
+    It is 0; 1 where ``check`` finds a gradient wrong; 2 after an error, which is one line on
+    stderr; 130 after Ctrl-C; 141 where the reader of the output has gone.
     """
     try:
         status = run(sys.argv[1:] if argv is None else list(argv))
@@ -97,15 +87,7 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"bpnet {__version__}")
     add_article(parser)
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for add in COMMANDS:
+    for add in (add_mnist, add_check, add_export, add_explain):
         add(commands)
     parser.commands = tuple(commands.choices)
     return parser
-
-
-COMMANDS: tuple[Callable[[argparse._SubParsersAction[Parser]], None], ...] = (
-    add_mnist,
-    add_check,
-    add_export,
-    add_explain,
-)

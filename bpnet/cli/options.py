@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from bpnet.rules.losses import LOSSES
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line.
+    """A parser whose errors are one line."""
 
-    Attributes
-    ----------
-    commands : tuple of str
-        The names of its subcommands.
-    """
-
-    commands: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()  # the names of its subcommands
 
     def error(self, message: str) -> NoReturn:
         """Print the message without the usage, and exit with status 2."""
@@ -48,22 +43,32 @@ def names(text: str) -> str | tuple[str, ...]:
     return found if len(found) > 1 else found[0]
 
 
-def add_sizes(options: argparse._ActionsContainer) -> None:
-    """Add ``--sizes``."""
-    options.add_argument(
-        "--sizes",
-        type=layers,
-        default=(2, 2, 2),
-        metavar="N,N,...",
-        help="neurons in each layer, the input first (default: 2,2,2)",
-    )
+def add_command(
+    commands: argparse._SubParsersAction[Parser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    words: tuple[str, str, str],
+) -> Parser:
+    """Add a command: its help in a line, its description and its examples in words."""
+    parser = commands.add_parser(
+        name, help=words[0], description=words[1], epilog=words[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_option(
+    options: argparse._ActionsContainer, name: str, default: Any, metavar: str, text: str = ""
+) -> None:
+    """Add an option of the kind of its default, which its help tells."""
+    kind = layers if isinstance(default, tuple) else type(default)
+    told = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    text = f"{text} (default: {told})" if text else f"default: {told}"
+    options.add_argument(name, type=kind, default=default, metavar=metavar, help=text)
 
 
 def add_loss(options: argparse._ActionsContainer, more: str = "") -> None:
     """Add ``--loss``, whose help goes on with `more`."""
-    options.add_argument(
-        "--loss",
-        default="half_squared_error",
-        metavar="NAME",
-        help=f"one of {', '.join(LOSSES)} (default: half_squared_error){more}",
-    )
+    text = f"one of {', '.join(LOSSES)} (default: half_squared_error){more}"
+    options.add_argument("--loss", default="half_squared_error", metavar="NAME", help=text)

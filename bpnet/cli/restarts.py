@@ -1,7 +1,5 @@
 """The article's run from many seeded starts at once: where its printed losses fall among them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 
@@ -20,23 +18,7 @@ BINS, WIDTH = 12, 40  # of the histogram: rows, and characters in the longest
 def losses_by_mark(
     net: MLP, x: Array, y: Array, marks: Sequence[int], learning_rate: float
 ) -> dict[int, tuple[Array, float]]:
-    """Train a stack through the marks; return each network's loss there, and the seconds so far.
-
-    Parameters
-    ----------
-    net : MLP
-        A stack, trained in place.
-    x, y : array
-        One sample.
-    marks : sequence of int
-        Numbers of epochs, rising.
-    learning_rate : float
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If Ctrl-C ended the training.
-    """
+    """Train a stack through the marks; return each network's loss there, and the seconds so far."""
     found, done, seconds = {}, 0, 0.0
     at_once = max(1, HISTORY // len(net))
     for mark in marks:
@@ -63,14 +45,7 @@ def table(found: dict[int, tuple[Array, float]]) -> str:
 
 
 def histogram(losses: Array, printed: float | None = None) -> str:
-    """Return a histogram of the losses on a logarithmic scale, as lines of text.
-
-    Parameters
-    ----------
-    losses : array
-    printed : float, optional
-        A loss whose row is marked.
-    """
+    """Return a histogram of the losses on a logarithmic scale; the row of `printed` is marked."""
     positive = losses[losses > 0]
     if positive.size == 0:
         return "every loss is 0"
@@ -94,25 +69,16 @@ def standing(losses: Array, printed: float) -> str:
 
 
 def report(net: MLP, x: Array, y: Array, marks: Sequence[int], learning_rate: float) -> str:
-    """Train a stack and return the whole account as text; parameters as in `losses_by_mark`.
-
-    The article's losses are for its own net, sample and rate, and are compared where these are
-    the ones trained.
-    """
+    """Train a stack and return the whole account as text; the article's beside its own net's."""
     found = losses_by_mark(net, x, y, marks, learning_rate)
     last = marks[-1]
-    comparable = net.sizes == (2, 2, 2) and learning_rate == 0.5
-    parts = [table(found)]
-    compared = [mark for mark in marks if comparable and mark in PRINTED]
-    if compared:
-        parts.append(
-            "\n".join(
-                f"the article's loss after {mark:,} epochs, {PRINTED[mark]:.6f}: "
-                f"{standing(found[mark][0], PRINTED[mark])}"
-                for mark in compared
-            )
-        )
+    printed = PRINTED if net.sizes == (2, 2, 2) and learning_rate == 0.5 else {}
+    compared = [
+        f"the article's loss after {mark:,} epochs, {printed[mark]:.6f}: "
+        f"{standing(found[mark][0], printed[mark])}"
+        for mark in marks
+        if mark in printed
+    ]
     title = f"losses after {last:,} epochs, on a logarithmic scale"
-    mark = PRINTED.get(last) if comparable else None
-    parts.append(f"{title}\n{histogram(found[last][0], mark)}")
-    return "\n\n".join(parts)
+    spread = f"{title}\n{histogram(found[last][0], printed.get(last))}"
+    return "\n\n".join(filter(None, (table(found), "\n".join(compared), spread)))

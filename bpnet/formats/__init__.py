@@ -10,10 +10,11 @@
     formats.to_c(net, "net.h", scaler=scaler)
 
 Each takes one network of bpnet's own activations with real weights (a stack: ``net[k]``, one
-after the other) and says in words what its format cannot hold. What comes out computes a^L as
-`MLP.predict` does, in the net's own dtype; ``net.astype("float32")`` first makes it small. A file
-is written whole or not at all, and an older one survives a failed write. The format of `MLP.save`
-and `load`, .npz, is the one that holds everything, stacks and complex weights too.
+after the other), or raises a TypeError or ValueError that says what its format cannot hold. What
+comes out computes a^L as `MLP.predict` does, in the net's own dtype; ``net.astype("float32")``
+first makes it small. A file is written whole or not at all, and an older one survives a failed
+write. The format of `MLP.save` and `load`, .npz, is the one that holds everything, stacks and
+complex weights too.
 
 PyTorch, ONNX, safetensors and scikit-learn are needed only by the functions that bear their names,
 and imported when these are called; JSON and C need NumPy alone.

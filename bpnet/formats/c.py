@@ -11,8 +11,6 @@ C++17 too, and several nets may stand in one program, each with its own name. Wh
 memory and of libm is written at its head.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from itertools import pairwise
@@ -95,7 +93,7 @@ FILE = """\
      {name}_predict(x, a);
      {name}_predict_with(x, a, scratch);   in {real} scratch[{NAME}_SCRATCH]: for many threads
 
-   weights  {weights} bytes, const: in flash, where the compiler keeps const there
+   weights  {net.theta.nbytes} bytes, const: in flash, where the compiler keeps const there
    RAM      {ram} bytes of scratch, static if {name}_predict is used
    libm     {libm} */
 #ifndef {NAME}_H
@@ -103,7 +101,7 @@ FILE = """\
 
 #include <stddef.h>
 {include}
-#define {NAME}_INPUTS {n_in}
+#define {NAME}_INPUTS {net.sizes[0]}
 #define {NAME}_OUTPUTS {n_out}
 #define {NAME}_SCRATCH {cells}
 
@@ -138,21 +136,15 @@ def to_c(
     Parameters
     ----------
     net : MLP
-        One network, of real weights; ``net.astype("float32")`` for float.
+        ``net.astype("float32")`` for float.
     path : path, optional
-        Where to write it, such as ``"net.h"``; an older file survives a failed write.
+        Where to write it, such as ``"net.h"``.
     name : str, optional
         What its names begin with. The default is the file's, if that may be a name in C, else
         ``"net"``.
     scaler : fitted StandardScaler or MinMaxScaler, or (mean, scale), optional
         What the net's inputs were scaled with in training, x to (x - mean) / scale. It becomes
         part of the first layer, so that the function takes inputs as they were before.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the net is a stack, complex, or has an activation of your own, the name is none in C, or
-        the scaler does not fit the net.
 
     Examples
     --------
@@ -177,31 +169,30 @@ def render(net: MLP, name: str) -> str:
     dtype, rules = net.dtype, [f.name for f in net.activation.values()]
     real, f = ("float", "f") if dtype == np.float32 else ("double", "")
     words = {"name": name, "NAME": name.upper(), "real": real, "f": f}
-    functions = [LAYER.format(**words)]
+    functions = LAYER.format(**words)
     for rule in dict.fromkeys(rules):
         f_of_z = FUNCTIONS[rule].format(f=f, largest=largest_exponent(dtype))
         form = SOFTMAX if rule == "softmax" else ACTIVATION
-        functions.append(form.format(**words, rule=rule, f_of_z=f_of_z))
-    libm = sorted(set(re.findall(r"\b(?:exp|expm1|log1p|tanh)f?(?=\()", "".join(functions))))
+        functions += "\n" + form.format(**words, rule=rule, f_of_z=f_of_z)
+    libm = sorted(set(re.findall(r"\b(?:exp|expm1|log1p|tanh)f?(?=\()", functions)))
     cells = scratch_cells(net.sizes)
     return FILE.format(
         **words,
+        net=net,
+        n_out=net.sizes[-1],
         layers="-".join(map(str, net.sizes)),
         rules=", ".join(rules),
         version=__version__,
-        weights=net.theta.nbytes,
         ram=cells * dtype.itemsize,
         libm=", ".join(libm) or "not needed",
         include="#include <math.h>\n" if libm else "",
-        n_in=net.sizes[0],
-        n_out=net.sizes[-1],
         cells=cells,
         constants="\n".join(
             constant(f"static const {real} {name}_{letter}{l}", array, f)
             for l in net.activation
             for letter, array in (("W", net.W[l]), ("b", net.b[l]))
         ),
-        functions="\n".join(functions),
+        functions=functions,
         calls=calls(net, name, cells),
     )
 
@@ -230,9 +221,8 @@ def calls(net: MLP, name: str, cells: int) -> str:
         n_out, n_in = net.W[l].shape
         after = "scratch" if l % 2 == 0 else f"scratch + {cells - n_out}"
         after = "a" if l == net.L else after
-        lines += [
-            f"    {name}_layer({name}_W{l}, {name}_b{l}, {n_out}, {n_in}, {before}, {after});",
-            f"    {name}_{f.name}({after}, {n_out});",
-        ]
+        weights = f"{name}_W{l}, {name}_b{l}"
+        lines.append(f"    {name}_layer({weights}, {n_out}, {n_in}, {before}, {after});")
+        lines.append(f"    {name}_{f.name}({after}, {n_out});")
         before = after
     return "\n".join(lines)

@@ -4,12 +4,10 @@
 is read without trust: what describes no net is refused, and members of other names are ignored.
 """
 
-from __future__ import annotations
-
 import json
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,45 +20,22 @@ from bpnet.network.saved import FORMAT, loss_name
 
 NET = {"version": int, "sizes": list, "dtype": str, "loss": str, "layers": list}
 LAYER = {"activation": str, "W": list, "b": list}
-WORDS = {int: "a whole number", list: "a list", str: "text"}
+WORDS = {int: "a whole number", float: "a number", list: "a list", str: "text"}
+T = TypeVar("T")
 
 
 def to_json(net: MLP, path: StrPath | None = None) -> str:
     """Return a net as JSON, and write it to a file if asked.
 
-    Parameters
-    ----------
-    net : MLP
-        One network, of real weights.
-    path : path, optional
-        Where to write the text; an older file survives a failed write.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the net is a stack, complex, or has an activation or a loss of your own.
-
     Examples
     --------
+    >>> import json
     >>> from bpnet import MLP, formats
     >>> net = MLP.from_weights(W=[[[0.5, -2.0]]], b=[[0.1]])
-    >>> print(formats.to_json(net))
-    {
-      "format": "bpnet.MLP",
-      "version": 1,
-      "sizes": [2, 1],
-      "dtype": "float64",
-      "loss": "half_squared_error",
-      "layers": [
-        {
-          "activation": "sigmoid",
-          "W": [
-            [0.5, -2.0]
-          ],
-          "b": [0.1]
-        }
-      ]
-    }
+    >>> json.loads(formats.to_json(net))  # doctest: +NORMALIZE_WHITESPACE
+    {'format': 'bpnet.MLP', 'version': 1, 'sizes': [2, 1], 'dtype': 'float64',
+     'loss': 'half_squared_error',
+     'layers': [{'activation': 'sigmoid', 'W': [[0.5, -2.0]], 'b': [0.1]}]}
     """
     text = render(net_as_dict(net))
     write(path, f"{text}\n".encode())
@@ -68,27 +43,22 @@ def to_json(net: MLP, path: StrPath | None = None) -> str:
 
 
 def from_json(source: StrPath) -> MLP:
-    """Read a net from a JSON file, or from JSON text.
+    """Read a net from a JSON file, or from JSON text, which begins with a brace.
 
-    Parameters
-    ----------
-    source : path or str
-        Text is what begins with a brace.
-
-    Raises
-    ------
-    OSError
-        If the file is missing or cannot be opened.
-    InvalidFile
-        If it is no net, damaged, or of a version that this bpnet does not know.
+    OSError or InvalidFile as of `load`.
     """
+    return read_json(source, net_from_dict)
+
+
+def read_json(source: StrPath, build: Callable[[Any], T]) -> T:
+    """Return what a file or a text holds, built from its dicts and lists; InvalidFile names it."""
     is_text = isinstance(source, str) and source.lstrip().startswith("{")
     try:
         if is_text:
-            return net_from_dict(json.loads(str(source)))
+            return build(json.loads(str(source)))
         with open(source, encoding="utf-8-sig") as file:
-            return net_from_dict(json.load(file))
-    except (ValueError, TypeError, RecursionError) as error:
+            return build(json.load(file))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         name = "the text" if is_text else os.fsdecode(source)
         raise InvalidFile(f"{name} {cause(error):.500}") from error
 
@@ -118,9 +88,8 @@ def net_from_dict(value: Any) -> MLP:
     for l, layer in enumerate(layers, 2):
         check_members(layer, LAYER, f"layer {l}")
     rules, W, b = ([layer[name] for layer in layers] for name in LAYER)
-    return described_net(
-        value["version"], value["sizes"], rules, value["loss"], W, b, value["dtype"]
-    )
+    version, sizes, dtype, loss, _ = (value[name] for name in NET)
+    return described_net(version, sizes, rules, loss, W, b, dtype)
 
 
 def check_members(value: Any, kinds: Mapping[str, type], what: str) -> None:
@@ -144,7 +113,7 @@ def render(value: Any, indent: str = "") -> str:
     deeper = indent + "  "
     if isinstance(value, dict):
         items, ends = [f"{json.dumps(k)}: {render(v, deeper)}" for k, v in value.items()], "{}"
-    elif isinstance(value, list) and any(isinstance(item, (list, dict)) for item in value):
+    elif isinstance(value, (list, tuple)) and any(isinstance(i, (list, dict)) for i in value):
         items, ends = [render(item, deeper) for item in value], "[]"
     else:
         return json.dumps(value, allow_nan=False)

@@ -14,7 +14,7 @@ and a^l go by the names ``z2``, ``a2``, .... Opset 17, IR version 10.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,40 +33,23 @@ OPSET, IR_VERSION = 17, 10
 
 
 def to_onnx(net: MLP, path: StrPath | None = None, *, scaler: Any = None) -> onnx.ModelProto:
-    """Return a net as an ONNX model, and write it to a file if asked.
-
-    Parameters
-    ----------
-    net : MLP
-        One network, of real weights.
-    path : path, optional
-        Where to write the model; an older file survives a failed write.
-    scaler : fitted StandardScaler or MinMaxScaler, or (mean, scale), optional
-        What the net's inputs were scaled with in training, x to (x - mean) / scale. It becomes
-        part of the first layer, so that the model takes inputs as they were before.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the net is a stack, complex, or has an activation of your own, or the scaler does not
-        fit it.
-    """
+    """Return a net as an ONNX model, and write it to a file if asked; `scaler` as in `to_c`."""
     check_single(net, "to_onnx")
     onnx = optional("onnx", "to_onnx")
     helper, scaled = onnx.helper, with_scaler(net, scaler)
-    graph = Graph(onnx, net.dtype)
-    a = Tensor(graph, "x")
-    for l, f in net.activation.items():
-        W, b = graph.constant(scaled.W[l], f"W{l}"), graph.constant(scaled.b[l], f"b{l}")
-        z = a("Gemm", W, b, transB=1).named(f"z{l}")
-        a = RULES[f.name](z).named("a" if l == net.L else f"a{l}")
     kind = helper.np_dtype_to_tensor_dtype(net.dtype)
-    ends = [
+    ends = (
         [helper.make_tensor_value_info(name, kind, ["batch", n])]
         for name, n in (("x", net.sizes[0]), ("a", net.sizes[-1]))
-    ]
+    )
+    graph = helper.make_graph([], "net", *ends, doc_string=repr(net))
+    a = Tensor(onnx, graph, net.dtype, "x")
+    for l, f in net.activation.items():
+        W, b = a.constant(scaled.W[l], f"W{l}"), a.constant(scaled.b[l], f"b{l}")
+        z = a("Gemm", W, b, transB=1).named(f"z{l}")
+        a = RULES[f.name](z).named("a" if l == net.L else f"a{l}")
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "net", *ends, graph.constants, doc_string=repr(net)),
+        graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="bpnet",
@@ -78,40 +61,32 @@ def to_onnx(net: MLP, path: StrPath | None = None, *, scaler: Any = None) -> onn
 
 
 @dataclass
-class Graph:
-    """Nodes and constants, as they are added; all tensors are of one dtype."""
-
-    onnx: Any
-    dtype: np.dtype[Any]
-    nodes: list[Any] = field(default_factory=list)
-    constants: list[Any] = field(default_factory=list)
-
-    def constant(self, value: Array | float, name: str) -> Tensor:
-        """Add a constant."""
-        array = np.array(value, self.dtype, order="C")
-        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
-        return Tensor(self, name)
-
-
-@dataclass
 class Tensor:
-    """A tensor of a graph: what is computed from it adds nodes.
+    """A tensor of a graph, of one dtype with all others: what is computed from it adds nodes.
 
     ``z("Tanh")`` is tanh z, ``z("Min", 0.0)`` the smaller of z and 0, ``z * z`` the square.
     """
 
-    graph: Graph
+    onnx: Any
+    graph: Any  # onnx.GraphProto
+    dtype: np.dtype[Any]
     name: str
 
     def __call__(self, operator: str, *others: Tensor | float, **attributes: Any) -> Tensor:
         """Add a node whose first input this is."""
-        graph, names = self.graph, [self.name]
-        for t in others:
-            number = f"c{len(graph.constants)}"
-            names.append((t if isinstance(t, Tensor) else graph.constant(t, number)).name)
-        out = f"{operator}{len(graph.nodes)}"
-        graph.nodes.append(graph.onnx.helper.make_node(operator, names, [out], out, **attributes))
-        return Tensor(graph, out)
+        inputs = (t if isinstance(t, Tensor) else self.constant(t) for t in others)
+        names = [self.name, *(tensor.name for tensor in inputs)]
+        out = f"{operator}{len(self.graph.node)}"
+        node = self.onnx.helper.make_node(operator, names, [out], out, **attributes)
+        self.graph.node.append(node)
+        return replace(self, name=out)
+
+    def constant(self, value: Array | float, name: str = "") -> Tensor:
+        """Add a constant."""
+        constant = replace(self, name=name or f"c{len(self.graph.initializer)}")
+        array = np.array(value, self.dtype, order="C")
+        self.graph.initializer.append(self.onnx.numpy_helper.from_array(array, constant.name))
+        return constant
 
     def __add__(self, other: Tensor | float) -> Tensor:
         return self("Add", other)
@@ -121,8 +96,8 @@ class Tensor:
 
     def named(self, name: str) -> Tensor:
         """Give the tensor, which the last node has computed, its final name."""
-        self.graph.nodes[-1].output[0] = self.graph.nodes[-1].name = name
-        return Tensor(self.graph, name)
+        self.graph.node[-1].output[0] = self.graph.node[-1].name = name
+        return replace(self, name=name)
 
 
 # Of operators that engines have in both dtypes: Elu, LeakyRelu and Softplus are for float32 alone.
@@ -136,6 +111,6 @@ RULES: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": lambda z: z("Relu") + (z("Abs")("Neg")("Exp") + 1.0)("Log"),
     "silu": lambda z: z * z("Sigmoid"),
     "gelu": lambda z: z * (((z + z * z * z * GELU_CUBE) * GELU_SCALE)("Tanh") + 1.0) * 0.5,
-    "exp": lambda z: z("Min", largest_exponent(z.graph.dtype))("Exp"),
+    "exp": lambda z: z("Min", largest_exponent(z.dtype))("Exp"),
     "softmax": lambda z: z("Softmax", axis=-1),
 }

@@ -10,8 +10,6 @@ The metadata, which is text only, says the rest: ``bpnet`` (the format's version
 ``activations``, ``loss``, and ``crc32`` of θ, since the format itself has no checksum.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import zlib
@@ -31,20 +29,7 @@ NAME = re.compile(r"(.*?)(0|[1-9]\d*)\.(weight|bias)")  # "0.weight", "net.2.bia
 
 
 def to_safetensors(net: MLP, path: StrPath) -> None:
-    """Write a net to a .safetensors file; an older file survives a failed write.
-
-    Parameters
-    ----------
-    net : MLP
-        One network, of real weights.
-    path : path
-        Taken as it is: nothing is appended.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the net is a stack, complex, or has an activation or a loss of your own.
-    """
+    """Write a net to a .safetensors file."""
     check_single(net, "to_safetensors")
     tensors = {}
     for l in net.activation:  # contiguous, since the package corrupts what is not, unsaid
@@ -62,26 +47,11 @@ def to_safetensors(net: MLP, path: StrPath) -> None:
 
 
 def from_safetensors(path: StrPath, **rules: Any) -> MLP:
-    """Read a net from a .safetensors file.
+    """Read a net from a .safetensors file; OSError or InvalidFile as of `load`.
 
     A file of `to_safetensors` says all itself. One that PyTorch has written holds the weights
-    alone: ``from_safetensors(path, activation="relu", loss="cross_entropy")``.
-
-    Parameters
-    ----------
-    path : path
-    **rules
-        For a file of PyTorch's: activation, output and loss, as in `MLP.from_weights`.
-
-    Raises
-    ------
-    OSError
-        If the file is missing or cannot be opened.
-    InvalidFile
-        If it is damaged, of another version, or holds something else than linear layers in a
-        sequence, named with numbers and ``.weight`` and ``.bias``.
-    TypeError, ValueError
-        If the activation is missing, or given for a file that says it itself.
+    alone: ``from_safetensors(path, activation="relu", loss="cross_entropy")``, with rules as in
+    `MLP.from_weights`; its layers are linear, in a sequence, and named by numbers.
     """
     package, name = optional("safetensors", "from_safetensors"), os.fsdecode(path)
     try:

@@ -1,7 +1,5 @@
 """What the formats share: the nets they take, what files say of them, a scaler made part of one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -34,13 +32,11 @@ def check_single(net: MLP, user: str) -> None:
     if not isinstance(net, MLP):
         raise TypeError(f"{user} takes an MLP, not {net!r}")
     if net.theta.ndim > 1:
-        raise ValueError(
-            f"{user} takes one network, but this is a stack of {len(net)}: pass net[k], one of them"
-        )
+        stack = f"this is a stack of {len(net)}: pass net[k], one of them"
+        raise ValueError(f"{user} takes one network, but {stack}")
     if net.dtype.kind != "f":
-        raise TypeError(
-            f"{user} takes real weights, but these are {net.dtype}: only .npz files hold them"
-        )
+        these = f"these are {net.dtype}: only .npz files hold them"
+        raise TypeError(f"{user} takes real weights, but {these}")
     for f in net.activation.values():
         if ACTIVATIONS.get(f.name) is not f:
             raise ValueError(f"{user} knows bpnet's own activations, but {f.name!r} is yours")
@@ -48,14 +44,9 @@ def check_single(net: MLP, user: str) -> None:
 
 
 def described_net(
-    version: int,
-    sizes: Sequence[int],
-    activations: Sequence[str],
-    loss: str,
-    W: Sequence[ArrayLike],
-    b: Sequence[ArrayLike],
-    dtype: DTypeLike | None = None,
-) -> MLP:
+    version: int, sizes: Sequence[int], activations: Sequence[str], loss: str, W:
+    Sequence[ArrayLike], b: Sequence[ArrayLike], dtype: DTypeLike | None = None,
+) -> MLP:  # fmt: skip
     """Return the net of what a file says; an error's message goes on after the file's name."""
     check_version(version, VERSION)
     net = MLP.from_weights(W, b, activation=activations, loss=loss_named(loss), dtype=dtype)
@@ -77,17 +68,14 @@ def with_scaler(net: MLP, scaler: Any) -> MLP:
     A scaler takes x to (x - mean) / scale, column by column, so that
 
     W² ((x - mean) / scale) + b² = (W² / scale) x + (b² - (W² / scale) mean)
-
-    Raises TypeError or ValueError if it is another scaler, of another width, or divides by 0.
     """
     if scaler is None:
         return net
     mean, scale = mean_and_scale(scaler)
     for part in mean, scale:
         if part.shape not in ((), net.sizes[:1]):
-            raise ValueError(
-                f"scaler has shape {part.shape}, but this net takes {net.sizes[0]} inputs"
-            )
+            n = net.sizes[0]
+            raise ValueError(f"scaler has shape {part.shape}, but this net takes {n} inputs")
     if not scale.all():
         raise ValueError("scaler divides by 0")
     folded, W = net.copy(), net.W[2] / scale

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpnet.arrays import Array
 from bpnet.formats.shared import check_single, optional
 from bpnet.mlp import MLP
 
@@ -39,16 +38,7 @@ def from_sklearn(estimator: MLPClassifier | MLPRegressor) -> MLP:
     `MLP.predict` returns what ``predict_proba`` or a regressor's ``predict`` does, to rounding,
     but as rows, (m, n_L); of two classes it is the probability of the second alone. The classes'
     names stay with the estimator: ``estimator.classes_[net.predict(X).argmax(axis=1)]``.
-
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        Of scikit-learn. The last step of a pipeline is ``pipeline[-1]``.
-
-    Raises
-    ------
-    TypeError, NotFittedError
-        If it is another estimator, or not fitted, which is a ValueError too.
+    TypeError of another estimator, NotFittedError, a ValueError too, of one that is not fitted.
     """
     networks = optional("sklearn.neural_network", "from_sklearn")
     if not isinstance(estimator, (networks.MLPClassifier, networks.MLPRegressor)):
@@ -76,16 +66,11 @@ def to_sklearn(net: MLP, *, classes: ArrayLike | None = None) -> MLPClassifier |
     Parameters
     ----------
     net : MLP
-        One network, of real weights, of a kind that scikit-learn has: see the table above. Two
-        outputs of softmax become its one logistic output, of the difference of the two.
+        Of a kind that scikit-learn has: see the table above. Two outputs of softmax become its one
+        logistic output, of the difference of the two.
     classes : array_like, optional
         The classes' names, in the order of the outputs, which for scikit-learn is sorted; the
         default is 0, 1, ... Several labels (sigmoid, more than one output) have no names.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If scikit-learn cannot hold the net, or the classes do not fit it.
     """
     check_single(net, "to_sklearn")
     networks = optional("sklearn.neural_network", "to_sklearn")
@@ -113,24 +98,14 @@ def to_sklearn(net: MLP, *, classes: ArrayLike | None = None) -> MLPClassifier |
         intercepts[-1] = intercepts[-1][1:] - intercepts[-1][:1]
     options = {"activation": HIDDEN[rules.pop()], "hidden_layer_sizes": net.sizes[1:-1]}
     options |= {"loss": "poisson"} if output == "exp" else {}
-    if regression:
-        return with_weights(networks.MLPRegressor(**options), np.ones((2, n)), coefs, intercepts)
-    Y, known = (np.eye(n, dtype=int), np.arange(n)) if labels else (names, names)
-    return with_weights(networks.MLPClassifier(**options), Y, coefs, intercepts, classes=known)
-
-
-def with_weights(
-    estimator: Any, Y: Array, coefs: list[Array], intercepts: list[Array], **classes: Array
-) -> Any:
-    """Return an estimator as if fitted to these weights.
-
-    One step on made-up data lets scikit-learn set up what it keeps, in any of its versions; then
-    the weights and the records of that step are replaced.
-    """
-    X = np.zeros((len(Y), len(coefs[0])), coefs[0].dtype)
-    estimator.set_params(random_state=0)  # so that no one else's random numbers are drawn
-    estimator.partial_fit(X, Y.squeeze(), **classes)
-    estimator.set_params(random_state=None)
+    kind = networks.MLPRegressor if regression else networks.MLPClassifier
+    Y = np.ones((2, n)) if regression else np.eye(n, dtype=int) if labels else names
+    known = {} if regression else {"classes": np.arange(n) if labels else names}
+    # One step on made-up data lets scikit-learn set up what it keeps, in any of its versions; then
+    # the weights and the records of that step are replaced.
+    estimator: Any = kind(**options, random_state=0)  # so that no one else's numbers are drawn
+    X = np.zeros((len(Y), net.sizes[0]), net.dtype)
+    estimator.partial_fit(X, Y.squeeze(), **known).set_params(random_state=None)
     estimator.coefs_, estimator.intercepts_ = coefs, intercepts
     vars(estimator).pop("_optimizer", None)  # which has seen that step
     estimator.n_iter_ = estimator.t_ = estimator._no_improvement_count = 0

@@ -44,30 +44,7 @@ MODULES: dict[str, tuple[str, dict[str, tuple[Any, ...]]]] = {
 
 
 def to_torch(net: MLP) -> nn.Sequential:
-    """Return a net as an ``nn.Sequential`` with copies of its weights, in its dtype.
-
-    Parameters
-    ----------
-    net : MLP
-        One network, of real weights.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the net is a stack, complex, or has an activation of your own.
-
-    Examples
-    --------
-    >>> from bpnet import MLP, formats
-    >>> net = MLP.init((4, 8, 3), activation="tanh", loss="cross_entropy", rng=0)
-    >>> formats.to_torch(net)  # doctest: +SKIP
-    Sequential(
-      (0): Linear(in_features=4, out_features=8, bias=True)
-      (1): Tanh()
-      (2): Linear(in_features=8, out_features=3, bias=True)
-      (3): Softmax(dim=-1)
-    )
-    """
+    """Return a net as an ``nn.Sequential`` with copies of its weights, in its dtype."""
     check_single(net, "to_torch")
     torch = optional("torch", "to_torch")
     layers: list[Any] = []
@@ -86,10 +63,7 @@ def to_torch(net: MLP) -> nn.Sequential:
 
 
 def from_torch(
-    module: nn.Module,
-    *,
-    output: str | Activation | None = None,
-    loss: str | Loss | None = None,
+    module: nn.Module, *, output: str | Activation | None = None, loss: str | Loss | None = None
 ) -> MLP:
     """Return a net with copies of the weights of an ``nn.Sequential`` of linear layers.
 
@@ -101,16 +75,10 @@ def from_torch(
         Of ``nn.Linear`` and the modules that `to_torch` makes, in sequence or nested sequences.
         Dropout is left out, as in ``module.eval()``; a layer without bias gets zeros.
     output : str or Activation, optional
-        Activation of the last layer, where the module ends in a linear one: ``"softmax"`` for a
-        classifier that was trained with ``nn.CrossEntropyLoss``. The default is the identity.
+        Of the last layer, where the module ends in a linear one: ``"softmax"`` for a classifier
+        that was trained with ``nn.CrossEntropyLoss``. The default is the identity.
     loss : str or Loss, optional
-        The default is the one that belongs to the output, such as ``"cross_entropy"`` to softmax,
-        else ``"half_squared_error"``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the module holds something else, which is named, or a weight is not finite.
+        The default belongs to the output (cross-entropy to softmax), or is half the squared error.
     """
     torch = optional("torch", "from_torch")
     W: list[Array] = []

@@ -15,32 +15,22 @@ import zlib
 import numpy as np
 import pytest
 
-from bpnet import MLP, Activation, InvalidFile, Loss, huber
+from bpnet import Activation, InvalidFile, Loss, huber
 from bpnet.archive import read_arrays, write_arrays, write_atomically
 from bpnet.formats.npz import load
-from tests.helpers.nets import PAIRS
+from tests.helpers.any_net import any_problems, assert_same, make
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes, links and FIFOs are POSIX's")
 
 
 def example(dtype="float64", loss="cross_entropy"):
     output = "softmax" if loss == "cross_entropy" else "sigmoid"
-    return MLP.init(
-        (3, 5, 4, 2), activation=("tanh", "relu", output), loss=loss, rng=1, dtype=dtype
-    )
+    return make((3, 5, 4, 2), dtype, activation=("tanh", "relu", output), loss=loss)
 
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "net.npz"
-
-
-def assert_same(net, other):
-    assert other.sizes == net.sizes
-    assert other.dtype == net.dtype
-    assert other.theta.tobytes() == net.theta.tobytes()
-    assert list(other.activation.values()) == list(net.activation.values())
-    assert other.loss_function.name == net.loss_function.name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
@@ -55,13 +45,10 @@ def test_round_trip_keeps_every_bit(path, dtype):
     back.theta -= 0.5  # not read-only
     x = [[0.1, 0.2, -0.3]]
     assert np.array_equal(load(path).predict(x), net.predict(x))
-
-
-def test_every_activation_and_loss(path):
-    for output, loss in PAIRS:
-        net = MLP.init((2, 3, 2), activation=("elu", output), loss=loss, rng=0)
-        net.save(path)
-        assert_same(net, load(path))
+    bare = path.with_suffix("")  # a name is taken as it is
+    for net, _ in any_problems("float64"):
+        net.save(str(bare))
+        assert_same(net, load(bare))
 
 
 @pytest.mark.parametrize("limit", [2, 0.1 + 0.2, 1 / 3, 1.0, np.float64(1e-20)])
@@ -84,31 +71,20 @@ def test_a_stack_of_networks(path):
         assert load(path).W[2].shape == (2, 5, 3)
 
 
-def test_the_name_is_taken_as_it_is(tmp_path):
-    example().save(str(tmp_path / "net"))
-    assert os.listdir(tmp_path) == ["net"]
-    assert_same(example(), load(tmp_path / "net"))
-
-
-def test_a_net_of_ones_own_rules_is_refused_before_writing(tmp_path, path):
+def test_ones_own_rules_and_weights_that_are_not_finite_are_refused_before_writing(tmp_path, path):
     sine = Activation("sine", f=np.sin, df=lambda z, a: np.cos(z))
     quartic = Loss("huber(2)", E=lambda a, y: (a - y) ** 4, dE=lambda a, y: 4 * (a - y) ** 3)
     shadow = Activation("tanh", f=np.sin, df=lambda z, a: np.cos(z))
+    broken = example()
+    broken.theta[7] = np.nan
     for net, match in [
-        (MLP.init((2, 2), activation=sine, rng=0), "activation 'sine' is your own"),
-        (MLP.init((2, 2), activation=shadow, rng=0), "activation 'tanh' is your own"),
-        (MLP.init((2, 2), loss=quartic, rng=0), r"loss 'huber\(2\)' is your own"),
+        (make(activation=sine), "activation 'sine' is your own"),
+        (make(activation=shadow), "activation 'tanh' is your own"),
+        (make(loss=quartic), r"loss 'huber\(2\)' is your own"),
+        (broken, r"W\[2\]\[2, 1\] is nan"),
     ]:
         with pytest.raises(ValueError, match=match):
             net.save(path)
-    assert os.listdir(tmp_path) == []
-
-
-def test_weights_that_are_not_finite_are_refused_before_writing(tmp_path, path):
-    net = example()
-    net.theta[7] = np.nan
-    with pytest.raises(ValueError, match=r"W\[2\]\[2, 1\] is nan"):
-        net.save(path)
     assert os.listdir(tmp_path) == []
 
 
@@ -197,17 +173,12 @@ def test_mode_follows_the_umask_or_the_older_file(path):
 
 
 @posix
-def test_a_link_keeps_pointing(tmp_path):
-    real, link = tmp_path / "real.npz", tmp_path / "link.npz"
+def test_a_link_keeps_pointing_and_what_is_no_regular_file_is_not_replaced(tmp_path):
+    real, link, fifo = (tmp_path / name for name in ("real.npz", "link.npz", "fifo"))
     link.symlink_to(real)
     example().save(link)
     assert link.is_symlink()
     assert_same(example(), load(real))
-
-
-@posix
-def test_what_is_no_regular_file_is_not_replaced(tmp_path):
-    fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with pytest.raises(OSError, match="no regular file"):
         example().save(fifo)
@@ -282,36 +253,27 @@ def test_the_format_stays_readable(tmp_path, path):
     assert load(tmp_path / "big.npz").dtype.isnative
 
 
-def test_a_missing_file_is_missing(path):
-    with pytest.raises(FileNotFoundError):
-        load(path)
-
-
 P = example().theta.size
 WRONG = {
     "another npz": ({"weights": np.zeros(3)}, "not of a bpnet net: it holds weights"),
     "another format": (members(format=np.array("other")), "not of a bpnet net"),
     "format no text": (members(format=np.array(3)), "format as int64 of shape"),
     "newer version": (members(version=np.array(2)), "format version 2, but this bpnet reads"),
-    "older version": (members(version=np.array(0)), "format version 0, but this bpnet reads"),
     "no version": (members(version=None), "holds no version"),
     "version no integer": (members(version=np.array(1.0)), "version as float64"),
     "lacks a member": (members(loss=None), "see loss"),
     "has another member": (members(extra=np.zeros(2)), "see extra"),
     "sizes are floats": (members(sizes=np.array([3.0, 5, 4, 2])), "sizes as float64"),
-    "sizes of two axes": (members(sizes=np.array([[3, 5, 4, 2]])), "not as a list of integers"),
     "a size of 0": (members(sizes=np.array([3, 5, 0, 2])), r"sizes\[2\] must be an integer >= 1"),
     "one size": (members(sizes=np.array([3])), "input and the output layer"),
     "giant sizes": (members(sizes=np.array([2**62, 2**62, 2, 2])), "parameters"),
     "theta too short": (members(theta=np.zeros(P - 1)), rf"shape \({P - 1},\), but .* has {P}"),
-    "theta a number": (members(theta=np.array(1.0)), r"shape \(\)"),
     "theta of three axes": (members(theta=np.zeros((2, 2, P))), r"shape \(2, 2,"),
     "no networks": (members(theta=np.zeros((0, P))), r"shape \(0,"),
     "theta of integers": (members(theta=np.zeros(P, int)), "theta as int64, but it must be one of"),
     "theta of halves": (members(theta=np.zeros(P, np.float16)), "theta as float16"),
     "theta of text": (members(theta=np.array(["a"] * P)), "theta as <U1"),
     "NaN": (members(theta=np.full(P, np.nan)), "NaN or infinite"),
-    "infinity": (members(theta=np.full(P, -np.inf)), "NaN or infinite"),
     "unknown activation": (activations(["tanh", "step", "softmax"]), "unknown activation 'step'"),
     "too few activations": (activations(["tanh", "softmax"]), "names 2 layers"),
     "activations one text": (activations("tanh"), "not as a list of names"),
@@ -320,7 +282,6 @@ WRONG = {
     "unknown loss": (members(loss=np.array("hinge")), "unknown loss 'hinge'"),
     "huber of no number": (members(loss=np.array("huber(x)")), "could not convert"),
     "huber of minus 1": (members(loss=np.array("huber(-1)")), "limit must be > 0"),
-    "huber of nan": (members(loss=np.array("huber(nan)")), "limit must be finite and > 0"),
     "loss no text": (members(loss=np.array([1.0])), "loss as float64"),
 }
 
@@ -378,13 +339,11 @@ def doubles(shape, body=b""):
 
 HOSTILE = {
     "a claim of 8 TB": doubles("(1000000000000,)"),
-    "a product as shape": doubles("(10**12,)"),
     "a negative shape": doubles("(-1, -1)", b"8" * 8),
     "less than claimed": doubles("(2,)", b"8" * 8),
     "more than claimed": doubles("(1,)", b"8" * 9),
     "no shape": npy("{'descr': '<f8', 'fortran_order': False}"),
     "open brackets": npy("((((((("),
-    "deep brackets": npy("[" * 100 + "]" * 17),
     "no dtype": npy("{'descr': 'qq', 'fortran_order': False, 'shape': (), }"),
     "nothing wide": npy("{'descr': '<U0', 'fortran_order': False, 'shape': (10000000000,), }"),
     "another npy version": npy("{}", version=b"\x09\0"),
@@ -401,9 +360,15 @@ def test_a_member_made_to_hurt(path, case):
             read(path)
 
 
-def test_a_bomb_is_refused_before_it_unfolds(path):
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_bomb_is_refused_before_it_unfolds_and_members_given_twice(path):
     rezip(path, lambda name, data: data, zipfile.ZIP_DEFLATED)
     with pytest.raises(InvalidFile, match="compressed, which bpnet never writes"):
+        load(path)
+    example().save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("theta.npy", archive.read("theta.npy"))
+    with pytest.raises(InvalidFile, match="theta more than once"):
         load(path)
 
 
@@ -440,16 +405,9 @@ def test_members_within_each_other_are_refused(path):
         read_arrays(path)
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_members_given_twice_are_refused(path):
-    example().save(path)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("theta.npy", archive.read("theta.npy"))
-    with pytest.raises(InvalidFile, match="theta more than once"):
+def test_files_of_other_kinds_and_none(tmp_path, path):
+    with pytest.raises(FileNotFoundError):
         load(path)
-
-
-def test_files_of_other_kinds(tmp_path, path):
     np.save(tmp_path / "a.npy", example().theta)
     for content in (b"", b"PK", b"PK\3\4 and no more", (tmp_path / "a.npy").read_bytes()):
         path.write_bytes(content)
@@ -457,19 +415,13 @@ def test_files_of_other_kinds(tmp_path, path):
             load(path)
 
 
-def test_truncated_anywhere_it_is_refused(path):
+def test_truncated_anywhere_it_is_refused_and_with_a_byte_changed_or_the_same_net(path):
     example().save(path)
-    whole = path.read_bytes()
+    whole, refused = path.read_bytes(), 0
     for length in range(0, len(whole), 3):
         path.write_bytes(whole[:length])
         with pytest.raises(InvalidFile):
             load(path)
-
-
-def test_with_any_byte_changed_it_is_refused_or_the_same_net(path):
-    example().save(path)
-    whole = path.read_bytes()
-    refused = 0
     for i in range(len(whole)):
         path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x41]) + whole[i + 1 :])
         try:
