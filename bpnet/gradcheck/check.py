@@ -259,18 +259,18 @@ class Layer:
 
     def __init__(self, forward: Pass, backward: Pass, inputs: tuple[Any, ...], rng: Any) -> None:
         self.forward, self.backward = forward, backward
-        self.inputs = dict(zip(names_of(forward, inputs), inputs, strict=True))
+        self.inputs: dict[str, Any] = dict(zip(names_of(forward, inputs), inputs, strict=True))
         self.changed: set[str] = set()  # what a pass has changed in place, and which
         # The inputs to differentiate by: floats and arrays of them.
         self.point = {name: value for name, value in self.inputs.items() if is_float(value)}
-        self.floats = list(self.point)
+        self.floats: list[str] = list(self.point)
         if not self.point:
             raise TypeError(
                 "forward has no input to differentiate by: pass floats or arrays of floats, such "
                 "as np.array([[1.0, 2.0]])"
             )
         out, cache = self.run(self.point)
-        self.dout = rng.normal(size=np.shape(out))[()]  # ∂E/∂out
+        self.dout: Any = rng.normal(size=np.shape(out))[()]  # ∂E/∂out
         given = self.returned(cache)
         self.point = {name: v for name, v in self.point.items() if given[name] is not None}
         if not self.point:

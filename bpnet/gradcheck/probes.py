@@ -44,7 +44,7 @@ class NetProbe:
     """The loss of a network as a function of θ, for many θ in one pass; and that pass itself."""
 
     eps = EPS  # of the precision that E is computed in
-    roundings = 0.0  # of the largest derivative: the formulas tell what is rounding
+    roundings: float = 0.0  # of the largest derivative: the formulas tell what is rounding
 
     def __init__(self, net: MLP, x: Any, y: Any, sample_weight: Any, mask: Any) -> None:
         self.sample_weight, self.mask = sample_weight, dict(mask or {})
@@ -53,18 +53,18 @@ class NetProbe:
         if not np.isfinite(E):
             raise ValueError(f"the loss is {E}, which has no derivative: check the weights and x")
         # The same in float64, where the derivative is measured.
-        self.net = net.astype(np.float64)
+        self.net: MLP = net.astype(np.float64)
         self.rules: list[Activation | Loss] = [*net.activation.values(), net.loss_function]
         self.theta, self.layout = self.net.theta, layout_of_net(net.sizes)
         self.x = self.own.a[1].astype(np.float64)
         targets = np.array(y, net.dtype).reshape(self.own.m, net.sizes[-1])
-        self.y = check_targets(net.loss_function, targets.astype(np.float64))
-        self.cache = self.net.forward(self.x, mask=mask)
+        self.y: Array = check_targets(net.loss_function, targets.astype(np.float64))
+        self.cache: Cache = self.net.forward(self.x, mask=mask)
         shares = as_shares(sample_weight, self.own.m, self.net.dtype)
         equal = np.full((self.own.m, 1), 1 / self.own.m)
         self.shares = equal if shares is None else shares[:, None]  # of each sample in the mean
         numbers = net.theta.size + 3 * self.own.m * sum(net.sizes)
-        self.rows = max(1, BYTES // (16 * numbers))
+        self.rows: int = max(1, BYTES // (16 * numbers))
 
     def at(self, thetas: Array) -> Array:
         """Return E of each row of thetas, (c, P)."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy import multiply
@@ -43,16 +43,23 @@ class Cache(Shown):
         Number of samples.
     """
 
+    L: int
+    f: list[Callable[[Array, Array], object]]
+    times_df: list[Callable[[Array, Array, Array], object]]
+    fed: list[Array]
+    value: Callable[..., Any]
+    output_delta: Callable[[Array, Array, Array, Array], object]
+
     def __init__(
         self, signature: Signature, a: Sequence[Array], z: Sequence[Array], mask: Any = None
     ) -> None:
-        self.signature = signature
-        self.m = a[0].shape[-2]
-        self.a = ByLayer("a", 1, a)
-        self.z = ByLayer("z", FIRST, z)
+        self.signature: Signature = signature
+        self.m: int = a[0].shape[-2]
+        self.a: ByLayer[Array] = ByLayer("a", 1, a)
+        self.z: ByLayer[Array] = ByLayer("z", FIRST, z)
         self.L = L = len(a)
-        self.layers = range(FIRST, L + 1)
-        self.hidden_layers = range(L - 1, FIRST - 1, -1)
+        self.layers: range = range(FIRST, L + 1)
+        self.hidden_layers: range = range(L - 1, FIRST - 1, -1)
         self.made_of: int | None = None  # the digest of the θ of `MLP.forward`, if it was that
         self._own_x: Array | None = None  # what `copy_in` fills
         self._pairs = by_layer(FIRST, map(layer_kernels, signature.activations, z))
@@ -81,7 +88,7 @@ class Cache(Shown):
         z = [room(theta, m, n) for n in sizes[1:]]
         return cls(signature, [x, *map(np.empty_like, z)], z)
 
-    listed = ("L", "a", "m", "z")
+    listed: ClassVar[tuple[str, ...]] = ("L", "a", "m", "z")
 
     def summary(self) -> tuple[str, list[Row]]:
         """Return what `repr` shows."""

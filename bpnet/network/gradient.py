@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -36,9 +36,9 @@ class Gradient(Parameters):
         else:
             self.ones = np.ones_like(theta, shape=(1, delta[0].shape[-2]))
         self.signature = signature
-        self.m = delta[0].shape[-2]
-        self.delta = ByLayer("delta", FIRST, delta)
-        self.delta_T = by_layer(FIRST, [delta_l.mT for delta_l in delta])
+        self.m: int = delta[0].shape[-2]
+        self.delta: ByLayer[Array] = ByLayer("delta", FIRST, delta)
+        self.delta_T: list[Array] = by_layer(FIRST, [delta_l.mT for delta_l in delta])
         self.way_to_x: Callable[[], Array] | None = None  # set by `MLP.backward`
 
     @classmethod
@@ -54,7 +54,7 @@ class Gradient(Parameters):
             return cls.empty(theta, cache)
         return cls(cache.signature, np.empty_like(theta))
 
-    listed = (*Parameters.listed, "delta", "m", "x")
+    listed: ClassVar[tuple[str, ...]] = (*Parameters.listed, "delta", "m", "x")
 
     def summary(self) -> tuple[str, list[Row]]:
         """Return what `repr` shows."""

@@ -14,7 +14,7 @@ import itertools
 import math
 import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -41,7 +41,7 @@ class ByLayer(Mapping[int, T], Generic[T]):
 
     def __init__(self, what: str, first: int, items: Iterable[T]) -> None:
         self._what = what  # the name in messages, such as "W"
-        self.list = by_layer(first, items)  # the same items, whose index is the layer
+        self.list: list[T] = by_layer(first, items)  # the same items, whose index is the layer
         self._layers = range(first, len(self.list))
 
     def __getitem__(self, l: int) -> T:
@@ -95,6 +95,11 @@ class Parameters(Shown):
         Kept, not copied.
     """
 
+    sizes: tuple[int, ...]
+    theta: Array
+    W: Views
+    b: Views
+
     def __init__(self, sizes: Sequence[int], theta: Array) -> None:
         self.sizes, self.theta, lead = tuple(sizes), theta, theta.shape[:-1]
         if theta.shape[-1] != count(self.sizes):
@@ -107,9 +112,9 @@ class Parameters(Shown):
         self.W, self.b = Views("W", FIRST, views[::2]), Views("b", FIRST, views[1::2])
         # For rows: a @ W_T[l] + b_row[l] is z^l of samples that are rows; dot(A, B, C) writes A B
         # into C, the fastest way for arrays like θ.
-        self.W_T = by_layer(FIRST, [w.mT for w in views[::2]])
-        self.b_row = by_layer(FIRST, [v[..., None, :] for v in views[1::2]])
-        self.dot = product(theta)
+        self.W_T: list[Array] = by_layer(FIRST, [w.mT for w in views[::2]])
+        self.b_row: list[Array] = by_layer(FIRST, [v[..., None, :] for v in views[1::2]])
+        self.dot: Callable[[Array, Array, Array], object] = product(theta)
 
     listed: ClassVar[tuple[str, ...]] = ("L", "W", "b", "name", "sizes", "theta")
 
