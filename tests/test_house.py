@@ -58,6 +58,7 @@ AT_IMPORT = {("estimators", "sklearn")}
 # argparse has for what its public functions return, and scikit-learn's for estimators of others.
 NOT_PRIVATE = {
     *("_fit_context", "_init_callback_context", "_get_container_adapter"),
+    "_check_sample_weight",
     *("_replace", "_asdict", "_fields", "_make", "_getframe"),
     *("_SubParsersAction", "_ActionsContainer"),
 }

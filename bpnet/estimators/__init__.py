@@ -2,6 +2,6 @@
 
 from bpnet.estimators.models import MLPClassifier as MLPClassifier
 from bpnet.estimators.models import MLPRegressor as MLPRegressor
-from bpnet.estimators.table import load_model as load_model
+from bpnet.estimators.models import load_model as load_model
 
 __all__ = ["MLPClassifier", "MLPRegressor", "load_model"]

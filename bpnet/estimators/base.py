@@ -2,7 +2,9 @@
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial as given
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
@@ -10,13 +12,80 @@ import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import as_int
-from bpnet.estimators import inputs, scikit
-from bpnet.estimators.course import Course, Job
-from bpnet.estimators.inputs import Samples, as_weight, checked, chunks
-from bpnet.estimators.parameters import LIMITS
-from bpnet.estimators.rules import check_sizes, layer_sizes, net_of
+from bpnet.estimators import scikit
+from bpnet.estimators.course import Course, Job, Samples, chunks, outputs
+from bpnet.estimators.parameters import LIMITS, check_sizes, layer_sizes, net_of
 from bpnet.mlp import MLP
 from bpnet.training.lbfgs import LBFGS
+
+FLOATS = (np.float64, np.float32)
+
+
+def refuse_masked(**given: Any) -> None:
+    """Raise TypeError for an array with masked values, which NumPy would take for values."""
+    for name, values in given.items():
+        if np.ma.is_masked(values):
+            raise TypeError(f"{name} is a masked array, whose mask would be ignored: fill it first")
+
+
+def checked(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+    """Return X, and y if it is given, as scikit-learn checks them; X may be CSR.
+
+    An error names the first column of a data frame that is at fault.
+    """
+    refuse_masked(X=X, y=y)
+    try:
+        return scikit.validate_data(estimator, X, y, accept_sparse="csr", dtype=FLOATS, **options)
+    except (TypeError, ValueError) as error:
+        for name in getattr(X, "columns", ()):
+            try:
+                scikit.check_array(X[[name]], dtype=FLOATS)
+            except (TypeError, ValueError):
+                raise type(error)(f"column {name!r}: {error}") from None
+        raise
+
+
+def as_weight(sample_weight: Any, X: Any) -> Array | None:
+    """Return the weights of the samples, float64, checked; None stays None."""
+    if sample_weight is None:
+        return None
+    refuse_masked(sample_weight=sample_weight)
+    weight: Array = scikit.check_sample_weight(sample_weight, X, dtype=np.float64)
+    if weight.min() < 0:
+        raise ValueError(f"sample_weight must be >= 0, but holds {weight.min():g}")
+    if not weight.any():
+        raise ValueError("sample_weight is zero for every sample: give one a weight")
+    return weight
+
+
+def warn_of_size(x: Any) -> None:
+    """Warn of inputs beside which a bias is lost: nothing can be learned from them."""
+    largest = max(x.max(), -x.min())
+    if largest * np.finfo(x.dtype).eps > 1:
+        text = f"X holds numbers as large as {largest:.3g}, beside which biases are lost in"
+        warnings.warn(f"{text} {x.dtype}: scale it, by StandardScaler for example", stacklevel=5)
+
+
+def divided(
+    n: int, fraction: float, classes: Any, state: np.random.RandomState, *, lenient: bool
+) -> tuple[Array, Array]:
+    """Return the numbers of the rows to train on, and of a fraction to validate on.
+
+    Classes are as frequent in both; `lenient` lets go of them where one is too rare for that.
+    """
+    choose = given(scikit.train_test_split, np.arange(n), test_size=fraction, random_state=state)
+    try:
+        rest, rows = choose(stratify=classes)
+    except ValueError:
+        if not lenient:
+            raise
+        rest, rows = choose()
+    if len(rows) < 2:
+        raise ValueError(
+            f"The validation set is too small: {len(rows)} of {n} samples. Increase "
+            "'validation_fraction' or the size of your dataset."
+        )
+    return rest, rows
 
 
 class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -115,7 +184,7 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
                 raise ValueError("the weight is zero for every sample to train on")
         samples = samples._replace(weight=weight)
         samples = samples if len(rows) == len(targets) else samples.take(rows)
-        inputs.warn_of_size(samples.x)
+        warn_of_size(samples.x)
         course.prepare(self, state, partial=partial)
         course.run(Job(self, samples, held, self._scorer(held), partial))
         if not partial or course.stopped:
@@ -149,7 +218,7 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
         state = copy.deepcopy(self._split_state)
         classes = samples.y if self._stratified else None
         lenient = partial or samples.y.ndim > 1
-        rest, rows = inputs.divided(n, self.validation_fraction, classes, state, lenient=lenient)
+        rest, rows = divided(n, self.validation_fraction, classes, state, lenient=lenient)
         return rest, samples.take(rows)
 
     def _scorer(self, held: Samples | None) -> Callable[[MLP, Array], float]:
@@ -193,7 +262,7 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
     def _all_outputs(self, X: Any) -> Array:
         """Return the net's outputs, (m, n_outputs), or (networks, m, n_outputs) of an ensemble."""
         x = self._rows(X)  # first: without a net this raises NotFittedError
-        return inputs.outputs(self.net_, x)
+        return outputs(self.net_, x)
 
     def _outputs(self, X: Any) -> Array:
         """Return the net's outputs, (m, n_outputs); of an ensemble their mean."""

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import all_finite
 from bpnet.errors import TrainingDiverged
-from bpnet.estimators.inputs import Samples, batches, dense, outputs
-from bpnet.estimators.rules import Later, Shrinking, rule_of
+from bpnet.estimators.parameters import Later, Shrinking, rule_of
 from bpnet.estimators.scikit import ConvergenceWarning
 from bpnet.mlp import MLP
 from bpnet.rules.optimizers import Optimizer
@@ -32,7 +31,22 @@ if TYPE_CHECKING:
 
 LARGEST_BATCH = 200  # of batch_size="auto"
 FTOL = 2.220446049250313e-09  # SciPy's default for L-BFGS-B
+CHUNK = 1024  # rows of a sparse x that are made dense at a time
 SMALLEST_RATE = 1e-6  # at which the learning rate "adaptive" gives up
+
+
+class Samples(NamedTuple):
+    """x, the user's y, the net's targets, and weights or None."""
+
+    x: Any
+    y: Any
+    targets: Array
+    weight: Array | None
+
+    def take(self, rows: Array) -> Samples:
+        """Return some of them."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Samples(self.x[rows], self.y[rows], self.targets[rows], weight)
 
 
 @dataclass
@@ -253,9 +267,20 @@ class Course:
     def _fit(self, job: Job, net: MLP, records: list[Record]) -> tuple[History, Watch]:
         """Call `fit`."""
         estimator, (x, _, targets, weight), n = job.estimator, job.samples, job.n
-        size = n if isinstance(self.rule, LBFGS) else batch_size(estimator.batch_size, n)
-        mean = 1.0 if weight is None else float(weight.mean())
-        rule, l2, lacking = penalised(self.rule, net, estimator.alpha, n, size, mean)
+        size, rule, l2, mean = n, self.rule, 0.0, 1.0 if weight is None else float(weight.mean())
+        lacking: Callable[[], Any] = float  # which gives 0.0
+        if isinstance(rule, LBFGS):
+            l2 = estimator.alpha / (n * mean)
+            lacking = lambda: l2 / 2 * sum(np.vdot(W, W) for W in net.W.values())  # noqa: E731
+        else:
+            given = LARGEST_BATCH if estimator.batch_size == "auto" else int(estimator.batch_size)
+            if given > n and estimator.batch_size != "auto":
+                text = f"Got `batch_size` {given} larger than sample size {n}."
+                warnings.warn(f"{text} It is going to be clipped", stacklevel=6)
+            size = min(given, n)
+            if estimator.alpha:
+                rule = steps = Shrinking(rule, estimator.alpha, n, size, mean)
+                lacking = lambda: steps.spent() / n  # noqa: E731
         watch = Watch(job, net, records, self.seen, lacking)
         options: dict[str, Any] = {"compiled": True} if estimator.compiled else {}
         data: tuple[Any, ...]
@@ -304,24 +329,31 @@ class Course:
         return float(np.mean([getattr(record, name) for record in self.records]))
 
 
-def penalised(
-    rule: Any, net: MLP, alpha: float, n: int, size: int, mean: float
-) -> tuple[Any, float, Callable[[], Any]]:
-    """Return a rule with scikit-learn's penalty, `fit`'s l2, and what tells the penalty."""
-    if alpha == 0:
-        return rule, 0.0, lambda: 0.0
-    if isinstance(rule, LBFGS):
-        l2 = alpha / (n * mean)
-        return rule, l2, lambda: l2 / 2 * sum(np.vdot(W, W) for W in net.W.values())
-    steps = Shrinking(rule, alpha, n, size, mean)
-    return steps, 0.0, lambda: steps.spent() / n
+def dense(x: Any) -> Array:
+    """Return rows as an array."""
+    return x.toarray() if hasattr(x, "toarray") else x  # type: ignore[no-any-return]
 
 
-def batch_size(given: Any, n: int) -> int:
-    """Return how many samples a batch has."""
-    if given == "auto":
-        return min(LARGEST_BATCH, n)
-    if given > n:
-        text = f"Got `batch_size` {given} larger than sample size {n}. It is going to be clipped"
-        warnings.warn(text, stacklevel=7)
-    return min(int(given), n)
+def chunks(x: Any) -> Iterator[Array]:
+    """Yield x as arrays of some rows at a time."""
+    for start in range(0, x.shape[0], CHUNK):
+        yield dense(x[start : start + CHUNK])
+
+
+def outputs(net: MLP, x: Any) -> Array:
+    """Return a^L, (m, n_L), or (networks, m, n_L) of a stack."""
+    if not hasattr(x, "toarray"):
+        return net.predict(x)
+    return np.concatenate([net.predict(part) for part in chunks(x)], axis=-2)
+
+
+def batches(
+    x: Any, y: Array, weight: Array | None, size: int, rng: np.random.Generator | None
+) -> Iterator[tuple[Array, ...]]:
+    """Yield an epoch of a sparse x, one batch at a time made dense, in the order of `fit`."""
+    n = x.shape[0]
+    order = np.arange(n) if rng is None else rng.permutation(n)
+    for start in range(0, n, size):
+        rows = order[start : start + size]
+        batch = x[rows].toarray(), y[rows]
+        yield batch if weight is None else (*batch, weight[rows])
