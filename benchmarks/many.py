@@ -209,8 +209,7 @@ def draw_restarts(starts: int, path: Path) -> None:
     from matplotlib.figure import Figure
 
     from bpnet import MLP
-    from bpnet.cli.article import X, Y
-    from bpnet.cli.restarts import PRINTED, losses_by_mark
+    from bpnet.cli.article import PRINTED, X, Y, losses_by_mark
 
     net = MLP.init((2, 2, 2), initializer="uniform", rng=0, networks=starts)
     found = losses_by_mark(net, np.array(X), np.array(Y), list(PRINTED), 0.5)

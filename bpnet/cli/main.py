@@ -10,13 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from bpnet import __version__
-from bpnet.cli.article import ARTICLE_EXAMPLES, ARTICLE_HELP, add_article
-from bpnet.cli.check import add_check
-from bpnet.cli.explain import add_explain
-from bpnet.cli.export import add_export
-from bpnet.cli.mnist import add_mnist
+from bpnet.cli.article import ARTICLE_EXAMPLES, ARTICLE_HELP, add_article, add_check
 from bpnet.cli.options import Parser
-from bpnet.cli.tables import add_predict, add_train
+from bpnet.cli.saved import add_explain, add_export
+from bpnet.cli.train import add_mnist, add_predict, add_train
 from bpnet.errors import TrainingDiverged
 from bpnet.words import shown
 

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from bpnet import formats
-from bpnet.cli.export import FORMS
 from bpnet.cli.main import main
+from bpnet.cli.saved import FORMS
 from tests.helpers.any_net import assert_same, make
 
 net = make((4, 6, 3), loss="cross_entropy")

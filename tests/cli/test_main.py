@@ -14,8 +14,8 @@ import pytest
 import bpnet
 import bpnet.gradcheck.report
 from bpnet import MLP
-from bpnet.cli import article, check
-from bpnet.cli.check import affordable
+from bpnet.cli import article
+from bpnet.cli.article import affordable
 from bpnet.cli.main import main
 from bpnet.formats.npz import load
 from bpnet.gradcheck import check_gradient
@@ -123,7 +123,7 @@ def test_of_a_larger_net_fewer_weights_are_measured():
 
 
 def test_a_check_of_a_large_net_takes_a_sample_unless_told(capsys, monkeypatch):
-    monkeypatch.setattr(check, "NUMBERS", 1e5)
+    monkeypatch.setattr(article, "NUMBERS", 1e5)
     sizes = ["check", "--sizes", "60,40,3"]
     assert "passed: 13 coordinates" in printed(capsys, *sizes)
     assert "13 of 2,563 coordinates" in printed(capsys, *sizes)

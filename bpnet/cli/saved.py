@@ -1,9 +1,11 @@
-"""The command ``bpnet explain``: a step of gradient descent worked out, with every number."""
+"""The commands ``bpnet explain``, a step worked out with every number, and ``bpnet export``."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from bpnet.checks import as_int
@@ -19,6 +21,18 @@ examples:
 net.json is what formats.to_json writes, net.npz what net.save does."""
 FORMATS = ("text", "markdown", "latex", "html")
 FENCES = {"markdown": "```text\n{}\n```\n", "latex": "\\begin{{verbatim}}\n{}\n\\end{{verbatim}}\n"}
+FORMS = ("c", "onnx", "torch", "json", "safetensors")
+SUFFIXES = {"c": ".h", "torch": ".pt"}  # the others are called as the form is
+EXPORT = (
+    "write a saved net as C, ONNX, JSON or for PyTorch",
+    "Write a net that `net.save` has saved in another form.",
+    """\
+examples:
+  bpnet export net.npz --to onnx
+  bpnet export net.npz --to c -o src/digits.h --dtype float32
+
+A file of --to torch holds the state_dict of a module, which is printed.""",
+)
 
 
 def add_explain(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -107,3 +121,35 @@ def samples(given: Any, option: str) -> Any:
             f"{option} is {given!r}, but must be numbers such as 0.05,0.1, samples apart by ;"
         ) from None
     return rows[0] if len(rows) == 1 else rows
+
+
+def add_export(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add the command that writes a net in another form."""
+    parser = add_command(commands, "export", run_export, EXPORT)
+    parser.add_argument("net", type=Path, metavar="NET.npz", help="the saved net")
+    parser.add_argument("--to", required=True, choices=FORMS, help="the form")
+    where = "where to (default: beside the net, under its name)"
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=where)
+    parser.add_argument("--dtype", help="float32 or float64 (default: that of the net)")
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write a net in another form, and say where."""
+    from bpnet import formats
+    from bpnet.archive import write_atomically
+    from bpnet.formats.npz import load
+    from bpnet.formats.shared import optional
+
+    suffix = SUFFIXES.get(args.to, f".{args.to}")
+    net, path = load(args.net), args.output or args.net.with_suffix(suffix)
+    net = net.astype(args.dtype or net.dtype)
+    if path.exists() and os.path.samefile(path, args.net):
+        raise ValueError(f"{path} is the net itself: name another file with -o")
+    if args.to == "torch":
+        module, save = formats.to_torch(net), optional("torch", "to_torch").save
+        write_atomically(path, lambda file: save(module.state_dict(), file))
+        print(module)
+    else:
+        getattr(formats, f"to_{args.to}")(net, path)
+    print(f"wrote {path}: {net}")
+    return 0
