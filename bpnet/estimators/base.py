@@ -115,24 +115,12 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:  # fmt: skip
-        """Train the net, and return the estimator.
+        """Train the net, and return the estimator; X and y are as scikit-learn's MLP takes them.
 
-        Parameters
-        ----------
-        X : array-like or sparse, shape (m, n_features)
-            Sparse input is made dense one batch at a time; for L-BFGS, as a whole.
-        y : array-like
-            Of a classifier labels of any kind, (m,), or 0 and 1 for each label, (m, n_labels);
-            of a regressor numbers, (m,) or (m, n_outputs).
-        sample_weight : array-like, shape (m,), optional
-            Relative to their mean; a weight of 0 is as good as no sample.
-        X_val, y_val, sample_weight_val : array-like, optional
-            What to validate on.
-
-        Raises
-        ------
-        TypeError, ValueError, TrainingDiverged
-            If a parameter or the data are not as they must be, or numbers overflow.
+        Sparse X is made dense one batch at a time; for L-BFGS, as a whole. Weights are relative to
+        their mean; 0 is as good as no sample. `X_val` and `y_val` are what to validate on.
+        TypeError or ValueError, if a parameter or the data are not as they must be;
+        TrainingDiverged, if numbers overflow.
         """
         return self._train(X, y, sample_weight, (X_val, y_val, sample_weight_val), partial=False)
 

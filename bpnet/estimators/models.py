@@ -8,7 +8,7 @@ from bpnet.archive import StrPath
 from bpnet.arrays import Array
 from bpnet.estimators import scikit
 from bpnet.estimators.base import BaseMLP
-from bpnet.estimators.course import Course, Samples, chunks
+from bpnet.estimators.course import Course, Samples
 from bpnet.estimators.parameters import LIMITS, documented, loss_named
 from bpnet.rules.activations import get_activation
 from bpnet.rules.losses import get_loss
@@ -83,15 +83,9 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, X_val: Any = None,
         y_val: Any = None, sample_weight_val: Any = None,
     ) -> Self:  # fmt: skip
-        """Go once through some samples, and return the estimator; all else is as in `fit`.
+        """Go once through some samples, as `MLPRegressor.partial_fit`, and return the estimator.
 
-        Under early stopping some samples are set aside, of the same samples the same ones;
-        ``stopped_`` says when it is time to end, and the net then has its best weights.
-
-        Parameters
-        ----------
-        classes : array-like, shape (n_classes,)
-            All that there are; needed in the first call.
+        The first call needs `classes`, all that there are.
         """
         if not self.__sklearn_is_fitted__():
             if classes is None:
@@ -154,11 +148,8 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
 
     def _score(self, a: Array, held: Samples) -> float:
         """Return the accuracy; of labels, how often all are right."""
-        if self._kind() == "multiclass":
-            right = a.argmax(axis=1) == held.targets.argmax(axis=1)
-        else:
-            right = ((a > 0.5) == (held.targets > 0.5)).all(axis=1)
-        return float(np.average(right, weights=held.weight))
+        said = self._decode(a)
+        return float(scikit.accuracy_score(held.y, said, sample_weight=held.weight))
 
     @scikit.where(gives_probabilities)
     def predict_proba(self, X: Any) -> Array:
@@ -176,24 +167,6 @@ class MLPClassifier(scikit.ClassifierMixin, BaseMLP):  # type: ignore[misc]  # s
         with np.errstate(divide="ignore"):
             log_p: Array = np.log(self.predict_proba(X))
         return log_p
-
-    @scikit.where(gives_probabilities)
-    def decision_function(self, X: Any) -> Array:
-        """Return what the probabilities are made of: z^L, above 0 where a label is likely.
-
-        It is (m,) of two classes, else (m, n_classes); of an ensemble the log odds of its mean, of
-        exclusive classes the logarithm.
-        """
-        x = self._rows(X)
-        if self.net_.theta.ndim > 1:
-            with np.errstate(divide="ignore"):
-                a = self._outputs(X)
-                z = np.log(a) if self._output().rows_sum_to_one else np.log(a) - np.log1p(-a)
-        else:
-            z = np.concatenate([self.net_.forward(part).z[self.net_.L] for part in chunks(x)])
-        if self._kind() == "binary":
-            return z[:, -1] if z.shape[1] == 1 else z[:, 1] - z[:, 0]
-        return z
 
 
 @documented

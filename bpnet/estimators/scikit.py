@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.metrics import check_scoring
+    from sklearn.metrics import accuracy_score, check_scoring
     from sklearn.model_selection import train_test_split
     from sklearn.neural_network import MLPRegressor as Own
     from sklearn.pipeline import make_pipeline

@@ -175,7 +175,8 @@ def render(net: MLP, name: str) -> str:
         form = SOFTMAX if rule == "softmax" else ACTIVATION
         functions += "\n" + form.format(**words, rule=rule, f_of_z=f_of_z)
     libm = sorted(set(re.findall(r"\b(?:exp|expm1|log1p|tanh)f?(?=\()", functions)))
-    cells = scratch_cells(net.sizes)
+    # Hidden layers of even number lie at the start of the scratch array, the others at its end.
+    cells = max(1, 1, *net.sizes[1:-1], *map(sum, pairwise(net.sizes[1:-1])))
     return FILE.format(
         **words,
         net=net,
@@ -195,15 +196,6 @@ def render(net: MLP, name: str) -> str:
         functions=functions,
         calls=calls(net, name, cells),
     )
-
-
-def scratch_cells(sizes: tuple[int, ...]) -> int:
-    """Return how many numbers the hidden layers need: the most of two that follow each other.
-
-    Layers with an even number lie at the start of the scratch array, the others at its end.
-    """
-    hidden = sizes[1:-1]
-    return max([1, *hidden, *(n_in + n_out for n_in, n_out in pairwise(hidden))])
 
 
 def constant(declared: str, values: Array, suffix: str) -> str:

@@ -58,7 +58,13 @@ def from_safetensors(path: StrPath, **rules: Any) -> MLP:
         with package.safe_open(name, "np") as file:
             says = file.metadata() or {}
             W, b = linear_layers({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-        net = own_net(says, W, b) if "bpnet" in says else None
+        net = None
+        if "bpnet" in says:
+            version, sizes = int(says["bpnet"]), [int(n) for n in says["sizes"].split(",")]
+            rules_of_file = says["activations"].split(",")
+            net = described_net(version, sizes, rules_of_file, says["loss"], W, b)
+            if says["crc32"] != checksum(net):
+                raise InvalidFile("holds other weights than were written: their checksum differs")
     except (package.SafetensorError, ValueError, TypeError, KeyError) as error:
         raise InvalidFile(f"{name} {cause(error)}") from error
     if net is None and "activation" not in rules:
@@ -91,12 +97,3 @@ def linear_layers(tensors: Mapping[str, Array]) -> tuple[list[Array], list[Array
     W = [layer["weight"] for layer in ordered]
     zeros = [np.zeros(len(W_l), W_l.dtype) for W_l in W]
     return W, [layer.get("bias", zero) for layer, zero in zip(ordered, zeros, strict=True)]
-
-
-def own_net(says: Mapping[str, str], W: list[Array], b: list[Array]) -> MLP:
-    """Return the net of a file of `to_safetensors`, if its metadata fit its weights."""
-    version, sizes = int(says["bpnet"]), [int(n) for n in says["sizes"].split(",")]
-    net = described_net(version, sizes, says["activations"].split(","), says["loss"], W, b)
-    if says["crc32"] != checksum(net):
-        raise InvalidFile("holds other weights than were written: their checksum differs")
-    return net

@@ -9,7 +9,6 @@ want it: ``nn.CrossEntropyLoss`` contains the softmax, ``nn.BCEWithLogitsLoss`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +83,9 @@ def from_torch(
     W: list[Array] = []
     b: list[Array] = []
     rules: list[str | Activation] = []  # of each linear layer; "" where nothing has followed it
-    for layer in leaves(torch.nn, module):
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"from_torch takes an nn.Sequential, not {module!r}")
+    for _, layer in module.named_modules(remove_duplicate=False):
         if type(layer) is torch.nn.Linear:  # a subclass may compute something else
             dtype = torch.promote_types(layer.weight.dtype, torch.float32)  # of halves, float32
             weight = layer.weight.detach().cpu().to(dtype)
@@ -92,7 +93,7 @@ def from_torch(
             W.append(weight.numpy())
             b.append(bias.cpu().to(dtype).numpy())
             rules.append("")
-        elif type(layer) not in (torch.nn.Dropout, torch.nn.Identity):
+        elif type(layer) not in (torch.nn.Sequential, torch.nn.Dropout, torch.nn.Identity):
             name = activation_of(torch.nn, layer)
             if not rules or rules[-1]:
                 raise ValueError(f"{layer!r} does not follow a Linear, as a net's activations do")
@@ -103,17 +104,6 @@ def from_torch(
     joined = (rule for rule in LOSSES.values() if rule.joins(get_activation(rules[-1])))
     loss = loss or next(joined, "half_squared_error")
     return MLP.from_weights(W, b, activation=rules, output=output, loss=loss)
-
-
-def leaves(nn: Any, module: Any) -> Iterator[Any]:
-    """Yield the modules of nested sequences, in order."""
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"from_torch takes an nn.Sequential, not {module!r}")
-    if type(module) is not nn.Sequential:
-        yield module
-        return
-    for child in module:  # children() leaves repeated ones out
-        yield from leaves(nn, child)
 
 
 def activation_of(nn: Any, layer: Any) -> str:

@@ -228,8 +228,6 @@ def test_ensemble_of_a_classifier_with_early_stopping_and_rates_of_its_own():
     records = net._course.records
     assert net.best_validation_score_ == np.mean([record.best_score for record in records])
     np.testing.assert_allclose(net.predict_proba(DIGITS).sum(axis=1), 1)
-    log_p = net.decision_function(DIGITS)
-    np.testing.assert_allclose(np.exp(log_p), net.predict_proba(DIGITS))
 
 
 def test_start_weights():
@@ -260,9 +258,7 @@ def test_layers_outputs_and_losses_by_choice():
     np.testing.assert_allclose(net.predict_proba(DIGITS).sum(axis=1), 1)
     two = Classifier(5, out_activation="softmax", random_state=0, max_iter=500)
     assert two.fit(BINARY, BIT).score(BINARY, BIT) > 0.95
-    np.testing.assert_allclose(
-        two.decision_function(BINARY) > 0, two.predict_proba(BINARY)[:, 1] > 0.5
-    )
+    np.testing.assert_array_equal(two.predict(BINARY), two.predict_proba(BINARY)[:, 1] > 0.5)
     straight = Classifier((), out_activation="identity", loss="huber", max_iter=500)
     assert straight.fit(BINARY, BIT).score(BINARY, BIT) > 0.95
     assert not hasattr(straight, "predict_proba")
