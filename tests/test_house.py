@@ -52,8 +52,8 @@ OPTIONAL = {
     "torch": ("formats.torch",),
     "tqdm": ("training.callbacks",),
 }
-# ... but for a class that stands on another library's: nobody imports it unasked.
-AT_IMPORT = {("estimators", "sklearn")}
+# ... but for a class or kernels that stand on another library: nobody imports them unasked.
+AT_IMPORT = {("estimators", "sklearn"), ("rules", "numba")}
 # Names with an underscore that are there to be used: a named tuple's, `sys._getframe`, those that
 # argparse has for what its public functions return, and scikit-learn's for estimators of others.
 NOT_PRIVATE = {

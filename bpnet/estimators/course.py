@@ -257,7 +257,7 @@ class Course:
         mean = 1.0 if weight is None else float(weight.mean())
         rule, l2, lacking = penalised(self.rule, net, estimator.alpha, n, size, mean)
         watch = Watch(job, net, records, self.seen, lacking)
-        options: dict[str, Any] = {"compiled": True} if estimator.compiled else {}
+        options: dict[str, Any] = {"compiled": estimator.compiled}
         data: tuple[Any, ...]
         if hasattr(x, "toarray") and size < n:
             rng = self.rng if estimator.shuffle else None
