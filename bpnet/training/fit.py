@@ -146,7 +146,7 @@ def fit(
         the tables; one's own have no such form. Results differ in the last bits. Importing numba
         takes a second and the first use of each rule some seconds, once a machine: it pays for
         trainings of more than some ten seconds, and for nets of a few neurons, whose steps become
-        a hundred times as fast, for more than some 100,000 steps.
+        some fifty times as fast, for more than some 100,000 steps.
 
     Returns
     -------
