@@ -12,7 +12,6 @@ from sklearn.datasets import make_multilabel_classification as make_multilabel
 from sklearn.exceptions import ConvergenceWarning
 
 from bpnet import LBFGS, MLP, Adam, CosineDecay, ReduceOnPlateau, RMSprop, TrainingDiverged
-from bpnet.estimators import course
 from tests.helpers.complaint import complains
 from tests.helpers.sklearn_data import DATA, Classifier, Regressor, same_theta, theta
 
