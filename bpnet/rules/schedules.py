@@ -164,15 +164,7 @@ class InverseScaling(Schedule):
 class CosineDecay(Schedule):
     """η(t) = final + (rate - final) (1 + cos(π t / epochs)) / 2; final from then on.
 
-    Loshchilov & Hutter, "SGDR", 2017, equation 5, without restarts.
-
-    Parameters
-    ----------
-    rate : float
-    epochs : int
-        How long the decay takes.
-    final : float
-        Where it ends, in [0, rate].
+    Loshchilov & Hutter, "SGDR", 2017, equation 5, without restarts; final is in [0, rate].
     """
 
     rate: Any
@@ -194,15 +186,8 @@ class CosineDecay(Schedule):
 class Warmup(Schedule):
     """Rise linearly to the rate that a schedule starts with, then follow it.
 
-    η(t) = then(0) · (start + (1 - start) t / epochs) for t < epochs, then(t - epochs) after.
-
-    Parameters
-    ----------
-    epochs : float
-        How long the rise takes.
-    then : Schedule or float
-    start : float
-        The fraction to begin with, in (0, 1].
+    η(t) = then(0) · (start + (1 - start) t / epochs) for t < epochs, then(t - epochs) after, with a
+    schedule or a number in ``then``, and a ``start`` in (0, 1].
     """
 
     epochs: float
@@ -264,14 +249,10 @@ class ReduceOnPlateau(Patience, Schedule):
     ----------
     rate : float
         η to begin with.
-    factor : float
-        In (0, 1).
-    patience : int
-        Epochs without improvement that are waited for.
-    min_delta : float
-        What counts as an improvement is more than this.
-    least : float
-        η never falls below it; at most the rate.
+    factor, least : float
+        The factor, in (0, 1), and below which η never falls, at most the rate.
+    patience, min_delta : int, float
+        So many epochs are waited for an improvement, which is one of more than min_delta.
     """
 
     rate: Any
