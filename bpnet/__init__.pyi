@@ -44,6 +44,7 @@ from bpnet.training.lbfgs import LBFGS as LBFGS
 from bpnet.training.vitals import LayerMonitor as LayerMonitor
 from bpnet.troubleshooting import Diagnosis as Diagnosis
 from bpnet.troubleshooting import diagnose as diagnose
+from bpnet.worked.film import film as film
 from bpnet.worked.solution import explain as explain
 
 __version__: str
