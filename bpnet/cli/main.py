@@ -16,6 +16,7 @@ from bpnet.cli.explain import add_explain
 from bpnet.cli.export import add_export
 from bpnet.cli.mnist import add_mnist
 from bpnet.cli.options import Parser
+from bpnet.cli.page import add_page
 from bpnet.cli.tables import add_predict, add_train
 from bpnet.errors import TrainingDiverged
 from bpnet.words import shown
@@ -88,7 +89,8 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"bpnet {__version__}")
     add_article(parser)
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for add in (add_mnist, add_check, add_export, add_explain, add_train, add_predict):
+    of_nets, of_tables = (add_mnist, add_check, add_export, add_explain), (add_train, add_predict)
+    for add in (*of_nets, *of_tables, add_page):
         add(commands)
     parser.commands = tuple(commands.choices)
     return parser
