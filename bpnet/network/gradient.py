@@ -65,10 +65,7 @@ class Gradient(Parameters):
 
     @property
     def x(self) -> Array:
-        """∂E/∂x = (W²)ᵀ δ², of each sample by its share in the mean, made when it is asked for.
-
-        ValueError tells of weights changed since `MLP.backward`, or of what is not its result.
-        """
+        """∂E/∂x = (W²)ᵀ δ², made when asked for; ValueError if weights have changed since."""
         if self.way_to_x is None:
             raise ValueError("∂E/∂x belongs to a gradient that net.backward has returned")
         return self.way_to_x()

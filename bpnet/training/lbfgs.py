@@ -93,10 +93,7 @@ def run_lbfgs(run: Run, batches: Batches, recipe: Recipe) -> None:
 
 
 class Objective:
-    """E with its penalty, and the gradient, as functions of SciPy's variables v.
-
-    They are θ; with an L1 penalty the p where weights stand in θ, and behind θ the n.
-    """
+    """E with its penalty, and the gradient, by v: θ, with L1 the p of weights p - n, then the n."""
 
     def __init__(self, run: Run, source: ArraySource, recipe: Recipe) -> None:
         self.run, self.frozen, penalty = run, recipe.frozen, recipe.penalty

@@ -29,9 +29,7 @@ class Penalty:
     """λ₁ Σ|w| + ½ λ₂ Σ w² over weights w, added to E, the mean over samples.
 
     Its gradient λ₁ sign(w) + λ₂ w is added whole to each step's, so that the strength does not
-    depend on the batch size. Nielsen's and Hinton's λ/n, with n samples in all, is λ₂. By steps of
-    it a weight that L1 takes to 0 goes from side to side, about as far as a step of η λ₁ (with Adam
-    of η); `LBFGS` makes it exactly 0.
+    depend on the batch size. Nielsen's and Hinton's λ/n, with n samples in all, is λ₂.
     """
 
     def __init__(self, net: MLP, l1: Any = 0.0, l2: Any = 0.0, over: Array | None = None) -> None:
@@ -92,10 +90,7 @@ class Penalty:
 
 
 class Dropout:
-    """Inverted dropout: an output is kept with probability 1 - p and then divided by 1 - p.
-
-    Its mean stays as it is, so `predict` needs no change (Srivastava et al., "Dropout", 2014).
-    """
+    """Inverted dropout (Srivastava et al. 2014): with probability 1 - p kept, and divided by it."""
 
     def __init__(self, net: MLP, rates: Any, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -131,11 +126,7 @@ class Dropout:
 
 
 class Frozen:
-    """Coordinates of θ that keep their bits: their gradient and their move are 0.
-
-    The gradient too, so that they count neither in the length that is clipped nor for a line
-    search; the move besides, since a rule may move by more than the gradient, as weight decay does.
-    """
+    """Coordinates of θ that keep their bits: 0 in the gradient, before clipping, and the move."""
 
     def __init__(self, sizes: tuple[int, ...], names: str | Iterable[str] = ()) -> None:
         one = isinstance(names, str) or not isinstance(names, Iterable)
