@@ -80,7 +80,10 @@ def jitter(at: Callable[[Array], Array], theta: Array, E_0: float) -> float:
 
 
 def scales(theta: Array, slices: list[slice]) -> Array:
-    """Return each coordinate's size of step, a power of 2, so that θ ± h is exact."""
+    """Return the size of step that suits each coordinate: a power of 2, so that θ ± h is exact.
+
+    It is as large as the coordinate itself or, for one near 0, as its block on the average.
+    """
     size = np.abs(theta)
     for block in slices:
         typical = np.sqrt(np.mean(theta[block] ** 2))

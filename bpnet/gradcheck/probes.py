@@ -33,16 +33,11 @@ from bpnet.network.parameters import FIRST, Parameters
 from bpnet.rules.activations import Activation
 from bpnet.rules.losses import Loss, check_targets
 
-EPS_32 = float(np.finfo(np.float32).eps)
 BYTES = 32 * 2**20  # of buffers at a time, for the networks that run side by side
 DIRECTIONS = 3  # in which a function is tried with complex numbers
 EPS_32 = float(np.finfo(np.float32).eps)
 
 Measured = tuple[Array, Array, Array]  # derivatives, their rounding, which sit on kinks
-
-    def loss_rounding(self) -> float:
-        """Return the rounding of E."""
-        ...
 
 
 class NetProbe:

@@ -204,7 +204,6 @@ class GradientReport(Verdict):
 
     def _head(self) -> list[str]:
         count = f"{self.compared:,} coordinate{'' if self.compared == 1 else 's'}"
-        lines = [f"gradient check passed: {count}"]
         if self.failures:
             lines = [f"gradient check FAILED: {self.failures:,} of {count} wrong"]
         elif self.changed:
