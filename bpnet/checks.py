@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bpnet.arrays import Array
 
-REAL_KINDS = "biuf"
+REAL_KINDS, INF = "biuf", math.inf
 
 
 def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> Array:
@@ -239,12 +239,7 @@ def as_int(value: Any, name: str, *, least: int) -> int:
 
 
 def as_float(
-    value: Any,
-    name: str,
-    *,
-    above: float = -math.inf,
-    below: float = math.inf,
-    least: float = -math.inf,
+    value: Any, name: str, *, above: float = -INF, below: float = INF, least: float = -INF
 ) -> float:
     """Return value as a finite float with above < value < below and value >= least."""
     try:

@@ -177,7 +177,12 @@ class Layer:
 
 
 class Network:
-    """Layers one after the other, and a loss: W = [W², ..., W^L] as lists of rows, b alike."""
+    """Layers one after the other, and a loss: W = [W², ..., W^L] as lists of rows, b alike.
+
+    >>> W = [[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]]
+    >>> print(f"{Network(W, [[0.35, 0.35], [0.60, 0.60]]).loss([0.05, 0.10], [0.01, 0.99]):.6f}")
+    0.298371
+    """
 
     def __init__(
         self, W: Sequence[Matrix], b: Sequence[Vector], activation: str | Sequence[str] = "sigmoid",

@@ -10,7 +10,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,10 +23,7 @@ from bpnet.gradcheck.probes import FunctionProbe, NetProbe
 from bpnet.gradcheck.report import GradientReport, StackReport
 from bpnet.gradcheck.structure import Layout, returned
 from bpnet.mlp import MLP
-from bpnet.rules.initializers import generator
-
-if TYPE_CHECKING:
-    from bpnet.rules.initializers import Seed
+from bpnet.rules.initializers import Seed, generator
 
 Pass = Callable[..., Any]
 
@@ -70,18 +67,15 @@ def check_gradient(
         The largest error that passes. The default is 1e-9 with the complex step and 1e-7 with
         central differences, and 1.2e-5 in float32.
     coordinates : int, optional
-        Check so many coordinates, drawn at random without replacement; the report says what
-        that can have missed. The default is all.
+        Check so many, drawn by `rng`; the report says what that can have missed. By default all.
     rng : int or numpy.random.Generator
-        For that draw.
     sample_weight, mask : optional
         As in `MLP.backward` and `MLP.forward`; a gradient of your own must know of them.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind or does not fit, the method does not suit the net, the
-        loss is not finite, or the gradient is random or of another shape.
+        If an argument is wrong, the loss is not finite, or the gradient is random.
 
     Examples
     --------
@@ -171,9 +165,8 @@ def check_function(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind or out of range, f is not analytic where the complex
-        step was asked for, is random, or returns something else than one finite number, or the
-        gradient is random or of another structure or shape.
+        If an argument is wrong, f is not analytic where the complex step was asked for, or f or
+        the gradient is random or returns what does not fit.
 
     Examples
     --------
@@ -218,15 +211,13 @@ def check_vjp(
 
     Parameters
     ----------
-    forward : callable
-        ``out, cache = forward(*inputs)``; out is an array or a number.
-    backward : callable
+    forward, backward : callable
+        ``out, cache = forward(*inputs)``, out an array or a number, and
         ``dx, dw, db = backward(dout, cache)``: the derivatives by each input that is a float or an
         array of floats, in their order, and None or nothing for the others. A None for an array of
         floats says that there is no derivative by it to check.
     *inputs
-        They stay as they are: forward gets copies, in float64. What is no float, such as a dict of
-        settings or labels in integers, is a constant.
+        They stay as they are: forward gets copies, in float64. What is no float is a constant.
     method, tolerance, coordinates, rng
         As in `check_function`; rng draws dout too.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,17 +22,14 @@ from bpnet.gradcheck.report import GradientReport
 from bpnet.gradcheck.structure import flatten, flatten_like, rebuild, returned, shape_hint
 from bpnet.network.construction import listed
 from bpnet.network.parameters import Parameters, count
-from bpnet.rules.initializers import generator
-
-if TYPE_CHECKING:
-    from bpnet.rules.initializers import Seed
+from bpnet.rules.initializers import Seed, generator
 
 METHODS = ("auto", "complex", "central")
 IN_FLOAT32 = "it computes in float32"
 CONFIRMED = 20  # wrong coordinates that are measured again
 CALLS = 3  # of a gradient function, at points that differ in their last bits
 
-Options = tuple[str, "float | None", "int | None", "Seed"]  # method, tolerance, coordinates, rng
+Options = tuple[str, float | None, int | None, Seed]  # method, tolerance, coordinates, rng
 
 
 class Claim(NamedTuple):

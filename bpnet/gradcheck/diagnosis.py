@@ -202,10 +202,7 @@ def updated_theta(evidence: Evidence, theta: Array) -> Causes:
 
 
 def constant(evidence: Evidence, named: Named | None, *, whole: bool = False) -> Causes:
-    """Name the factor that all wrong coordinates have in common: one of those, or with None any.
-
-    With `whole`, whole numbers and their reciprocals count as named too.
-    """
+    """Name the one factor of what is wrong: if it is `named`, or `whole`, or with None any."""
     factor = factor_of(evidence, evidence.wrong)
     if factor is None:
         return

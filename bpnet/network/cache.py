@@ -29,18 +29,9 @@ class Signature(NamedTuple):
 
 
 class Cache(Shown):
-    """z^l and a^l of one forward pass.
+    """z^l and a^l of one forward pass: ``z[l]``, l = 2..L, and ``a[l]``, l = 1..L, (m, n_l).
 
-    It holds the scratch space of its pass too, so it serves one thread at a time.
-
-    Attributes
-    ----------
-    z : mapping
-        ``z[l]``, l = 2..L, shape (m, n_l): the weighted input of layer l.
-    a : mapping
-        ``a[l]``, l = 1..L, shape (m, n_l): its output; ``a[1]`` is x, ``a[L]`` the net's output.
-    m : int
-        Number of samples.
+    ``a[1]`` is x. It holds the scratch space of its pass too, so it serves one thread at a time.
     """
 
     L: int

@@ -14,17 +14,7 @@ from bpnet.network.show import Row, rows_of
 
 
 class Gradient(Parameters):
-    """∂E/∂θ and the errors δ^l of one backward pass; laid out as the parameters are.
-
-    Attributes
-    ----------
-    theta : array, shape (P,)
-        ∂E/∂θ.
-    W, b : mapping
-        ``W[l]`` is ∂E/∂W^l and ``b[l]`` is ∂E/∂b^l, views of ``theta``.
-    delta : mapping
-        ``delta[l]``, l = 2..L, shape (m, n_l), is ∂E/∂z^l.
-    """
+    """A backward pass: ``theta`` is ∂E/∂θ, with views ``W[l]``, ``b[l]``, and ``delta[l]`` ∂E/∂z^l."""
 
     def __init__(
         self, signature: Signature, theta: Array, delta: Sequence[Array] | None = None

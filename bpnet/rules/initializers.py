@@ -16,15 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import known_name
 
-if TYPE_CHECKING:
-    Seed = int | np.random.Generator  # at run time numpy.random is imported only to draw
+Seed: TypeAlias = "int | np.random.Generator"  # numpy.random is imported only to draw
 
 
 @dataclass(frozen=True)

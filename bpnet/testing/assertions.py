@@ -64,14 +64,12 @@ def assert_backward(
     ----------
     forward : callable
         ``forward(W, b, x)`` returns (a, cache): the output a^L, and whatever `backward` needs.
-        W and b are lists of arrays, W², ..., W^L and b², ..., b^L: ``W[0]`` is W², of shape
-        (n_2, n_1).
+        W and b are lists of arrays: ``W[0]`` is W², of shape (n_2, n_1).
     backward : callable
         ``backward(W, b, cache, y)`` returns (dW, db), the derivatives of E in lists like W and b,
         or in dicts whose keys number the layers.
     activation, output, loss
-        What the functions compute, as in `MLP.init`. Another loss than the package's is given as
-        a `Loss`.
+        What the functions compute, as in `MLP.init`.
     sizes, depth, width : optional
         Of the nets, as in `networks`: ``depth=3`` for functions of one hidden layer.
     m : int or (int, int)
@@ -80,8 +78,7 @@ def assert_backward(
         How x, y and a^L hold the samples: a row each, (m, n); a column each, (n, m), where each
         b is (n_l, 1); or as one sample, (n,), for functions that take one at a time.
     reduction : {"mean", "sum"}
-        Whether E is the mean of the samples' losses or their sum. Of a sum, both values in the
-        report are divided by m.
+        Of the samples' losses. Of a sum, both values in the report are divided by m.
     dtype, tolerance : optional
         As in `MLP.init` and `check_gradient`.
     max_examples, seed : int

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -20,11 +19,8 @@ from bpnet.checks import as_int
 from bpnet.mlp import MLP
 from bpnet.network.parameters import FIRST
 from bpnet.rules.activations import ACTIVATIONS, Activation
-from bpnet.rules.initializers import generator
+from bpnet.rules.initializers import Seed, generator
 from bpnet.rules.losses import LOSSES, Loss
-
-if TYPE_CHECKING:
-    from bpnet.rules.initializers import Seed
 
 REACH = 2.0  # the largest |x|
 TAME = 3.0  # the largest |z|

@@ -33,8 +33,7 @@ class Callback(Protocol):
     """What `fit` calls: a function of the `Training`, or an object with these methods.
 
     A function is called at the end of each epoch. An object may leave out any method. They may
-    read everything and change the net's weights or the optimizer's schedule;
-    ``training.stop("why")`` ends training after this epoch.
+    change the net's weights or the optimizer's schedule, or call ``training.stop("why")``.
     """
 
     def on_train_begin(self, training: Training) -> None:

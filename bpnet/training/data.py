@@ -52,7 +52,7 @@ class Reach:
 
 
 class ArraySource:
-    """Rows of arrays, in a new order each epoch; a `numpy.memmap` is read and checked in batches."""
+    """Rows of arrays, in a new order each epoch; a `numpy.memmap` is checked batch by batch."""
 
     reach: Reach | None = None  # of a training
 

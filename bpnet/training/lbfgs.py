@@ -31,10 +31,9 @@ from bpnet.training.step import Recipe
 class LBFGS:
     """Limited-memory BFGS over the full batch, by SciPy (``pip install scipy``).
 
-    `scipy.optimize.minimize`, method "L-BFGS-B" (Byrd, Lu, Nocedal & Zhu 1995); an epoch is one
-    iteration, whose line search may take several passes over the data, until no entry of the
-    gradient is larger than `tolerance`. The last `memory` pairs of steps and gradient changes stand
-    for the Hessian. Where a callback changes the net's weights, it begins anew from them.
+    An epoch is one iteration of "L-BFGS-B" (Byrd, Lu, Nocedal & Zhu 1995), whose line search may
+    take several passes over the data, until no entry of the gradient is larger than `tolerance`.
+    The last `memory` steps and changes of gradient stand for the Hessian.
     """
 
     memory: int = 10

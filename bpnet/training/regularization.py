@@ -26,11 +26,7 @@ def weight_coordinates(net: MLP) -> Array:
 
 
 class Penalty:
-    """λ₁ Σ|w| + ½ λ₂ Σ w² over weights w, added to E, the mean over samples.
-
-    Its gradient λ₁ sign(w) + λ₂ w is added whole to each step's, so that the strength does not
-    depend on the batch size. Nielsen's and Hinton's λ/n, with n samples in all, is λ₂.
-    """
+    """λ₁ Σ|w| + ½ λ₂ Σ w² over weights, added to E; to each gradient λ₁ sign(w) + λ₂ w."""
 
     def __init__(self, net: MLP, l1: Any = 0.0, l2: Any = 0.0, over: Array | None = None) -> None:
         weights = weight_coordinates(net) if over is None else over

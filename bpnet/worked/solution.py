@@ -87,11 +87,8 @@ def explain(
     x, y : array_like
         A batch, or one sample.
     learning_rate : float
-    digits : int
-        Significant digits of the numbers that are written.
-    shown : int
-        So many neurons of a layer, samples and terms of a sum are written out; all is there by
-        its name.
+    digits, shown : int
+        Significant digits; and how many neurons of a layer, samples and terms are written out.
     differences : bool
         Whether each partial derivative shows its finite difference too.
     language : {"en", "zh"}
