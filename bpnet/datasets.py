@@ -31,10 +31,7 @@ CHUNK = 1024  # items read at a time, so that the raw bytes stay small
 GZIP_MOST = 1032  # deflate makes no more than this of one byte
 # What the files must hold, by magic number: a word, and the axes of an item.
 IMAGES, LABELS = 2051, 2049
-KINDS: dict[int, tuple[str, tuple[int, ...]]] = {
-    IMAGES: ("images", (28, 28)),
-    LABELS: ("labels", ()),
-}
+KINDS: dict[int, tuple[str, Any]] = {IMAGES: ("images", (28, 28)), LABELS: ("labels", ())}
 FILES = {
     "train-images-idx3-ubyte": IMAGES,
     "train-labels-idx1-ubyte": LABELS,

@@ -122,9 +122,8 @@ def check_gradient(
         given = given(net.copy(), np.array(x), np.array(y))
     claim = as_numbers(getattr(returned(given, "gradient"), "theta", given), "gradient")
     if claim.shape != net.theta.shape:
-        raise ValueError(
-            f"the gradient has shape {claim.shape}, but theta of this stack has {net.theta.shape}"
-        )
+        need = f"theta of this stack has {net.theta.shape}"
+        raise ValueError(f"the gradient has shape {claim.shape}, but {need}")
     reports = []
     for k in range(len(net)):
         masks = mask and {l: own(values, k) for l, values in mask.items()}
@@ -220,21 +219,6 @@ def check_vjp(
         They stay as they are: forward gets copies, in float64. What is no float is a constant.
     method, tolerance, coordinates, rng
         As in `check_function`; rng draws dout too.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from bpnet import check_vjp
-    >>> def forward(x, w, b):
-    ...     return x @ w + b, (x, w)
-    >>> def backward(dout, cache):
-    ...     x, w = cache
-    ...     return dout @ w.T, x.T @ dout, dout.mean(axis=0)
-    >>> rng = np.random.default_rng(0)
-    >>> x, w, b = rng.normal(size=(5, 3)), rng.normal(size=(3, 2)), np.zeros(2)
-    >>> report = check_vjp(forward, backward, x, w, b)
-    >>> print(report.cause)
-    in b 0.2 times the derivative: a mean over 5 where their sum is meant
     """
     rng = generator(rng)
     layer = Layer(forward, backward, inputs, rng)
@@ -314,9 +298,8 @@ class Layer:
                 raise TypeError(f"backward returned a derivative by {name}, which is a {kind}")
             shape, need = np.shape(derivative), np.shape(self.inputs[name])
             if shape != need:
-                raise ValueError(
-                    f"backward returned d{name} of shape {shape}, but {name} has shape {need}"
-                )
+                text = f"backward returned d{name} of shape {shape}"
+                raise ValueError(f"{text}, but {name} has shape {need}")
         return dict(zip(names, given, strict=True))
 
     def watch(self, actor: str, before: dict[str, Array], after: dict[str, Any]) -> None:

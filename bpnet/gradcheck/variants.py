@@ -232,8 +232,6 @@ def updated(probe: NetProbe, analytic: Array, known: Array) -> Variants:
     def at_once(l: int, delta: Array) -> Array:
         return delta @ (W[l + 1] - rate * dW[l + 1])
 
-    text = (
-        "the hidden δ look computed from weights that were updated already, W - η ∂E/∂W with η = "
-    )
+    weights = f"weights that were updated already, W - η ∂E/∂W with η = {rate:.5g}"
     for back in (one_by_one, at_once):
-        yield f"{text}{rate:.5g}", formulas.gradient(back=back)
+        yield f"the hidden δ look computed from {weights}", formulas.gradient(back=back)

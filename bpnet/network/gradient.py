@@ -14,7 +14,7 @@ from bpnet.network.show import Row, rows_of
 
 
 class Gradient(Parameters):
-    """A backward pass: ``theta`` is ∂E/∂θ, with views ``W[l]``, ``b[l]``, and ``delta[l]`` ∂E/∂z^l."""
+    """∂E/∂θ of a pass, ``theta``, its views ``W[l]``, ``b[l]``, and ∂E/∂z^l, ``delta[l]``."""
 
     def __init__(
         self, signature: Signature, theta: Array, delta: Sequence[Array] | None = None

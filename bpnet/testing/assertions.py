@@ -243,9 +243,8 @@ class Passes:
                 check_repeated([gradient, again], float(np.finfo(case.net.dtype).eps))
         except Misfit as misfit:
             return Finding(str(misfit))
-        report = check_gradient(
-            case.net, case.x, case.y, gradient=gradient, tolerance=self.tolerance
-        )
+        options: dict[str, Any] = {"gradient": gradient, "tolerance": self.tolerance}
+        report = check_gradient(case.net, case.x, case.y, **options)
         if report.ok or report.worst is None:
             return None
         name = report.worst.name
@@ -302,7 +301,7 @@ class Arguments(NamedTuple):
     def check(self, function: str, before: Arguments) -> None:
         """Raise Misfit if a function has changed one of them."""
         expected, mine = (
-            {name: leaf for part in self._fields for name, leaf in leaves(getattr(of, part), part)}
+            dict(leaf for part in self._fields for leaf in leaves(getattr(of, part), part))
             for of in (before, self)
         )
         for name in {**expected, **mine}:
@@ -383,10 +382,8 @@ def wrong_output(case: Case, a: Array) -> Finding | None:
         return None
     off = np.abs(a - right)
     s, i = np.unravel_index(int(np.argmax(np.where(np.isnan(off), np.inf, off))), a.shape)
-    text = (
-        f"forward's output is wrong: output {i} of sample {s} is {a[s, i]:.10g}, but the "
-        f"network's a[{L}][{s}, {i}] is {right[s, i]:.10g}"
-    )
+    ours = f"the network's a[{L}][{s}, {i}] is {right[s, i]:.10g}"
+    text = f"forward's output is wrong: output {i} of sample {s} is {a[s, i]:.10g}, but {ours}"
     with np.errstate(all="ignore"):
         fits = [mistake for mistake, other in other_outputs(case) if close(a, other)]
     return Finding(text, " or ".join(fits) or None)

@@ -45,10 +45,8 @@ class Case:
         layers = [named(f) for f in net.activation.values()]
         activation = layers[0] if len(set(layers)) == 1 else f"({', '.join(layers)})"
         dtype = "" if net.dtype == np.float64 else f", dtype='{net.dtype}'"
-        return (
-            f"case({net.sizes}, activation={activation}, loss={loss}, "
-            f"m={len(self.x)}, seed={self.seed}{dtype})"
-        )
+        rules = f"activation={activation}, loss={loss}"
+        return f"case({net.sizes}, {rules}, m={len(self.x)}, seed={self.seed}{dtype})"
 
 
 def named(rule: Activation | Loss) -> str:
