@@ -263,10 +263,8 @@ class Passes:
         with misfits():
             a = as_numbers(a, "forward's output")
         if a.shape != before.y.shape:
-            raise Misfit(
-                f"forward's output has shape {a.shape}, but needs {before.y.shape}, "
-                f"{FORMS[self.samples]}{shape_hint(a.shape, before.y.shape)}"
-            )
+            need = f"{before.y.shape}, {FORMS[self.samples]}{shape_hint(a.shape, before.y.shape)}"
+            raise Misfit(f"forward's output has shape {a.shape}, but needs {need}")
         a = np.array(a.T if self.samples == "columns" else a).reshape(case.y.shape)
         with noted("backward(W, b, cache, y)", case):
             result = self.backward(mine.W, mine.b, cache, mine.y)
@@ -359,10 +357,8 @@ def fitting(given: Any, like: list[Array], name: str) -> list[Array]:
     if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
         raise Misfit(f"{what} must be a list of arrays, one a layer, not {type(given).__name__}")
     if len(given) != len(like):
-        raise Misfit(
-            f"{what} has length {len(given)}, but {name} has length {len(like)}: it needs one "
-            "array for each layer with weights"
-        )
+        each = f"{name} has length {len(like)}: it needs one array for each layer with weights"
+        raise Misfit(f"{what} has length {len(given)}, but {each}")
     with misfits():
         arrays = [as_numbers(array, f"{what}[{i}]") for i, array in enumerate(given)]
     shapes, needed = [a.shape for a in arrays], [v.shape for v in like]

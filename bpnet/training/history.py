@@ -52,9 +52,7 @@ class History(Shown):
         title += f", {sum(self.time):.3g} s" * bool(self.time)
         title += f", stopped: {self.stopped}" if self.stopped else ""
         title += f", best epoch {self.best_epoch}" if self.best_epoch is not None else ""
-        columns = {
-            key: c for key, c in self.to_dict().items() if c and key not in ("epoch", "time")
-        }
+        columns = {k: c for k, c in self.to_dict().items() if c and k not in ("epoch", "time")}
         ends = {key: [f"{np.median(c[k]):.5g}" for k in (0, -1)] for key, c in columns.items()}
         return title, [(key, " -> ".join(both)) for key, both in ends.items()]
 
