@@ -330,9 +330,8 @@ class MLP(Stackable):
         cache : Cache
             What `forward` returned. E is taken from z^L where that is exact and a^L, rounded to
             0 or 1, is not.
-        y : array_like, shape (m, n_L) or (n_L,)
-        a : array_like, shape (m, n_L) or (n_L,)
-            In place of the cache, an output alone.
+        y, a : array_like, shape (m, n_L) or (n_L,)
+            Targets; and in place of the cache, an output alone.
         sample_weight : array_like, shape (m,), optional
             As in `backward`, whose errors it raises too.
         """

@@ -25,7 +25,8 @@ class EarlyStopping(Patience):
     patience : int
         Epochs without improvement, by more than `min_delta`, that are waited for.
     monitor : str
-        "validation_loss", "loss" or a metric's name; by default the first if there are such data.
+        "validation_loss", "loss" or the name of a metric; the default is the first if there are
+        validation data. A metric that bpnet names, such as "accuracy", is measured for it.
     restore_best : bool
         Whether the net ends with the weights of the best epoch.
     mode : {"min", "max"}, optional
