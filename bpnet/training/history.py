@@ -23,10 +23,12 @@ class History(Shown):
         epoch; both without L1 and L2 penalties.
     metrics : dict of str to list of float
         At the end of the epoch, of the validation data if there is any, else of the training data.
-    learning_rate, time : list of float
-        Of the epoch's last step, but none for L-BFGS; and the seconds that the epoch took.
+    learning_rate : list of float
+        Of the epoch's last step; empty for L-BFGS, which has none.
+    time : list of float
+        Seconds that the epoch took.
     best_epoch : int or None
-        Number, from 1, of the best epoch under early stopping.
+        Number, from 1, of the epoch with the best monitored loss or metric, under early stopping.
     diverged : list of dict
         Of a stack: "network", "epoch", "step" and "layer" of each that diverged, while others went
         on; for one network `TrainingDiverged` is raised instead.
