@@ -41,9 +41,7 @@ def test_mnist_settings_are_the_books():
     ]
     row = mnist.ROWS[2]
     net = mnist.start(row, 3)
-    assert net.dtype == np.float32
-    assert [f.name for f in net.activation.values()] == ["sigmoid"] * 2
-    assert net.loss_function.name == "binary_cross_entropy"
+    assert repr(net) == "MLP(784-30-10, sigmoid, sigmoid; binary_cross_entropy, float32)"
     assert np.std(net.theta) == pytest.approx(1, abs=0.02)
     assert np.abs(net.b[2]).min() > 0
     told = mnist.training(row, 50_000)
@@ -62,14 +60,6 @@ def test_mnist_scores_pick_no_epoch_but_the_books():
     assert plain["best"] == 0.8
     assert together["score"] == pytest.approx(2 / 3)
     assert book["seconds"] == 2.0
-
-
-def test_mnist_line():
-    result = {"row": "net", "runs": [1, 2], "mean": 0.98, "best": 0.99, "best_epoch": None}
-    result |= {"together": None, "seconds": 65.0, "score": 0.98, "reported": 0.984, "by": "S"}
-    line = mnist.row_of(result)
-    assert line == ["net", "2", "98.00%", "99.00%", "", "", "65.0 s", "98.00% < 98.40%", "S"]
-    assert len(line) == len(mnist.HEAD)
 
 
 @DRAWS

@@ -107,8 +107,7 @@ def test_networks_are_numbered(k):
 
 
 @pytest.mark.parametrize(
-    "use",
-    [len, list, lambda net: net[0], lambda net: net.ensemble(X), lambda net: net.best(X, Y)],
+    "use", [len, list, lambda net: net[0], lambda net: net.ensemble(X), lambda net: net.best(X, Y)]
 )
 def test_one_network_is_no_stack(use):
     with complains(TypeError, NO_STACK):

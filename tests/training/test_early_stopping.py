@@ -142,11 +142,7 @@ def test_early_stopping_may_be_used_again():
         (ValueError, {"min_delta": -1}, "min_delta must be >= 0, not -1"),
         (TypeError, {"monitor": 3}, "monitor must be the name of a loss or metric, not 3"),
         (ValueError, {"mode": "more"}, "mode must be 'min' or 'max', not 'more'"),
-        (
-            ValueError,
-            {"monitor": "validation_loss"},
-            "early stopping on the validation loss ne…",
-        ),
+        (ValueError, {"monitor": "validation_loss"}, "early stopping on the validation loss ne…"),
     ],
 )
 def test_bad_early_stopping(kind, options, message):
@@ -165,8 +161,7 @@ def closeness(y, a):
 
 
 @pytest.mark.parametrize(
-    ("monitor", "options"),
-    [("mean_absolute_error", {}), ("closeness", {"mode": "max"})],
+    ("monitor", "options"), [("mean_absolute_error", {}), ("closeness", {"mode": "max"})]
 )
 def test_stops_at_the_best_of_a_metric(monitor, options):
     """The drifting net comes closest to FAR after some epochs, and goes away from it again."""

@@ -289,10 +289,7 @@ ONE_EACH = "but must be one number, or one for each network of a stack: (4,)"
         ({"l2": [0.1, 0.2]}, f"l2 has shape (2,), {ONE_EACH}"),
         ({"l1": np.ones((4, 1))}, f"l1 has shape (4, 1), {ONE_EACH}"),
         ({"l2": [0, 0, -1, 0]}, "l2[2] must be >= 0, not -1"),
-        (
-            {"x": np.ones((3, M, 3))},
-            "x has shape (3, 13, 3), but …, or (4, m, 3), a batch for…",
-        ),
+        ({"x": np.ones((3, M, 3))}, "x has shape (3, 13, 3), but …, or (4, m, 3), a batch for…"),
         ({"optimizer": LBFGS()}, "L-BFGS trains one network: train net[k] for each k of a stack"),
     ],
 )
