@@ -117,7 +117,7 @@ def test_the_faster_way_counts_and_what_disagrees_is_not_timed(
     networks = {"bpnet": 100, "one by one": 1, "loop": 1, "fit": 1000, "fit one by one": 10}
     ours = Stub("bpnet", seconds, networks, {"bpnet": weights, "one by one": few, "loop": few})
     ways = {"vmap": 6e-5, "vmap of functional_call": 3e-5}
-    theirs = dict.fromkeys(ways, [weights[0] + off])
+    theirs = {name: [weights[0] + off] for name in ways}
     peer = Stub("PyTorch", ways, dict.fromkeys(ways, 100), theirs)
     result = many.run_row(many.ROWS[3], [ours, peer], rounds=3, seconds=1.0, budget=9.0)
     assert result["way"].get("PyTorch") == way

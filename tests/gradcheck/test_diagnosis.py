@@ -365,9 +365,8 @@ class TestFunctions:
         [
             (lambda g: {name: -part for name, part in g.items()},
              "everywhere -1 times the derivative: the sign"),
-            (lambda g: {name: 2 * part for name, part in g.items()},
-             "everywhere 2 times the derivative: a half is forgotten or a sum over 2 where "
-             "their mean is meant"),
+            (lambda g: {name: 2 * part for name, part in g.items()}, "everywhere 2 times the "
+             "derivative: a half is forgotten or a sum over 2 where their mean is meant"),
             (lambda g: {name: part / 5 for name, part in g.items()},
              "everywhere 0.2 times the derivative: a mean over 5 where their sum is meant"),
             (lambda g: {name: part * 5 for name, part in g.items()},

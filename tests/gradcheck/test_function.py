@@ -336,9 +336,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("f", "error", "message"),
         [
-            (lambda x: x, ValueError,
-             "the function must return one number, but returned shape (4,): sum it, or take "
-             "its mean"),
+            (lambda x: x, ValueError, "the function must return one number, but returned shape "
+             "(4,): sum it, or take its mean"),
             (lambda x: cubes(x)[None], ValueError,
              "the function must return one number, but returned shape (1,): take its .item()"),
             (lambda x: None, TypeError, "…, but returned None: is a return missing?"),

@@ -142,9 +142,8 @@ class TestForms:
     @pytest.mark.parametrize(
         ("wrong", "error", "message"),
         [
-            (np.zeros(53), ValueError,
-             "gradient has shape (53,), but must have θ's, (54,), or be an object that has "
-             "it as theta, or a tuple (W, b) of lists of arrays"),
+            (np.zeros(53), ValueError, "gradient has shape (53,), but must have θ's, (54,), or be "
+             "an object that has it as theta, or a tuple (W, b) of lists of arrays"),
             (np.zeros((54, 1)), ValueError, "gradient has shape (54, 1), but must have θ's…"),
             (None, TypeError, "gradient is None: is a return missing?"),
             ("0" * 54, TypeError, "gradient must hold real numbers, but holds text"),
