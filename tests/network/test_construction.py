@@ -265,9 +265,7 @@ def test_weights_that_lie_the_other_way_round_are_asked_about():
     ]:
         with complains(ValueError, hint):
             MLP.from_weights(given_W, given_b)
-    with complains(
-        ValueError, "b[2] has shape (5,), but W[2] of shape (4, 3) has 4 neurons: …(4,)"
-    ):
+    with complains(ValueError, "b[2] has shape (5,), but W[2] of shape (4, 3) has 4 neurons: …"):
         MLP.from_weights(W, [np.ones(5), b[1]])
     square = (
         "b[3] has shape (3,), but W[3] of shape (4, 4) has 4 neurons: b[3] must have shape (4,)"

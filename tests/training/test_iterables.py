@@ -145,9 +145,7 @@ def test_resumed_the_loss_has_its_bits_whichever_batch_comes_first(tmp_path):
 
 
 def test_weight_mean_is_for_weights_of_batches():
-    with refuses(
-        make(None), ValueError, "weight_mean is for an iterable of batches; that of…"
-    ) as n:
+    with refuses(make(None), ValueError, "weight_mean is for an iterable of batches; that …") as n:
         fit(n, X, Y, weight_mean=1.0, **HOW)
     with refuses(make(None), ValueError, "weight_mean must be > 0, not 0") as net:
         fit(net, BATCHES, weight_mean=0, **HOW)

@@ -101,9 +101,7 @@ def test_a_rate_that_a_callback_has_set_is_kept(tmp_path):
         training.optimizer.schedule = StepDecay(0.2)
 
     fit(nets[1], X, Y, epochs=2, optimizer=SGD(0.1), checkpoint=path, callbacks=[swap])
-    with complains(
-        InvalidFile, "…: a callback had made the optimizer SGD(learning_rate=StepDecay…"
-    ):
+    with complains(InvalidFile, "…: a callback had made the optimizer SGD(…"):
         fit(nets[1], X, Y, epochs=3, optimizer=SGD(0.1), checkpoint=path, resume=True)
 
 

@@ -303,9 +303,7 @@ def test_rates_of_many_networks_are_told_apart(tmp_path):
     fit(net, X, Y, epochs=1, optimizer=SGD(rates), checkpoint=path)
     rates = rates.copy()
     rates[700] = 0.02
-    with complains(
-        InvalidFile, "…optimizer is ...…0.01, 0.02, 0.01…, but was ...…0.01, 0.01, 0.01…"
-    ):
+    with complains(InvalidFile, "…optimizer is ...…0.01, 0.02, 0.01…, but was ...…0.01, 0.01, …"):
         fit(net, X, Y, epochs=2, optimizer=SGD(rates), checkpoint=path, resume=True)
 
 

@@ -230,10 +230,7 @@ def test_an_order_for_each_is_for_arrays_that_leave_room_for_it(monkeypatch):
     ):
         fit(make(), [(X, Y)], epochs=1, shuffle="each")
     monkeypatch.setattr(arrays, "memory_of_machine", lambda: 6000.0)
-    with complains(
-        MemoryError,
-        "the orders of 200 samples for 4 networks need 6.4 kB, but this machine has 6 kB: …",
-    ):
+    with complains(MemoryError, "the orders of 200 samples for 4 networks need 6.4 kB, but this …"):
         x, y = np.ones((200, 3)), np.ones((200, 2))
         fit(make(4), x, y, epochs=1, shuffle="each", batch_size=1)
 
@@ -304,11 +301,7 @@ def test_a_training_that_cannot_fit_fails_before_it_begins(monkeypatch):
     net, single = make(4), make(None)
     monkeypatch.setattr(arrays, "memory_of_machine", lambda: 6528 / arrays.MEMORY)
     fit(net, X, Y, epochs=100, batch_size=4, optimizer=SGD(0.01))  # 4 (4 · 26 + 100) numbers
-    with complains(
-        MemoryError,
-        "4 networks of 26 parameters over 100 epochs need 8.19 kB, but this machine has 7.25 kB: "
-        "take fewer at a time",
-    ):
+    with complains(MemoryError, "4 networks of 26 parameters over 100 epochs need 8.19 kB, but …"):
         fit(net, X, Y, epochs=100, batch_size=4)  # Adam keeps two vectors more
     with complains(MemoryError, "4 networks of 26 parameters over 101 epochs need 6.56 kB, …"):
         fit(net, X, Y, epochs=101, batch_size=4, optimizer=SGD(0.01))
