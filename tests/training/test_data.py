@@ -42,6 +42,7 @@ def test_memmap_trains_to_the_same_bits_as_the_array(tmp_path, dtype, net_dtype,
     options = {"batch_size": size, "optimizer": SGD(1e-3), "dtype": net_dtype, "validation": 0.2}
     assert_same(trained(*files, **options), trained(x, y, **options))
     assert_same(trained(files[0], y, **options), trained(x, y, **options))
+    assert_same(trained(files[0][0], files[1][0]), trained(x[:1], y[:1]))
 
 
 @pytest.mark.parametrize("columns", [False, True])
@@ -104,25 +105,14 @@ def test_memmap_that_does_not_fit_is_refused_before_the_first_step(tmp_path):
     assert np.array_equal(net.theta, before)
 
 
-def test_memmap_of_one_sample_may_be_one_dimensional(tmp_path):
-    x, y = file_of(tmp_path / "x", X[0]), file_of(tmp_path / "y", Y[0])
-    assert_same(trained(x, y), trained(X[:1], Y[:1]))
-
-
 BATCHES = [(X[:10], Y[:10]), (X[10:20], Y[10:20]), (X[20:], Y[20:])]
 
 
 @pytest.mark.parametrize(
     "data",
-    [
-        BATCHES,
-        tuple(map(list, BATCHES)),
-        lambda: BATCHES,
-        lambda: iter(BATCHES),
-        lambda: (batch for batch in BATCHES),
-        [(x.tolist(), y.tolist()) for x, y in BATCHES],
-    ],
-)
+    [BATCHES, tuple(map(list, BATCHES)), lambda: BATCHES, lambda: iter(BATCHES),
+     lambda: (batch for batch in BATCHES), [(x.tolist(), y.tolist()) for x, y in BATCHES]],
+)  # fmt: skip
 def test_iterable_trains_to_the_same_bits_as_the_arrays(data):
     for known in ({}, {"steps_per_epoch": 3}):
         assert_same(trained(data, **known), trained(X, Y, batch_size=10, shuffle=False))
@@ -163,18 +153,12 @@ def test_buffers_are_of_eight_shapes_at_most(monkeypatch):
 
     monkeypatch.setattr(loop, "best_step", lambda *a: made.append(a[1].shape[0]) or step(*a))
     monkeypatch.setattr(loop.Steps, "on", watched)
-    batches = [(X[:n], Y[:n]) for n in (*range(1, 9), 1, 8, 9, 9, 1)]
-    trained(batches, epochs=1)
-    assert made == [*range(1, 10), 1]
-    assert max(known) == 8
-
-
-def test_batches_of_many_sizes():
-    batches = [(X[:n], Y[:n]) for n in range(1, 24)]
-    net = make()
+    batches, net = [(X[:n], Y[:n]) for n in (*range(1, 9), 1, 8, 9, 9, 1)], make()
     for x, y in batches:
         net.theta -= np.array(0.2) * net.backward(net.forward(x), y).theta
     assert np.array_equal(trained(batches, epochs=1)[0], net.theta)
+    assert made == [*range(1, 10), 1]
+    assert max(known) == 8
 
 
 @pytest.mark.parametrize(

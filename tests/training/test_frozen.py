@@ -76,7 +76,6 @@ def test_networks_of_a_stack_are_held_alike(net):
 
 
 def test_the_others_take_the_steps_of_a_net_with_constants():
-    """Clipping and penalties are those of the trained ones: one step, by hand."""
     net, E = make(), make()
     grad = E.backward(E.forward(X), Y)
     g = np.where(Frozen(SIZES, "W[2]").free, grad.theta, 0)
@@ -88,7 +87,6 @@ def test_the_others_take_the_steps_of_a_net_with_constants():
 
 
 def test_lbfgs_finds_the_minimum_over_the_others():
-    """Linear regression through a fixed offset has a closed form."""
     pytest.importorskip("scipy")
     net = MLP.init((3, 2), activation="identity", rng=0)
     net.b[2] = [0.5, -0.25]

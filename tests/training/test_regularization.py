@@ -60,6 +60,8 @@ def test_step_follows_the_gradient_of_loss_and_penalty(l1, l2):
     assert objective(net.theta) == pytest.approx(
         net.loss(net.forward(X), Y) + Penalty(net, l1, l2).value(net.theta), rel=1e-14
     )
+    history = fit(net.copy(), X, Y, epochs=1, batch_size=None, optimizer=SGD(0.1), l1=l1, l2=l2)
+    assert history.loss == pytest.approx([net.loss(net.forward(X), Y)], rel=1e-14)
 
 
 @pytest.mark.parametrize("strength", [{"l1": 0.4}, {"l2": 0.4}])
@@ -77,25 +79,6 @@ def added(net, strength):
     return term * weight_coordinates(net)
 
 
-def test_loss_in_the_history_is_without_the_penalty():
-    net = make()
-    expected = net.loss(net.forward(X), Y)
-    for l2 in (0.0, 3.0):
-        history = fit(net.copy(), X, Y, epochs=1, batch_size=None, optimizer=SGD(0.1), l2=l2)
-        assert history.loss == pytest.approx([expected], rel=1e-14)
-
-
-def test_a_weight_of_0_is_not_moved_by_l1():
-    net = make((3, 2))
-    net.theta = np.zeros(8)
-    g = np.zeros(8)
-    penalties = Penalty(net), Penalty(net, 0.3, 0.0), Penalty(net, 0.0, 0.3)
-    assert [bool(penalty) for penalty in penalties] == [False, True, True]
-    assert penalties[0].value(net.theta) == 0
-    penalties[1].add(net.theta, g)
-    assert not g.any()
-
-
 def test_penalty_of_a_stack_has_a_strength_for_each_network():
     net = make()
     stack = stack_of(net)
@@ -108,6 +91,12 @@ def test_penalty_of_a_stack_has_a_strength_for_each_network():
     two = Penalty(net, 0.0, 0.2).value(0.7 * net.theta)
     assert each.value(stack.theta) == pytest.approx([one, two], rel=1e-14)
     assert Penalty(net.astype("float32"), 0.1, 0.1).l2.dtype == "float32"
+    zero, g = np.zeros_like(net.theta), np.zeros_like(net.theta)
+    penalties = Penalty(net), Penalty(net, 0.3, 0.0), Penalty(net, 0.0, 0.3)
+    assert [bool(penalty) for penalty in penalties] == [False, True, True]
+    assert penalties[0].value(net.theta) == 0
+    penalties[1].add(zero, g)  # a weight of 0 is not moved by l1
+    assert not g.any()
 
 
 @pytest.mark.parametrize(
@@ -174,9 +163,8 @@ def test_a_number_drops_hidden_outputs_and_a_mapping_any():
     rng = np.random.default_rng(0)
     assert Dropout(make(), 0.25, rng).keep == {2: 0.75, 3: 0.75}
     assert Dropout(make(), {1: 0.2, 3: 0.5, 2: 0}, rng).keep == {1: 0.8, 3: 0.5}
-    assert not Dropout(make(), 0, rng)
-    assert not Dropout(make(), {}, rng)
-    assert not Dropout(make((3, 2)), 0.0, rng)
+    for net, none in ((make(), 0), (make(), {}), (make((3, 2)), 0.0)):
+        assert not Dropout(net, none, rng)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -227,31 +215,24 @@ def test_predict_and_validation_are_without_dropout():
 def test_bad_dropout(kind, rates, message):
     with complains(kind, message):
         fit(make(), X, Y, epochs=1, dropout=rates)
-
-
-def test_dropout_without_a_hidden_layer_is_refused():
+    fit(make((3, 2)), X, Y, epochs=1, dropout={1: 0.5})
     message = "dropout is for hidden layers, of which this net has none; {1: 0.5} drops inputs"
     with complains(ValueError, message):
         fit(make((3, 2)), X, Y, epochs=1, dropout=0.5)
-    fit(make((3, 2)), X, Y, epochs=1, dropout={1: 0.5})
 
 
-def test_clip_by_norm_shortens_a_long_gradient_and_leaves_a_short_one():
+def test_clip_by_norm_shortens_a_long_gradient_and_by_value_cuts_each_entry():
     g = np.array([3.0, -4.0])
     for limit, expected in ((2.5, [1.5, -2.0]), (5.0, [3, -4]), (6.0, [3, -4])):
         clipped = g.copy()
         Clip(limit, None).apply(clipped)
         assert clipped == pytest.approx(expected, rel=1e-15)
         assert np.array_equal(clipped, expected) or limit < 5
-
-
-def test_clip_by_value_cuts_each_entry_and_by_both_does_norm_first():
+    Clip(2.5, 1.75).apply(g)  # the norm first
+    assert g == pytest.approx([1.5, -1.75])
     g = np.array([3.0, -4.0, 0.5, -0.25])
     Clip(None, 0.5).apply(g)
     assert list(g) == [0.5, -0.5, 0.5, -0.25]
-    g = np.array([3.0, -4.0])
-    Clip(2.5, 1.75).apply(g)
-    assert g == pytest.approx([1.5, -1.75])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
