@@ -64,21 +64,16 @@ def test_every_schedule(net, schedule, each):
 
 
 def test_a_plateau_is_each_networks_own():
-    net = make(4)
-    history, _ = check_one_by_one(
-        net, lambda rate: SGD(plateau(rate, min_delta=0.1)), epochs=6, validation=(X_HELD, Y_HELD)
-    )
+    how = {"epochs": 6, "validation": (X_HELD, Y_HELD)}
+    history, _ = check_one_by_one(make(4), lambda rate: SGD(plateau(rate, min_delta=0.1)), **how)
     assert len({tuple(rates) for rates in np.array(history.learning_rate[1:]).T}) > 1
 
 
-def test_penalties_of_each_network(net):
+def test_penalties_and_clipping_of_each_network(net):
     strengths = np.linspace(0, 0.3, len(net))
     check_one_by_one(net, l1=strengths[::-1], l2=strengths)
     check_one_by_one(net, l1=0.01, l2=0.2)
     check_one_by_one(net, Adam, l2=list(strengths))
-
-
-def test_clipping_is_each_networks_own(net):
     check_one_by_one(net, clip_norm=0.4)
     check_one_by_one(net, clip_value=0.05)
 
@@ -149,6 +144,11 @@ def test_a_stack_of_one_trains_as_the_network_alone():
         own = fit(one, X, Y, epochs=5, batch_size=4, rng=1, dropout=dropout)
         np.testing.assert_array_equal(net.theta[0], one.theta)
         np.testing.assert_array_equal(np.array(history.loss)[:, 0], own.loss)
+    for networks in (None, 1):  # whose order is that of each
+        first, second = make(networks), make(networks)
+        fit(first, X, Y, epochs=3, batch_size=4, rng=2, shuffle=True)
+        fit(second, X, Y, epochs=3, batch_size=4, rng=2, shuffle="each")
+        np.testing.assert_array_equal(first.theta, second.theta)
 
 
 def test_dropout_drops_in_each_network_for_itself(net):
@@ -203,14 +203,6 @@ def test_the_orders_are_of_the_rows_to_train_on():
     assert len({tuple(column) for column in rows.T}) == 3
 
 
-def test_each_of_one_network_is_its_order():
-    for networks in (None, 1):
-        first, second = make(networks), make(networks)
-        fit(first, X, Y, epochs=3, batch_size=4, rng=2, shuffle=True)
-        fit(second, X, Y, epochs=3, batch_size=4, rng=2, shuffle="each")
-        np.testing.assert_array_equal(first.theta, second.theta)
-
-
 def test_each_reads_files_row_by_row(tmp_path):
     path = tmp_path / "x.npy"
     np.save(path, X)
@@ -225,9 +217,7 @@ def test_each_reads_files_row_by_row(tmp_path):
 
 
 def test_an_order_for_each_is_for_arrays_that_leave_room_for_it(monkeypatch):
-    with complains(
-        ValueError, 'shuffle="each" is for arrays; an iterable gives its batches in its order'
-    ):
+    with complains(ValueError, 'shuffle="each" is for arrays; an iterable gives its batches…'):
         fit(make(), [(X, Y)], epochs=1, shuffle="each")
     monkeypatch.setattr(arrays, "memory_of_machine", lambda: 6000.0)
     with complains(MemoryError, "the orders of 200 samples for 4 networks need 6.4 kB, but this …"):
