@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.scripts import DRAWS, is_png, quick_run, script
+from tests.helpers.scripts import quick_run, script
 
 mnist = script("mnist")
 
@@ -32,13 +32,6 @@ def test_mnist_quick(tmp_path):
 
 
 def test_mnist_settings_are_the_books():
-    settings = [(r.sizes, r.epochs, r.batch, r.rate, r.decay, r.reported) for r in mnist.ROWS[:4]]
-    assert settings == [
-        ((784, 30, 10), 30, 10, 3.0, 0.0, 0.9542),
-        ((784, 100, 10), 30, 10, 3.0, 0.0, 0.9659),
-        ((784, 30, 10), 30, 10, 0.5, 5.0, 0.9649),
-        ((784, 100, 10), 60, 10, 0.1, 5.0, 0.9804),
-    ]
     row = mnist.ROWS[2]
     net = mnist.start(row, 3)
     assert repr(net) == "MLP(784-30-10, sigmoid, sigmoid; binary_cross_entropy, float32)"
@@ -60,11 +53,3 @@ def test_mnist_scores_pick_no_epoch_but_the_books():
     assert plain["best"] == 0.8
     assert together["score"] == pytest.approx(2 / 3)
     assert book["seconds"] == 2.0
-
-
-@DRAWS
-def test_picture(tmp_path):
-    run = {"accuracy": [0.8, 0.9], "seconds": 2.0}
-    row = {"row": "net", "runs": [run, run], "score": 0.9, "reported": 0.95}
-    mnist.draw([row, row], tmp_path / "mnist.png")
-    assert is_png(tmp_path / "mnist.png")

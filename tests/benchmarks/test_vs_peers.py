@@ -157,16 +157,14 @@ def test_problems_are_the_same_for_all_libraries():
     for work, _ in workloads.WORKLOADS:
         few = work._replace(rows=min(work.rows, 2 * work.batch))
         data, again = workloads.problem(few), workloads.problem(few)
-        for a, b in zip(data, again, strict=True):
-            assert all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
-        arrays = [data.x, data.y, *data.W, *data.b]
-        assert all(array.dtype == np.float32 for array in arrays)
+        for a, b in zip([data.x, data.y, *data.W], [again.x, again.y, *again.W], strict=True):
+            assert np.array_equal(a, b)
+            assert a.dtype == np.float32
         assert [W_l.shape[::-1] for W_l in data.W] == list(pairwise(work.sizes))
         assert data.x.shape == (few.rows or few.batch, work.sizes[0])
         if work.output != "identity":  # scikit-learn must see every class in a batch
             assert set(data.labels[: work.batch]) == set(range(10))
             assert np.array_equal(data.y.argmax(axis=1), data.labels)
-    assert 0.15 < np.mean(workloads.problem(workloads.WORKLOADS[3][0]).x > 0) < 0.25
 
 
 def test_eleven_workloads_have_goals():
@@ -243,7 +241,7 @@ def test_picture(tmp_path):
 def test_vs_peers_alone(tmp_path):
     """Without any peer, what is left is bpnet beside the floor."""
     alone = ("--rows", 8, 11, "--threads", 1, "--peers")
-    found, shown = quick_run(tmp_path / "out.json", "vs_peers.py", *alone)
+    found, shown = quick_run(tmp_path / "out.json", "vs_peers.py", *alone, draws=False)
     assert [result["row"] for result in found["results"]] == [8, 11]
     assert found["threads"] == 1
     assert found["machine"]["blas_threads"] == "1"
