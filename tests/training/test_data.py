@@ -61,11 +61,10 @@ def test_memmap_trains_and_evaluates_in_constant_memory(tmp_path, columns):
 
 
 def test_nothing_is_copied_but_the_batch(tmp_path):
-    files = file_of(tmp_path / "x", X), file_of(tmp_path / "y", Y)
-    for data in (files, (X, Y)):
-        source = ArraySource(make(), *data)
-        assert np.shares_memory(source.x, data[0])
-        assert np.shares_memory(source.y, data[1])
+    for x, y in ((file_of(tmp_path / "x", X), file_of(tmp_path / "y", Y)), (X, Y)):
+        source = ArraySource(make(), x, y)
+        assert np.shares_memory(source.x, x)
+        assert np.shares_memory(source.y, y)
         assert not np.shares_memory(next(iter(source.epoch(5, None)))[0], source.x)
     for size in (23, 24):
         assert next(iter(source.epoch(size, np.random.default_rng(0))))[0] is source.x
@@ -118,7 +117,7 @@ def test_iterable_trains_to_the_same_bits_as_the_arrays(data):
         assert_same(trained(data, **known), trained(X, Y, batch_size=10, shuffle=False))
 
 
-def test_iterator_serves_one_epoch():
+def test_iterator_serves_one_epoch_or_is_continued():
     assert_same(trained(iter(BATCHES), epochs=1), trained(BATCHES, epochs=1))
     message = (
         "an iterator gives its batches once, but there are 2 epochs: pass a list, a function that "
@@ -126,9 +125,6 @@ def test_iterator_serves_one_epoch():
     )
     with complains(ValueError, message):
         fit(make(), iter(BATCHES), epochs=2)
-
-
-def test_endless_generator_is_continued_from_epoch_to_epoch():
     taken = []
 
     def endless():
@@ -136,11 +132,10 @@ def test_endless_generator_is_continued_from_epoch_to_epoch():
             taken.append(k)
             yield BATCHES[k % 3]
 
-    theta, loss = trained(endless(), epochs=4, steps_per_epoch=2)
+    theta, loss = trained(endless(), epochs=4, steps_per_epoch=2)  # goes on from epoch to epoch
     assert taken == list(range(8))
     assert len(loss) == 4
-    other = trained([BATCHES[k % 3] for k in range(8)], epochs=1)
-    assert np.array_equal(theta, other[0])
+    assert np.array_equal(theta, trained([BATCHES[k % 3] for k in range(8)], epochs=1)[0])
 
 
 def test_buffers_are_of_eight_shapes_at_most(monkeypatch):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bpnet import MLP, SGD, Adam, EarlyStopping, InvalidFile, evaluate, fit
+from bpnet import MLP, Adam, EarlyStopping, InvalidFile, evaluate, fit
 from bpnet.training.data import set_aside
 from tests.helpers.complaint import complains, refuses
 from tests.helpers.regression import FAR, ZERO, X, Y, drift, drifting, make
@@ -245,18 +245,11 @@ def test_fit_sets_aside_of_each_class_alike():
         x = np.random.default_rng(0).normal(size=(40, 3))
         fit(net, x, y, epochs=1, validation=0.2, stratify=True, metrics=spread, rng=seed)
     assert shares == [0.25] * 6
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "message"),
-    [
+    for kind, options, message in (
         (ValueError, {}, "stratify is for validation as a fraction, such as validation=0.2"),
         (ValueError, {"validation": (X, Y)}, "stratify is for validation as a fraction, such…"),
-        (ValueError, {"validation": 0.2}, "stratify needs classes: y must hold one-hot rows, or one"
-         " column of 0 and 1"),
+        (ValueError, {"validation": 0.2}, "stratify needs classes: y must hold one-hot rows, or…"),
         (TypeError, {"stratify": 1, "validation": 0.2}, "stratify must be True or False, not 1"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_stratified_is_refused(kind, options, message):
-    with refuses(make(), kind, message) as net:
-        fit(net, X, Y, epochs=1, optimizer=SGD(0.1), **({"stratify": True} | options))
+    ):
+        with refuses(make(), kind, message) as net:
+            fit(net, X, Y, epochs=1, **({"stratify": True} | options))

@@ -86,6 +86,10 @@ def test_with_their_mean_weights_of_batches_count_as_those_of_arrays(dtype):
     fit(half, plain, weight_mean=2.0, epochs=1, optimizer=SGD(0.2))  # as weights of 1
     fit(whole, plain, epochs=1, optimizer=SGD(0.1))
     assert half.theta == pytest.approx(whole.theta, rel=1e-13)
+    with refuses(one, ValueError, "weight_mean is for an iterable of batches; that of…") as net:
+        fit(net, X, Y, weight_mean=1.0, **HOW)
+    with refuses(one, ValueError, "weight_mean must be > 0, not 0") as net:
+        fit(net, BATCHES, weight_mean=0, **HOW)
 
 
 @pytest.mark.parametrize("scale", [1e-300, 100.0, 1e308])
@@ -134,13 +138,6 @@ def test_resumed_the_loss_has_its_bits_whichever_batch_comes_first(tmp_path):
     resumed = fit(parts, batches, epochs=5, checkpoint=path, resume=True, **how)
     assert resumed.loss == history.loss
     np.testing.assert_array_equal(parts.theta, whole.theta)
-
-
-def test_weight_mean_is_for_weights_of_batches():
-    with refuses(make(None), ValueError, "weight_mean is for an iterable of batches; that …") as n:
-        fit(n, X, Y, weight_mean=1.0, **HOW)
-    with refuses(make(None), ValueError, "weight_mean must be > 0, not 0") as net:
-        fit(net, BATCHES, weight_mean=0, **HOW)
 
 
 BEYOND = {
