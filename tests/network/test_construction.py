@@ -53,6 +53,18 @@ def test_the_output_follows_the_loss_where_the_activation_cannot():
         assert names(net) == [activation, output]
 
 
+WRONG_SIZES = [
+    ((3,), ValueError, "sizes must name the input and the output layer at least, but is (3,)"),
+    ((), ValueError, "sizes must name the input and the output layer at least, but is ()"),
+    ((2, 0, 1), ValueError, "sizes[1] must be an integer >= 1, not 0"),
+    ((-2, 1), ValueError, "sizes[0] must be an integer >= 1, not -2"),
+    ((2, 3.0), TypeError, "sizes[1] must be an integer, not 3.0"),
+    ((2, True), TypeError, "sizes[1] must be an integer, not True"),
+    ("22", TypeError, "sizes[0] must be an integer, not '2'"),
+    (7, TypeError, "sizes must be a sequence of integers such as (2, 3, 1), not 7"),
+    ((10**20, 2, 2 * 10**20), MemoryError,
+     "800,000,000,000,000,000,002 parameters need …, but this machine…"),
+]  # fmt: skip
 OWN = Loss("own", lambda a, y: a, lambda a, y: a, output_range=(0, 1))
 HIDDEN_SOFTMAX = (
     "softmax is for the output layer, but was given for the hidden layer {}: "
@@ -63,6 +75,7 @@ HIDDEN_SOFTMAX = (
 @pytest.mark.parametrize(
     ("kind", "message", "rules"),
     [
+        *((kind, message, {"sizes": sizes}) for sizes, kind, message in WRONG_SIZES),
         (ValueError, "the loss 'cross_entropy' needs rows of probabilities, …",
          {"activation": "relu", "output": "relu", "loss": "cross_entropy"}),
         (ValueError, "the loss 'cross_entropy' needs rows of probabilities, …",
@@ -84,32 +97,9 @@ HIDDEN_SOFTMAX = (
          {"activation": ["relu", None]}),
     ],
 )  # fmt: skip
-def test_rules_that_cannot_go_together_are_refused(kind, message, rules):
+def test_wrong_sizes_and_rules_that_cannot_go_together_are_refused(kind, message, rules):
     with complains(kind, message):
         MLP.init(**({"sizes": (2, 3, 2), "rng": 0} | rules))
-
-
-@pytest.mark.parametrize(
-    ("sizes", "kind", "message"),
-    [
-        ((3,), ValueError, "sizes must name the input and the output layer at least, but is (3,)"),
-        ((), ValueError, "sizes must name the input and the output layer at least, but is ()"),
-        ((2, 0, 1), ValueError, "sizes[1] must be an integer >= 1, not 0"),
-        ((-2, 1), ValueError, "sizes[0] must be an integer >= 1, not -2"),
-        ((2, 3.0), TypeError, "sizes[1] must be an integer, not 3.0"),
-        ((2, True), TypeError, "sizes[1] must be an integer, not True"),
-        ("22", TypeError, "sizes[0] must be an integer, not '2'"),
-        (7, TypeError, "sizes must be a sequence of integers such as (2, 3, 1), not 7"),
-        (
-            (10**20, 2, 2 * 10**20),
-            MemoryError,
-            "800,000,000,000,000,000,002 parameters need …, but this machine…",
-        ),
-    ],
-)
-def test_wrong_sizes_are_refused(sizes, kind, message):
-    with complains(kind, message):
-        MLP.init(sizes, rng=0)
 
 
 def test_sizes_may_be_any_sequence_of_integers():

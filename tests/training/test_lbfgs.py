@@ -146,7 +146,13 @@ def test_weights_that_a_callback_sets_are_gone_on_from_and_kept(l1):
     assert history.loss[3] > history.loss[2]
 
 
-def test_times_add_up_to_the_time_that_iterations_took(monkeypatch):
+def test_times_add_up_and_warnings_name_the_line_that_called_fit(monkeypatch):
+    def far(training):
+        training.net.theta = np.full(8, 1e6)
+
+    with pytest.warns(RuntimeWarning, match="the loss has grown") as told:
+        fit(linear(), X, Y, epochs=3, optimizer=LBFGS(), callbacks=[far])
+    assert [warning.filename for warning in told] == [__file__]
     ticks = iter(range(1000))
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
     history = fit(linear(), X, Y, epochs=4, optimizer=LBFGS())
@@ -182,15 +188,6 @@ def test_divergence_at_a_point_that_was_tried_keeps_the_last_one():
     with pytest.raises(TrainingDiverged, match="at a point that L-BFGS tried"):
         fit(net, np.ones((1, 1)), np.full((1, 1), 9.0), epochs=50, **how)
     assert net.theta.tolist() == (kept or [np.array([0.1, 0.0])])[-1].tolist()
-
-
-def test_warnings_name_the_line_that_called_fit():
-    def far(training):
-        training.net.theta = np.full(8, 1e6)
-
-    with pytest.warns(RuntimeWarning, match="the loss has grown") as told:
-        fit(linear(), X, Y, epochs=3, optimizer=LBFGS(), callbacks=[far])
-    assert [warning.filename for warning in told] == [__file__]
 
 
 @pytest.mark.parametrize(

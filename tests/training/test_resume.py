@@ -118,6 +118,11 @@ def test_elsewhere_it_goes_on_with_a_warning(tmp_path, monkeypatch):
     assert len(told) == 1
     assert len(history) == 2
     fit(make(None), X, Y, epochs=3, resume=True, **how)  # written there, so without a word
+    net, data = MLP.init((1, 1), activation="identity", rng=0), (np.ones((4, 1)), np.zeros((4, 1)))
+    how = {"optimizer": SGD(2.4), "checkpoint": tmp_path / "other", "shuffle": False}
+    with pytest.warns(RuntimeWarning, match="the loss has grown"):
+        fit(net, *data, epochs=8, **how)
+    fit(net, *data, epochs=10, resume=True, **how)  # an explosion is not told of again
 
 
 def test_data_in_files_are_known_by_their_content(tmp_path):
@@ -136,12 +141,3 @@ def test_data_in_files_are_known_by_their_content(tmp_path):
     with complains(InvalidFile, "…: the validation data: x changed"):
         held = {"validation": (x[1:5], y[:4])}
         fit(make(None), x, y, epochs=2, resume=True, **how, **held)
-
-
-def test_an_explosion_told_of_is_not_told_of_again(tmp_path):
-    net = MLP.init((1, 1), activation="identity", rng=0)
-    how = {"optimizer": SGD(2.4), "checkpoint": tmp_path / "file", "shuffle": False}
-    data = np.ones((4, 1)), np.zeros((4, 1))
-    with pytest.warns(RuntimeWarning, match="the loss has grown"):
-        fit(net, *data, epochs=8, **how)
-    fit(net, *data, epochs=10, resume=True, **how)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -204,16 +206,15 @@ def test_the_orders_are_of_the_rows_to_train_on():
 
 
 def test_each_reads_files_row_by_row(tmp_path):
-    path = tmp_path / "x.npy"
-    np.save(path, X)
-    mapped = np.load(path, mmap_mode="r+")
-    first, second = make(3), make(3)
-    fit(first, mapped, Y, epochs=2, batch_size=4, rng=2, shuffle="each")
-    fit(second, X, Y, epochs=2, batch_size=4, rng=2, shuffle="each")
-    np.testing.assert_array_equal(first.theta, second.theta)
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r+")
+    nets, how = (make(3), make(3)), {"epochs": 2, "batch_size": 4, "rng": 2, "shuffle": "each"}
+    for net, x in zip(nets, (mapped, X), strict=True):
+        fit(net, x, Y, **how)
+    np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
     mapped[7, 1] = np.nan
     with complains(ValueError, "row 7 of the data: x must be finite, but x[0, 1] is nan"):
-        fit(first, mapped, Y, epochs=2, batch_size=4, rng=2, shuffle="each")
+        fit(nets[0], mapped, Y, **how)
 
 
 def test_an_order_for_each_is_for_arrays_that_leave_room_for_it(monkeypatch):
@@ -225,22 +226,21 @@ def test_an_order_for_each_is_for_arrays_that_leave_room_for_it(monkeypatch):
         fit(make(4), x, y, epochs=1, shuffle="each", batch_size=1)
 
 
-def test_callbacks_see_the_callers_net_as_it_trains(net):
-    thetas, start = [], net.theta.copy()
+def test_callbacks_and_views_see_the_callers_net_as_it_trains(net, capsys, monkeypatch):
+    thetas, start, theta, one, W = [], net.theta.copy(), net.theta, net[1], net.W[3]
 
     def watch(training):
         np.testing.assert_array_equal(training.net.theta, net.theta)
         thetas.append(net.theta.copy())
 
-    fit(net, X, Y, epochs=3, batch_size=4, optimizer=SGD(0.05), callbacks=[watch])
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    rates = np.linspace(0.01, 0.03, len(net))
+    how = {"epochs": 3, "batch_size": 4, "progress": True, "callbacks": [watch]}
+    last = fit(net, X, Y, optimizer=SGD(rates), **how).loss[-1]
+    shown = f"epoch 3/3  loss {last.min():.4g}..{last.max():.4g}  learning_rate 0.01..0.03"
+    assert shown in capsys.readouterr().err
     assert len(np.unique([start, *thetas], axis=0)) == 4
     np.testing.assert_array_equal(thetas[-1], net.theta)
-
-
-def test_a_view_of_the_net_trains_with_it(net):
-    one, W = net[1], net.W[3]
-    theta = net.theta
-    fit(net, X, Y, epochs=1, optimizer=SGD(0.05))
     assert net.theta is theta
     np.testing.assert_array_equal(one.theta, theta[1])
     np.testing.assert_array_equal(W[1], one.W[3])
@@ -254,14 +254,6 @@ def test_the_state_of_an_optimizer_may_be_kept(net):
         fit(net, X, Y, epochs=2, shuffle=False, batch_size=4, optimizer=optimizer, keep_state=True)
     np.testing.assert_array_equal(net.theta, once.theta)
     assert optimizer.t == 24
-
-
-def test_progress_shows_the_range(capsys, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
-    history = fit(make(4), X, Y, epochs=2, optimizer=SGD([0.01, 0.02, 0.03, 0.01]), progress=True)
-    last = history.loss[-1]
-    shown = f"epoch 2/2  loss {last.min():.4g}..{last.max():.4g}  learning_rate 0.01..0.03"
-    assert shown in capsys.readouterr().err
 
 
 NEED = "but one is needed for each network of a stack, and theta has shape (4, 26)"
