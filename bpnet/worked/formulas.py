@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +11,12 @@ import numpy as np
 from bpnet.rules.activations import ACTIVATIONS, Activation
 from bpnet.rules.constants import GELU_CUBE, LEAK
 from bpnet.rules.losses import LOSSES, Loss, huber_limit
+from bpnet.words import table
 from bpnet.worked.names import Name
 
-
-def table(name: str) -> dict[str, Any]:
-    """Return what a file beside this one says."""
-    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
-
-
-STEP: dict[str, str] = table("formulas.toml")["step"]
-F: dict[str, list[str]] = table("formulas.toml")["activation"]
-E: dict[str, list[str]] = table("formulas.toml")["loss"]
+STEP: dict[str, str] = table("worked/formulas.toml")["step"]
+F: dict[str, list[str]] = table("worked/formulas.toml")["activation"]
+E: dict[str, list[str]] = table("worked/formulas.toml")["loss"]
 NEURON: ast.expr = ast.parse("s, i", mode="eval").body  # an index
 MATH = {"exp": np.exp, "ln": np.log, "tanh": np.tanh, "sqrt": np.sqrt, "abs": abs}
 MATH |= {"max": np.maximum, "sum": lambda *terms: sum(terms)}
