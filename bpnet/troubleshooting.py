@@ -7,6 +7,9 @@ neurons and small errors are no illness, and only what is at fault by itself is 
 from __future__ import annotations
 
 import textwrap
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
 from html import escape
 from math import inf, isinf
 from typing import Any, NamedTuple
@@ -14,17 +17,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bpnet.arrays import Array
 from bpnet.checks import known_name, same_length
+from bpnet.errors import TrainingDiverged
 from bpnet.mlp import MLP
-from bpnet.rules.optimizers import Optimizer
+from bpnet.rules.optimizers import SGD, Optimizer
+from bpnet.training.callbacks import flat_share
+from bpnet.training.fit import fit
 from bpnet.training.history import History
-from bpnet.training.vitals import RATES, flat_share, rate_range
 from bpnet.words import Words, table
 
 ROWS, LEAST = 500, 3  # samples, evenly spread, and epochs, that tell enough
 LARGE = 10.0  # root mean square of an input, or its mean in standard deviations
 MANY, MOSTLY = 0.3, 0.8  # of a layer's neurons, of the samples
 VANISHING, EXPLODING = 1e-3, 300.0  # δ² by δ^L
+RATES = tuple(float(f"{10.0 ** (k / 2):.1g}") for k in range(-9, 7))  # 3e-05, 0.0001, ... 1000
+STEPS = 20  # at each of them
 WIDTH = {"en": 78, "zh": 38}  # letters in a line, by language
 WORDS = table("troubleshooting.toml")  # what is seen and its remedy, by language
 
@@ -203,3 +211,29 @@ class Case:
             k, last = int(np.argmin(held)), float(np.mean(held[-LEAST:]))
             if last > max(1.2 * held[k], 0.02 * held[0]) and losses[-1] < losses[k]:
                 self.see("over-fitting", last / (held[k] or inf), k=k + 1)
+
+
+def rate_range(
+    net: MLP,
+    x: ArrayLike,
+    y: ArrayLike,
+    optimizer: Optimizer | None = None,
+    rates: Sequence[float] = RATES,
+) -> Array:
+    """Return, for each learning rate, the loss after some steps of a copy on the whole batch.
+
+    They are steps of gradient descent, or of the optimizer given; inf is where training diverges.
+    """
+    losses = []
+    for rate in rates:
+        work: Any = net.copy()
+        rule = SGD(rate) if optimizer is None else deepcopy(optimizer)
+        rule.learning_rate = rate
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                fit(work, x, y, epochs=STEPS, batch_size=None, optimizer=rule)
+                losses.append(work.loss(work.forward(x), y))
+        except TrainingDiverged:
+            losses.append(inf)
+    return np.asarray(np.nan_to_num(losses, nan=inf, posinf=inf))

@@ -6,7 +6,7 @@ from typing import Any
 
 from bpnet.page import SAID
 from bpnet.worked import published
-from bpnet.worked.names import Name
+from bpnet.worked.formulas import Name
 from bpnet.worked.page import Page
 from bpnet.worked.solution import Solution, explain
 

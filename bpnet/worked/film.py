@@ -21,7 +21,7 @@ from bpnet.mlp import MLP
 from bpnet.rules.losses import check_targets
 from bpnet.rules.optimizers import SGD, Optimizer
 from bpnet.training.fit import fit
-from bpnet.worked.formulas import table
+from bpnet.words import table
 from bpnet.worked.notation import words_of
 
 WIDTH = 8  # of the largest net that is drawn, in neurons and in layers
@@ -100,7 +100,7 @@ def film(
     losses.append(shown[-1]["E"])
     curve = [[k, losses[k]] for k in chosen(steps, 400)]
     parts = {part.suffix[1:]: part.read_text(encoding="utf-8") for part in PARTS}
-    words = {key: each[language] for key, each in table("film.toml").items()}
+    words = {key: each[language] for key, each in table("worked/film.toml").items()}
     words["title"] = words["title"].format(net="-".join(map(str, net.sizes)))
     told = {"language": language, "frames": brief(shown), "curve": brief(curve)}
     page = Template(parts["html"]).substitute(words, **told, last=len(shown) - 1, **parts)

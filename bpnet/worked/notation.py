@@ -10,8 +10,7 @@ from html import escape
 from typing import Any
 
 from bpnet.words import table
-from bpnet.worked.formulas import Formula, rebuilt
-from bpnet.worked.names import DOWN, UP, Name, parse
+from bpnet.worked.formulas import DOWN, UP, Formula, Name, parse, rebuilt
 
 TOKEN = re.compile(
     r"(?P<name>(new\.)?[a-zA-Z]+(\[[\d, ]+\])+|new\.E)|(?P<own>'([^'\\]|\\.)*'|\"([^\"\\]|\\.)*\")"
