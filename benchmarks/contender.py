@@ -75,6 +75,13 @@ class Trainer(Contender):
         """Go through the data n times, each time in a new order."""
         raise NotImplementedError
 
+    def training(self, epochs: int, after: Callable[[], bool]) -> None:
+        """Train so many epochs as one training; after each ask whether to stop."""
+        for _ in range(epochs):
+            self.epochs(1)
+            if after():
+                break
+
     def predictions(self, n: int) -> None:
         """Compute the outputs of all rows n times."""
         raise NotImplementedError
@@ -93,7 +100,9 @@ class Trainer(Contender):
         return [np.array([float(self.loss)], np.float32), *weights]
 
 
-def fit_step(net: Any, x: Array, optimizer: Any) -> Callable[[Array, None], Any]:
+def fit_step(
+    net: Any, x: Array, optimizer: Any, *, compiled: bool = False
+) -> Callable[[Array, None], Any]:
     """Return what `fit` calls for each batch, ``take(y, None)``, set on the batch x.
 
     The one place where a benchmark knows how `fit` is made inside.
@@ -105,7 +114,8 @@ def fit_step(net: Any, x: Array, optimizer: Any) -> Callable[[Array, None], Any]
         raise FloatingPointError(f"the {what} is not finite")
 
     optimizer.start(net.theta)
-    step = best_step(net, x, Recipe.plain(net, optimizer), failed, going_of(net))
+    recipe = Recipe.plain(net, optimizer)._replace(compiled=compiled)
+    step = best_step(net, x, recipe, failed, going_of(net))
     step.read(x)
     return step.take
 

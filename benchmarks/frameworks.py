@@ -102,9 +102,10 @@ class Jax(Trainer):
     def prepare(self) -> None:
         """Make the jitted functions, and the arrays that stay on its side."""
         import jax
+        import numpy as np
         from jax import numpy as jnp
 
-        work = self.work
+        work, self.rng = self.work, np.random.default_rng(0)
         self.x, self.y = jnp.asarray(self.data.x), jnp.asarray(self.data.y)
         self.forward = jax.jit(partial(jax_forward, work))
         self.step = jax.jit(partial(jax_step, work), donate_argnums=0)
@@ -131,9 +132,7 @@ class Jax(Trainer):
 
     def epochs(self, n: int) -> None:
         """Shuffle the numbers of the rows, and gather each batch on one side."""
-        import numpy as np
-
-        rng, batch, state = np.random.default_rng(0), self.work.batch, self.state
+        rng, batch, state = self.rng, self.work.batch, self.state
         x, y = self.data.x, self.data.y
         for _ in repeat(None, n):
             order = rng.permutation(len(x))

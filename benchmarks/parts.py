@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib.util import find_spec
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,6 @@ class Clocks:
         from bpnet import mlp
         from bpnet.network import cache
         from bpnet.rules import update
-        from bpnet.training import step
 
         m = len(ours.data.x)
         dot = ours.net.parameters.dot
@@ -88,7 +88,7 @@ class Clocks:
             (cache, "layer_kernels", "f and f'", self.around_made),
             (cache, "output_kernels", "loss", self.around_made),
             (update, "sum_of_squares", "finite?", self.around_made),
-            (step, "subtract", "θ", self.around),
+            (update, "subtract", "θ", self.around),
             (ours.optimizer, "compute", "optimiser", self.around),
         ]
         with ExitStack() as stack:
@@ -104,13 +104,15 @@ def run_row(work: Workload, *, rounds: int, seconds: float) -> dict[str, Any]:
     import numpy as np
 
     plain, clocked, clocks = Bpnet(work, problem(work)), Bpnet(work, problem(work)), Clocks()
-    y, times, parts = plain.data.y, [], []
+    compiled = Bpnet(work, problem(work), compiled=find_spec("numba") is not None)
+    y, times, once, parts = plain.data.y, [], [], []
     with np.errstate(all="ignore"):  # as `fit` does
         n = measure.steps_for(plain.run, seconds)
         for _ in range(rounds):
-            plain.reset()
-            plain.run(n)
-            times.append(measure.seconds_of(plain.run, n) / n)
+            for one, found in ((plain, times), (compiled, once)):
+                one.reset()
+                one.run(n)
+                found.append(measure.seconds_of(one.run, n) / n)
             clocked.reset()
             with clocks.inside(clocked) as take:
                 for _ in range(n):
@@ -120,12 +122,13 @@ def run_row(work: Workload, *, rounds: int, seconds: float) -> dict[str, Any]:
                 for _ in range(n):
                     take(y, None)
                 whole = perf_counter() - start
-            found = {part: spent / n for part, spent in clocks.spent.items()}
-            found["between"] = whole / n - sum(found.values())
-            parts.append(found)
+            spent = {part: spent / n for part, spent in clocks.spent.items()}
+            spent["between"] = whole / n - sum(spent.values())
+            parts.append(spent)
     return {
         "workload": work.name,
         "step": median(times),
+        "compiled": median(once) if compiled.compiled else None,
         "parts": {part: median(found[part] for found in parts) for part in PARTS},
     }
 
@@ -134,7 +137,9 @@ def row_of(result: dict[str, Any]) -> list[str]:
     """Return a line of the table."""
     each = [f"{result['parts'][part] * 1e6:.1f}" for part in PARTS]
     total = sum(result["parts"].values())
-    return [result["workload"], *each, f"{total * 1e6:.1f}", f"{result['step'] * 1e6:.1f}"]
+    compiled = f"{result['compiled'] * 1e6:.1f}" if result["compiled"] else ""
+    step = f"{result['step'] * 1e6:.1f}"
+    return [result["workload"], *each, f"{total * 1e6:.1f}", step, compiled]
 
 
 def draw(results: list[dict[str, Any]], path: Any) -> None:
@@ -169,7 +174,7 @@ def main() -> None:
         print(f"{row} of {len(STEPS)}: {work.name}", file=sys.stderr, flush=True)
         results.append(run_row(work, rounds=rounds, seconds=seconds))
     print("\nParts of a step: medians in µs, float32\n")
-    head = ["workload", *PARTS, "sum", "no clocks"]
+    head = ["workload", *PARTS, "sum", "no clocks", "compiled"]
     print(measure.table(head, [row_of(result) for result in results]))
     measure.finish(
         asked, "two short rounds", partial(draw, results),

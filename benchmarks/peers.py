@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from importlib.util import find_spec
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
 class Bpnet(Trainer):
     """The step that `fit` takes, `fit` itself, and `predict`."""
 
+    def __init__(self, work: Workload, data: Problem, *, compiled: bool = False) -> None:
+        self.compiled = compiled
+        super().__init__(work, data)
+
     def reset(self, epsilon: float = EPSILON) -> None:
         from bpnet import MLP, SGD, Adam
 
@@ -43,16 +48,20 @@ class Bpnet(Trainer):
 
     def made_step(self) -> Any:
         """Return what `fit` calls for each batch."""
-        return fit_step(self.net, self.data.x, self.optimizer)
+        return fit_step(self.net, self.data.x, self.optimizer, compiled=self.compiled)
 
     def steps(self, n: int) -> None:
         self.loss = fit_steps(self.take, self.data.y, n)
 
-    def epochs(self, n: int) -> None:
+    def epochs(self, n: int, **more: Any) -> None:
         from bpnet import fit
 
         how = {"epochs": n, "batch_size": self.work.batch, "optimizer": self.optimizer, "rng": 0}
+        how |= {"compiled": self.compiled, **more}
         self.loss = fit(self.net, self.data.x, self.data.y, **how).loss[-1]
+
+    def training(self, epochs: int, after: Any) -> None:
+        self.epochs(epochs, callbacks=[lambda training: after() and training.stop("reached")])
 
     def predictions(self, n: int) -> None:
         for _ in repeat(None, n):
@@ -182,6 +191,13 @@ class ScikitLearn(Trainer):
         self.fit(self.data.x, self.y, n)
         self.loss = self.est.loss_
 
+    def training(self, epochs: int, after: Any) -> None:
+        """Call `partial_fit`, an epoch each, which keeps the optimiser's state."""
+        for _ in range(epochs):
+            self.est.partial_fit(self.data.x, self.y)
+            if after():
+                break
+
     def predictions(self, n: int) -> None:
         for _ in repeat(None, n):
             self.a = self.est.predict_proba(self.data.x)
@@ -193,10 +209,21 @@ class ScikitLearn(Trainer):
         return self.a
 
 
-def contenders(library: str, work: Workload, data: Problem) -> dict[str, Trainer]:
-    """Return a library's contenders by name; of several the best counts."""
+def contenders(
+    library: str, work: Workload, data: Problem, only: str | None = None
+) -> dict[str, Trainer]:
+    """Return a library's contenders by name, or one of them; of several the best counts."""
+    if only == "compiled":
+        return {only: Bpnet(work, data, compiled=True)}
+    if only is not None and library == "PyTorch":
+        return {only: Torch(work, data, **{only.partition(" ")[2]: True})}
+    if only is not None and library == "JAX":
+        return {only: Jax(work, data, "JAX")}
     if library == "bpnet":
-        return {"bpnet": Bpnet(work, data), "floor": Floor(work, data)}
+        compiled = {}
+        if find_spec("numba") and work.kind != "predict":
+            compiled = {"compiled": Bpnet(work, data, compiled=True)}
+        return {"bpnet": Bpnet(work, data), **compiled, "floor": Floor(work, data)}
     if library == "scikit-learn":
         return {"scikit-learn": ScikitLearn(work, data)}
     if library == "JAX":

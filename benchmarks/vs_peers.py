@@ -41,7 +41,7 @@ OURS = ("bpnet", "floor")
 AGREE = 1e-5  # largest relative difference of the loss and of the weights after one step
 PARTS = 3  # in which all rows take turns too: a machine can be slow for a minute
 EPOCHS = 3  # at a time: nobody trains for one, which would count the checks of `fit` in full
-HOW_READ = "medians, float32; the last column is its time as a multiple of the products' alone"
+HOW_READ = "medians, float32; the last columns are times as multiples of the products' alone"
 COLOURS = {"scikit-learn": "#d98c1f", "PyTorch": "#c23b22", "JAX": "#5b4aa8"}
 
 
@@ -134,6 +134,9 @@ class Row:
             "floor": spreads["floor"],
             "floor_multiple": measure.ratio(times["bpnet"], times["floor"]),
             "floor_goal": self.goals.floor,
+            "compiled": measure.ratio(times["compiled"], times["floor"])
+            if "compiled" in times
+            else None,
             "steps": self.steps,
             "peers": self.peers,
         }
@@ -157,7 +160,9 @@ def row_of(result: Mapping[str, Any], libraries: Sequence[str]) -> list[str]:
     if goal is not None:
         floor += f" {'≤' if multiple <= goal else '>'} {goal:g}"
     peers = [against(result["peers"].get(library)) for library in libraries]
-    return [result["workload"], result["bpnet"].as_time(), *peers, floor]
+    compiled = result["compiled"]
+    last = measure.three_digits(compiled.median) if compiled else ""
+    return [result["workload"], result["bpnet"].as_time(), *peers, floor, last]
 
 
 def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -246,7 +251,13 @@ def main() -> int:
     results = [{"row": number} | row.result() for number, row in rows.items()]
     libraries, versions = processes.peers, processes.versions
 
-    head = ["workload", "bpnet", *(f"vs {library}" for library in libraries), "/ floor"]
+    head = [
+        "workload",
+        "bpnet",
+        *(f"vs {library}" for library in libraries),
+        "/ floor",
+        "compiled / floor",
+    ]
     print(f"\nHow many times faster bpnet is, and whether that reaches the goal: {HOW_READ}\n")
     print(measure.table(head, [row_of(result, libraries) for result in results]))
     print("", *remarks(results), sep="\n")

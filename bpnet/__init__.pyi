@@ -36,14 +36,15 @@ from bpnet.rules.schedules import Schedule as Schedule
 from bpnet.rules.schedules import StepDecay as StepDecay
 from bpnet.rules.schedules import Warmup as Warmup
 from bpnet.training.callbacks import Callback as Callback
+from bpnet.training.callbacks import LayerMonitor as LayerMonitor
 from bpnet.training.early_stopping import EarlyStopping as EarlyStopping
 from bpnet.training.evaluation import evaluate as evaluate
 from bpnet.training.fit import fit as fit
 from bpnet.training.history import History as History
 from bpnet.training.lbfgs import LBFGS as LBFGS
-from bpnet.training.vitals import LayerMonitor as LayerMonitor
 from bpnet.troubleshooting import Diagnosis as Diagnosis
 from bpnet.troubleshooting import diagnose as diagnose
+from bpnet.worked.film import film as film
 from bpnet.worked.solution import explain as explain
 
 __version__: str

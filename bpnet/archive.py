@@ -50,10 +50,7 @@ def write_arrays(path: StrPath, arrays: Mapping[str, Array]) -> None:
 
 
 def read_arrays(path: StrPath) -> dict[str, Array]:
-    """Return the arrays of a file of `write_arrays`, untrusted: InvalidFile if it is none.
-
-    Members are bounded by the file's length, checked against their checksums, never unpickled.
-    """
+    """Return the arrays of a file of `write_arrays`, bounded, checked, never unpickled."""
     name = os.fsdecode(path)
     with open(name, "rb") as file:
         if file.read(4) != b"PK\x03\x04":
@@ -97,11 +94,7 @@ def parse_array(name: str, data: bytes) -> Array:
 
 
 def write_atomically(path: StrPath, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file by ``write(file)``, so that there is always a whole one: the older or the new.
-
-    The data go to another file in the same folder, which takes the name once they are on the disk.
-    The mode is the older file's, or that of any new file; a link keeps pointing where it does.
-    """
+    """Write a file by ``write(file)`` so that there is always a whole one, at the end of links."""
     target = writable_target(path)
     folder, suffix = os.path.dirname(target), os.path.splitext(target)[1]
     clear_parts_of_the_dead(folder)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bpnet.arrays import Array
 
-REAL_KINDS = "biuf"
+REAL_KINDS, INF = "biuf", math.inf
 
 
 def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> Array:
@@ -72,11 +72,7 @@ def known_name(
     name: str, what: str, table: Iterable[str], alike: Mapping[str, str],
     meant: Mapping[str, str] | None = None,
 ) -> str:  # fmt: skip
-    """Return the name in a table that is meant, whatever its case and what parts its words.
-
-    `alike` has other names of the same, in small letters and digits; `meant` has what to ask for
-    names that others give to something else: "did you mean ...?"
-    """
+    """Return the known name; `alike` has others in small letters, `meant` what to suggest."""
     if name in table:
         return name
 
@@ -107,15 +103,11 @@ def all_finite(array: Array) -> bool:
 
 
 def quiet(*, also_divide: bool = False) -> np.errstate:
-    """Return what silences NumPy while a pass runs; enter it once. A training may also divide by 0.
-
-    e^-z may overflow and e^z underflow, as activations_inplace.py says. "invalid" is silenced
-    because the products raise it where nothing is: OpenBLAS multiplies float32 matrices of five
-    columns by a vector in lanes of which it fills some, and what was in the others may be a NaN.
-    What is one in the result `report_nan` tells.
-    """
+    """Return what silences NumPy while a pass runs; enter it once. Training may divide by 0 too."""
     if also_divide:
         return np.errstate(all="ignore")
+    # "invalid" is raised by products where nothing is: OpenBLAS multiplies float32 matrices of five
+    # columns by a vector in lanes that it fills in part. `report_nan` tells of what is one.
     return np.errstate(over="ignore", under="ignore", invalid="ignore")
 
 
@@ -164,11 +156,7 @@ def as_rows(
     values: ArrayLike, width: int, dtype: np.dtype[Any], name: str, role: str,
     networks: int | None = None, *, finite: bool = True,
 ) -> Array:  # fmt: skip
-    """Return a batch, one row a sample, in a net's dtype; of a stack, maybe (networks, m, width).
-
-    `name` and `role` are for messages: "x" and "input", "y" and "output". Unless `finite`, the
-    caller finds out later whether every value is.
-    """
+    """Return a batch, one row a sample, in a net's dtype; of a stack maybe (networks, m, width)."""
     array = as_numbers(values, name, allow_complex=dtype.kind == "c")
     verb, plural = "has" if role == "output" else "takes", "" if width == 1 else "s"
     need = f"this net {verb} {width} {role}{plural}: (m, {width}), one row a sample"
@@ -251,12 +239,7 @@ def as_int(value: Any, name: str, *, least: int) -> int:
 
 
 def as_float(
-    value: Any,
-    name: str,
-    *,
-    above: float = -math.inf,
-    below: float = math.inf,
-    least: float = -math.inf,
+    value: Any, name: str, *, above: float = -INF, below: float = INF, least: float = -INF
 ) -> float:
     """Return value as a finite float with above < value < below and value >= least."""
     try:

@@ -31,10 +31,7 @@ CHUNK = 1024  # items read at a time, so that the raw bytes stay small
 GZIP_MOST = 1032  # deflate makes no more than this of one byte
 # What the files must hold, by magic number: a word, and the axes of an item.
 IMAGES, LABELS = 2051, 2049
-KINDS: dict[int, tuple[str, tuple[int, ...]]] = {
-    IMAGES: ("images", (28, 28)),
-    LABELS: ("labels", ()),
-}
+KINDS: dict[int, tuple[str, Any]] = {IMAGES: ("images", (28, 28)), LABELS: ("labels", ())}
 FILES = {
     "train-images-idx3-ubyte": IMAGES,
     "train-labels-idx1-ubyte": LABELS,
@@ -45,17 +42,7 @@ FILES = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MNIST:
-    """The images, one row each, and their labels.
-
-    Attributes
-    ----------
-    x_train, x_test : array, shape (m, 784)
-        Pixels from 0 (white) to 1 (black), row by row from the top.
-    y_train, y_test : array, shape (m, 10)
-        One-hot rows: 1 in the column of the digit.
-    labels_train, labels_test : array of int, shape (m,)
-        The digits.
-    """
+    """Images as rows of pixels from 0 (white) to 1 (black), one-hot rows, and the digits."""
 
     x_train: Array
     y_train: Array
@@ -75,18 +62,15 @@ def load_mnist(directory: str | os.PathLike[str], *, dtype: DTypeLike = np.float
     Parameters
     ----------
     directory : path
-        The folder of ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
-        ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, each plain or with ``.gz``;
-        names with a dot, such as ``train-images.idx3-ubyte``, are known too.
+        With ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same of ``t10k``, each
+        plain or with ``.gz``; names with a dot, ``train-images.idx3-ubyte``, are known too.
     dtype : dtype
         float32 or float64, of the images and the one-hot rows.
 
     Raises
     ------
-    FileNotFoundError
-        If a file or the folder is missing; the message says where MNIST can be had.
-    InvalidFile
-        If a file is damaged, holds something else, or does not belong to its partner.
+    FileNotFoundError, InvalidFile
+        If a file is missing or damaged, or does not belong to its partner.
     """
     chosen = np.dtype(dtype)
     if chosen not in (np.dtype(np.float32), np.dtype(np.float64)):

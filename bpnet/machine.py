@@ -14,10 +14,9 @@ def environment() -> dict[str, Any]:
     """Return what equal bits need beside equal seeds; None where it cannot be told.
 
     "bpnet", "numpy" and "python" are versions; "system", "cpu" and "vectors" name the machine.
-    Sums come in another order, and so round otherwise, with another "blas" (the library that
-    multiplies matrices), another number of its "blas_threads" or another "blas_kernel", which it
-    chooses by the processor, as NumPy's own functions do by its vector instructions. These two are
-    known by threadpoolctl (``pip install threadpoolctl``), or threads by an environment variable.
+    Sums round otherwise with another "blas" (the library that multiplies matrices), number of its
+    "blas_threads" or "blas_kernel", which it chooses by the processor. These two are known by
+    threadpoolctl (``pip install threadpoolctl``), or threads by an environment variable.
     """
     import bpnet  # by now it is there
 

@@ -28,9 +28,10 @@ With dropout, a[l] of a hidden layer is the part that is kept, and f and f' know
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy import add
@@ -44,14 +45,9 @@ from bpnet.network.gradient import Gradient
 from bpnet.network.parameters import ByLayer, Parameters, Views
 from bpnet.network.saved import members
 from bpnet.network.stack import Stackable
-from bpnet.rules.losses import check_targets, reduce
-
-if TYPE_CHECKING:
-    import os
-
-    from bpnet.rules.activations import Activation
-    from bpnet.rules.initializers import Initializer, Seed
-    from bpnet.rules.losses import Loss
+from bpnet.rules.activations import Activation
+from bpnet.rules.initializers import Initializer, Seed
+from bpnet.rules.losses import Loss, check_targets, reduce
 
 
 def forward_pass(net: MLP, cache: Cache) -> None:
@@ -248,12 +244,8 @@ class MLP(Stackable):
         Raises
         ------
         TypeError, ValueError
-            If x is not real, finite and of this width, or θ is not finite.
-
-        Warns
-        -----
-        RuntimeWarning
-            If numbers grow too large for the dtype and end in NaN.
+            If x is not real, finite and of this width, or θ is not finite. A RuntimeWarning tells
+            of numbers that grow too large for the dtype and end in NaN.
         """
         rows = self.parameters.rows(x, "x")
         self.parameters.check_finite()
@@ -338,9 +330,8 @@ class MLP(Stackable):
         cache : Cache
             What `forward` returned. E is taken from z^L where that is exact and a^L, rounded to
             0 or 1, is not.
-        y : array_like, shape (m, n_L) or (n_L,)
-        a : array_like, shape (m, n_L) or (n_L,)
-            In place of the cache, an output alone.
+        y, a : array_like, shape (m, n_L) or (n_L,)
+            Targets; and in place of the cache, an output alone.
         sample_weight : array_like, shape (m,), optional
             As in `backward`, whose errors it raises too.
         """
@@ -361,10 +352,7 @@ class MLP(Stackable):
         return E.item() if E.ndim == 0 else E
 
     def predict(self, x: ArrayLike) -> Array:
-        """Return a^L, the network's output, shape (m, n_L), or (networks, m, n_L) for a stack.
-
-        x is (m, n_1) or (n_1,); errors and warnings are those of `forward`.
-        """
+        """Return a^L, the network's output, (m, n_L), or (networks, m, n_L) for a stack."""
         rows = self.parameters.rows(x, "x", finite=False)
         self.parameters.check_finite()
         out = arrays.room(self.theta, rows.shape[-2], self.sizes[-1])
@@ -407,10 +395,7 @@ class MLP(Stackable):
         return copy.deepcopy(self)
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Return an independent net with its weights in another dtype.
-
-        A complex net lets θ and x carry the imaginary step of the complex-step derivative.
-        """
+        """Return an independent net in another dtype; a complex one is for the complex step."""
         return self.with_theta(self.theta.astype(construction.as_dtype(dtype)))
 
     def with_theta(self, theta: Array) -> Self:
@@ -418,10 +403,7 @@ class MLP(Stackable):
         return type(self)(Parameters(self.sizes, theta), self.activation, self.loss_function)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the net to one .npz file; an older file survives a failed write.
-
-        ValueError tells of an activation or a loss of your own, which a file cannot name.
-        """
+        """Write the net to one .npz file, all or nothing; a rule of your own is a ValueError."""
         from bpnet.archive import write_arrays  # and with it zipfile: only where it is needed
 
         write_arrays(path, members(self.parameters, self.activation, self.loss_function))

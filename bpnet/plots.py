@@ -20,8 +20,8 @@ from bpnet.checks import as_float, as_int, same_length
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
+from bpnet.training.callbacks import LayerMonitor
 from bpnet.training.history import History
-from bpnet.training.vitals import LayerMonitor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,9 +21,7 @@ Vector = Sequence[float]
 Matrix = Sequence[Vector]
 LEAK = 0.01
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
-TINY = (
-    2.2250738585072014e-308  # the smallest normal number, in place of 0 in logarithms and quotients
-)
+TINY = 2.2250738585072014e-308  # the smallest normal number, for 0 in logarithms and quotients
 
 
 def sigmoid(z: float) -> float:
@@ -181,11 +179,8 @@ class Layer:
 class Network:
     """Layers one after the other, and a loss: W = [W², ..., W^L] as lists of rows, b alike.
 
-    >>> net = Network(
-    ...     W=[[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]],
-    ...     b=[[0.35, 0.35], [0.60, 0.60]],
-    ... )
-    >>> print(f"{net.loss([0.05, 0.10], [0.01, 0.99]):.6f}")
+    >>> W = [[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]]
+    >>> print(f"{Network(W, [[0.35, 0.35], [0.60, 0.60]]).loss([0.05, 0.10], [0.01, 0.99]):.6f}")
     0.298371
     """
 

@@ -7,6 +7,9 @@ neurons and small errors are no illness, and only what is at fault by itself is 
 from __future__ import annotations
 
 import textwrap
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
 from html import escape
 from math import inf, isinf
 from typing import Any, NamedTuple
@@ -14,72 +17,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bpnet.arrays import Array
 from bpnet.checks import known_name, same_length
+from bpnet.errors import TrainingDiverged
 from bpnet.mlp import MLP
-from bpnet.rules.optimizers import Optimizer
+from bpnet.rules.optimizers import SGD, Optimizer
+from bpnet.training.callbacks import flat_share
+from bpnet.training.fit import fit
 from bpnet.training.history import History
-from bpnet.training.vitals import RATES, flat_share, rate_range
-from bpnet.words import Words
+from bpnet.words import Words, table
 
 ROWS, LEAST = 500, 3  # samples, evenly spread, and epochs, that tell enough
 LARGE = 10.0  # root mean square of an input, or its mean in standard deviations
 MANY, MOSTLY = 0.3, 0.8  # of a layer's neurons, of the samples
 VANISHING, EXPLODING = 1e-3, 300.0  # δ² by δ^L
+RATES = tuple(float(f"{10.0 ** (k / 2):.1g}") for k in range(-9, 7))  # 3e-05, 0.0001, ... 1000
+STEPS = 20  # at each of them
 WIDTH = {"en": 78, "zh": 38}  # letters in a line, by language
-# fmt: off
-WORDS = {  # what is seen, in English and in Chinese, and the remedy
-    "": ("nothing found", "没有发现问题", "{} found", "发现 {} 个问题"),
-    "unscaled inputs": (
-        "{k} of {n} are large or far from 0, most x[:, {j}], with a root mean square of {number}",
-        "输入未缩放：{n} 个中 {k} 个过大或远离 0，最甚者 x[:, {j}]，均方根 {number}",
-        "take off its mean, and divide by its standard deviation", "减去均值，再除以标准差"),
-    "targets out of reach": (
-        "{share:.0%} of them are not within {low:g} and {high:g}, as {f} is, but up to {number}",
-        "目标够不着：{share:.0%} 不在 {f} 的范围 {low:g} 至 {high:g} 内，远至 {number}",
-        'scale y, or make the net with output="identity"', '缩放 y，或用 output="identity"'),
-    "symmetric neurons": (
-        "layer {l}: {number} of {n} have the weights of another, in and out: they stay equal",
-        "神经元对称：第 {l} 层 {n} 个中 {number} 个与另一个的输入、输出权重相同，永远如此",
-        "start from random weights, as MLP.init draws them", "用随机的初始权重，如 MLP.init"),
-    "saturated neurons": (
-        "layer {l}: {number} of {n} ({f}), where f'(z) is about 0 and takes the error away",
-        "神经元饱和：第 {l} 层 {n} 个（{f}）中 {number} 个的 f'(z) 约为 0，误差随之消失",
-        "smaller start weights, scaled inputs, a smaller learning rate; at the output another loss",
-        "减小初始权重，缩放输入，减小学习率；输出层可用另一种损失"),
-    "dead neurons": (
-        "layer {l}: {number} of {n} ({f}), where f'(z) is about 0 on every sample",
-        "神经元死亡：第 {l} 层 {n} 个（{f}）中 {number} 个在每个样本上 f'(z) 都约为 0",
-        'a smaller learning rate, scaled inputs, start biases of 0, or "leaky_relu"',
-        '减小学习率，缩放输入，初始偏置取 0，或用 "leaky_relu"'),
-    "vanishing gradient": (
-        "δ² is {number} times δ^{L}; from layer 2 on, δ is {sizes}",
-        "梯度消失：δ² 是 δ^{L} 的 {number} 倍；从第 2 层起 δ 为 {sizes}",
-        'fewer layers, or "relu" or "tanh" with the start weights that MLP.init has for them',
-        '减少层数，或用 "relu"、"tanh" 及 MLP.init 为其选的初始权重'),
-    "exploding gradient": (
-        "δ² is {number} times δ^{L}; from layer 2 on, δ is {sizes}",
-        "梯度爆炸：δ² 是 δ^{L} 的 {number} 倍；从第 2 层起 δ 为 {sizes}",
-        "smaller start weights, or clip_norm=1", "减小初始权重，或 clip_norm=1"),
-    "learning rate too large": (
-        "20 steps with {rate:g} take a loss of {E:.3g} to {at:.3g}, with {number} to {best:.3g}",
-        "学习率过大：{rate:g} 在 20 步内使损失从 {E:.3g} 到 {at:.3g}，{number} 则到 {best:.3g}",
-        "start again with {number} or less", "用不大于 {number} 者重新开始"),
-    "learning rate too small": (
-        "20 steps with {rate:g} take a loss of {E:.3g} to {at:.3g}, with {number} to {best:.3g}",
-        "学习率过小：{rate:g} 在 20 步内使损失从 {E:.3g} 到 {at:.3g}，{number} 则到 {best:.3g}",
-        "one up to {number}", "加大，至多 {number}"),
-    "loss has not moved": (
-        "{first:.4g}, after {n} epochs {last:.4g}: {number} times that of the best constant output",
-        "损失没有变化：{first:.4g}，{n} 轮之后 {last:.4g}，是最佳常数输出之损失的 {number} 倍",
-        "see the other findings; do the rows of x and y belong together? is the gradient right?",
-        "看其他各项；x 与 y 的行对应吗？梯度正确吗？"),
-    "over-fitting": (
-        "the validation loss was lowest in epoch {k}, and is {number} times that at the end",
-        "过拟合：验证损失在第 {k} 轮最低，最后是其 {number} 倍",
-        "early_stopping, l2, dropout, fewer neurons, or more data",
-        "early_stopping，l2，dropout，减少神经元，或增加数据"),
-}
-# fmt: on
+WORDS = table("troubleshooting.toml")  # what is seen and its remedy, by language
 
 
 class Finding(NamedTuple):
@@ -98,7 +53,7 @@ class Diagnosis(list[Finding]):
     language = "en"
 
     def __str__(self) -> str:
-        nothing, some = WORDS[""][self.language == "zh" :: 2]
+        nothing, some = WORDS[""][self.language]
         lines, width = [some.format(len(self)) if self else nothing], WIDTH[self.language]
         for k, found in enumerate(self, 1):
             for text, lead in ((found.says, f"{k}. "), (found.remedy, "   -> ")):
@@ -167,10 +122,10 @@ class Case:
     def see(self, fault: str, number: float, **values: Any) -> None:
         """Add a finding to the report, in its language."""
         text = number if isinstance(number, int) else f"{number:.3g}"
-        words = [word.format(number=text, **values) for word in WORDS[fault]]
-        words[0] = f"{fault}: {words[0]}"
-        said = words[self.report.language == "zh" :: 2]
-        self.report.append(Finding(fault, values.get("l"), float(number), *said))
+        says, remedy = WORDS[fault][language := self.report.language]
+        said = f"{fault}: " * (language == "en") + says.format(number=text, **values)
+        remedy = remedy.format(number=text, **values)
+        self.report.append(Finding(fault, values.get("l"), float(number), said, remedy))
 
     def look_at_data(self) -> None:
         """See whether inputs are large or far from 0, and targets where the output never is."""
@@ -256,3 +211,29 @@ class Case:
             k, last = int(np.argmin(held)), float(np.mean(held[-LEAST:]))
             if last > max(1.2 * held[k], 0.02 * held[0]) and losses[-1] < losses[k]:
                 self.see("over-fitting", last / (held[k] or inf), k=k + 1)
+
+
+def rate_range(
+    net: MLP,
+    x: ArrayLike,
+    y: ArrayLike,
+    optimizer: Optimizer | None = None,
+    rates: Sequence[float] = RATES,
+) -> Array:
+    """Return, for each learning rate, the loss after some steps of a copy on the whole batch.
+
+    They are steps of gradient descent, or of the optimizer given; inf is where training diverges.
+    """
+    losses = []
+    for rate in rates:
+        work: Any = net.copy()
+        rule = SGD(rate) if optimizer is None else deepcopy(optimizer)
+        rule.learning_rate = rate
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                fit(work, x, y, epochs=STEPS, batch_size=None, optimizer=rule)
+                losses.append(work.loss(work.forward(x), y))
+        except TrainingDiverged:
+            losses.append(inf)
+    return np.asarray(np.nan_to_num(losses, nan=inf, posinf=inf))

@@ -1,4 +1,4 @@
-"""Texts that hold the formulas' letters, printed also where there are none of these.
+"""Texts that are kept in files, and those with formulas' letters, printed also without these.
 
 A locale of old (cp1252, GBK, ASCII) has no δ or ∂, and printing one there raises
 UnicodeEncodeError: for a report, just when a gradient is wrong.
@@ -7,6 +7,9 @@ UnicodeEncodeError: for a report, just when a gradient is wrong.
 from __future__ import annotations
 
 import sys
+import tomllib
+from pathlib import Path
+from typing import Any
 
 SPELLED = {
     "δ": "delta", "θ": "theta", "η": "eta", "σ": "sigma", "Σ": "sum", "∂": "d", "ᵀ": "^T",
@@ -34,3 +37,13 @@ def shown(text: str, *streams: object) -> str:
         except (UnicodeEncodeError, LookupError):
             text = text.translate(TABLE).encode("ascii", "backslashreplace").decode("ascii")
     return text
+
+
+def stored(name: str) -> str:
+    """Return the text of a file of this package, such as ``worked/page.css``."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def table(name: str) -> dict[str, Any]:
+    """Return what a TOML file of this package says."""
+    return tomllib.loads(stored(name))

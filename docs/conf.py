@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
 import bpnet
+from bpnet.page.server import export
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -84,8 +85,15 @@ def display(writer: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def page(app: Sphinx, error: Exception | None) -> None:
+    """Put the page beside the site: there Pyodide runs bpnet, in the reader's browser."""
+    if error is None:
+        export(Path(app.outdir) / "page")
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
     app.add_html_math_renderer("mathml", (inline, None), (display, None))
     app.config.html_math_renderer = "mathml"
     app.connect("autodoc-process-docstring", escape)
+    app.connect("build-finished", page)

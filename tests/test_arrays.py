@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bpnet import MLP, arrays
 from bpnet.arrays import best_layout, by_networks, room
 from bpnet.mlp import CHUNK
-from bpnet.rules.activations_inplace import MANY, sigmoid_pair
+from bpnet.rules.inplace import MANY, sigmoid_pair
 from bpnet.testing import case
 from tests.helpers.complaint import complains
 from tests.helpers.nets import HIDDEN, PAIRS

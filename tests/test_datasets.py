@@ -60,32 +60,21 @@ def test_pixels_labels_and_one_hot_rows(tmp_path, zipped, dtype):
     assert repr(data) == f"MNIST(7 training images, 4 test images, {dtype})"
 
 
-def test_more_items_than_are_read_at_a_time(tmp_path):
-    pixels, digits, *_ = write_set(tmp_path, train=2500)
-    data = load_mnist(str(tmp_path))
-    assert data.x_train.dtype == np.float32
-    assert np.array_equal(np.rint(data.x_train * 255), pixels.reshape(-1, 784))
-    assert np.array_equal(data.labels_train, digits)
-
-
 def test_names_with_a_dot_and_a_mix_of_plain_and_gz(tmp_path):
-    pixels, *_ = write_set(tmp_path)
+    pixels, digits, *_ = write_set(tmp_path, train=2500)  # more than are read at a time
+    (tmp_path / f"{NAMES[1]}.gz").write_bytes(b"some rest")  # the plain file comes first ...
+    path = tmp_path / NAMES[1]
+    path.write_bytes(gzip.compress(path.read_bytes()))  # ... and gzip is known by its bytes
     (tmp_path / NAMES[0]).rename(tmp_path / "train-images.idx3-ubyte")
     labels = tmp_path / NAMES[3]
     (tmp_path / "t10k-labels.idx1-ubyte.gz").write_bytes(gzip.compress(labels.read_bytes()))
     labels.unlink()
     (tmp_path / NAMES[0]).mkdir()  # some archives unpack into folders of the files' names
-    data = load_mnist(tmp_path)
+    data = load_mnist(str(tmp_path))
+    assert data.x_train.dtype == np.float32
     assert np.array_equal(np.rint(data.x_train * 255), pixels.reshape(-1, 784))
+    assert np.array_equal(data.labels_train, digits)
     assert len(data.labels_test) == 4
-
-
-def test_gzip_is_known_by_its_bytes_and_a_plain_file_comes_first(tmp_path):
-    write_set(tmp_path)
-    path = tmp_path / NAMES[0]
-    (tmp_path / f"{NAMES[0]}.gz").write_bytes(b"some rest")
-    path.write_bytes(gzip.compress(path.read_bytes()))
-    assert len(load_mnist(tmp_path).x_train) == 7
 
 
 def test_no_more_memory_than_the_data_and_a_little(tmp_path):
@@ -110,9 +99,6 @@ def test_missing_files_are_all_named_with_a_place_to_get_them(tmp_path):
     message = str(caught.value)
     assert f"lacks {NAMES[1]} and {NAMES[2]} (plain or .gz)" in message
     assert "https://" in message
-
-
-def test_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder") as caught:
         load_mnist(tmp_path / "nowhere")
     assert all(name in str(caught.value) for name in FILES)

@@ -99,9 +99,8 @@ def test_dropout_with_held_masks(seed):
         fed = x
         for l in (2, 3, 4):  # each layer reads what the mask leaves of the one before
             fed = fed * mask.get(l - 1, 1)
-            np.testing.assert_allclose(
-                cache.z[l], fed @ net.W[l].T + net.b[l], rtol=1e-13, atol=1e-15
-            )
+            z = fed @ net.W[l].T + net.b[l]
+            np.testing.assert_allclose(cache.z[l], z, rtol=1e-13, atol=1e-15)
             fed = net.activation[l].f(cache.z[l])
             np.testing.assert_allclose(cache.a[l], fed, rtol=1e-13)
         numeric = [central_difference(example, k, mask=mask) for k in range(grad.theta.size)]

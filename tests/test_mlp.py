@@ -61,9 +61,6 @@ def test_theta_is_one_vector_that_everything_is_a_view_of():
     assert_attached(net)
     with complains(ValueError, "W[2] has shape (4, 3), but was given shape (3, 4)"):
         net.W[2] = np.zeros((3, 4))
-
-
-def test_a_complex_theta_may_be_assigned_to_a_complex_net():
     net = make().astype("complex128")
     net.theta = net.theta + 1j
     np.testing.assert_array_equal(net.theta.imag, 1)
@@ -94,13 +91,13 @@ def test_a_copied_net_is_independent_and_attached():
         twin.W[2] -= 1
         assert np.all(twin.predict(X) != expected)
         np.testing.assert_array_equal(net.predict(X), expected)
-
-
-def test_a_shallow_copy_has_the_same_theta():
-    net = make()
-    twin = copy.copy(net)
-    twin.W[2] -= 1
-    np.testing.assert_array_equal(twin.predict(X), net.predict(X))
+    shallow = copy.copy(net)
+    shallow.W[2] -= 1
+    np.testing.assert_array_equal(shallow.predict(X), net.predict(X))
+    net = MLP.init((3, 4, 2), activation=("elu", "tanh"), loss=huber(0.5), rng=1)
+    cache = net.forward(X)
+    twin, twin_cache = copy.deepcopy((net, cache))  # together
+    np.testing.assert_array_equal(twin.backward(twin_cache, Y).theta, net.backward(cache, Y).theta)
 
 
 @pytest.mark.parametrize("mask", [None, {1: np.eye(5, 3), 2: np.arange(20).reshape(5, 4) % 3}])
@@ -127,13 +124,6 @@ def test_a_copied_cache_and_gradient_serve_as_the_original(mask):
         assert_same_bits(arrays(cache, grad), expected)
 
 
-def test_net_cache_and_gradient_are_copied_together():
-    net = MLP.init((3, 4, 2), activation=("elu", "tanh"), loss=huber(0.5), rng=1)
-    cache = net.forward(X)
-    twin, twin_cache = copy.deepcopy((net, cache))
-    np.testing.assert_array_equal(twin.backward(twin_cache, Y).theta, net.backward(cache, Y).theta)
-
-
 def test_the_cache_holds_a_copy_of_x():
     net, x, y = make(), X.copy(), Y.copy()
     cache = net.forward(x)
@@ -144,16 +134,10 @@ def test_the_cache_holds_a_copy_of_x():
     np.testing.assert_array_equal(grad.theta, expected)
     np.testing.assert_array_equal(cache.a[1], X)
     assert not np.shares_memory(cache.a[1], x)
-
-
-def test_a_net_keeps_no_hidden_last_pass():
-    net = make()
-    first = net.forward(X)
-    expected = net.backward(net.forward(X), Y).theta
-    second = net.forward(3 * X)
-    np.testing.assert_array_equal(net.backward(first, Y).theta, expected)
+    second = net.forward(3 * X)  # a net keeps no hidden last pass
+    np.testing.assert_array_equal(net.backward(cache, Y).theta, expected)
     assert np.any(net.backward(second, Y).theta != expected)
-    assert not any(np.shares_memory(first.z[l], second.z[l]) for l in (2, 3))
+    assert not any(np.shares_memory(cache.z[l], second.z[l]) for l in (2, 3))
 
 
 def test_passes_print_nothing_and_write_to_nothing(capsys):
@@ -264,11 +248,7 @@ def test_a_mask_may_change_after_forward():
     before = net.backward(cache, Y).theta.copy()
     mask[...] = 0
     np.testing.assert_array_equal(net.backward(cache, Y).theta, before)
-
-
-def test_masks_are_held_in_the_nets_dtype():
-    net = make(dtype="float32")
-    mask = np.full((5, 4), 0.1)
+    net, mask = make(dtype="float32"), np.full((5, 4), 0.1)
     cache, single = net.forward(X, mask={2: mask}), net.forward(X, mask={2: mask.astype("f4")})
     assert cache.mask[2].dtype == "float32"
     assert_same_bits(cache.a.values(), single.a.values())
@@ -284,10 +264,6 @@ def test_a_batch_of_one_needs_no_share():
     weighted = net.backward(one, Y[:1], sample_weight=[7], grad=grad)
     assert weighted is grad
     np.testing.assert_array_equal(weighted.theta, net.backward(one, Y[:1]).theta)
-
-
-def test_a_gradient_names_its_coordinates():
-    grad = make().backward(make().forward(X), Y)
     assert isinstance(grad, Parameters)
     assert (grad.name(0), grad.name(25)) == ("W[2][0, 0]", "b[3][1]")
     assert (grad.L, grad.sizes) == (3, (3, 4, 2))
@@ -318,11 +294,7 @@ def test_the_loss_is_one_float_summed_over_outputs_averaged_over_samples():
         assert net.loss(**output, y=Y, sample_weight=weight) == pytest.approx(heavy, rel=1e-14)
     assert type(make(dtype="float32").loss(a=a, y=Y)) is float
     assert net.loss(a=a[0], y=Y[0]) == net.loss(a=a[:1], y=Y[:1])
-
-
-def test_a_loss_beyond_the_largest_number_is_infinite_without_a_word():
-    net = make()
-    with np.errstate(all="raise"):
+    with np.errstate(all="raise"):  # beyond the largest number, without a word
         assert net.loss(a=[[1e200, 0]], y=[[0, 1]]) == np.inf
 
 
@@ -396,28 +368,18 @@ def test_predict_is_the_output_of_forward_in_chunks(m, dtype):
     assert out.flags.owndata
     np.testing.assert_allclose(out, net.forward(x).a[3], rtol=1e-6 if dtype == "float32" else 1e-14)
     assert CHUNK == 1024
+    kept = out.copy()  # and a copy
+    net.predict(2 * x)
+    np.testing.assert_array_equal(out, kept)
+    out[...] = 0
+    np.testing.assert_array_equal(net.predict(x), kept)
 
 
 def test_predict_takes_a_chunk_at_a_time():
     rows = []
-
-    def f(z):
-        rows.append(len(z))
-        return 2 * z
-
-    net = MLP.init((1, 1), activation=Activation("own", f, lambda z, a: 2 + 0 * z), rng=0)
-    net.predict(np.ones((2 * CHUNK + 3, 1)))
+    own = Activation("own", lambda z: rows.append(len(z)) or 2 * z, lambda z, a: 2 + 0 * z)
+    MLP.init((1, 1), activation=own, rng=0).predict(np.ones((2 * CHUNK + 3, 1)))
     assert rows == [CHUNK, CHUNK, 3]
-
-
-def test_a_prediction_is_a_copy():
-    net = make()
-    first = net.predict(X)
-    kept = first.copy()
-    net.predict(2 * X)
-    np.testing.assert_array_equal(first, kept)
-    first[...] = 0
-    np.testing.assert_array_equal(net.predict(X), kept)
 
 
 def test_astype_gives_an_independent_net():
@@ -482,9 +444,6 @@ def test_numbers_that_overflow_to_nan_are_told_of(act, what):
         act(overflowing())
     with np.errstate(invalid="raise"), pytest.raises(FloatingPointError, match=words):
         act(overflowing())
-
-
-def test_a_gradient_of_nan_is_told_of():
     net = MLP.from_weights([[[1.0]], [[1e30]]], [[0], [0]], activation="identity", dtype="float32")
     cache = net.forward([[1e30]])
     cache.a.list[-1][...] = np.inf

@@ -91,16 +91,10 @@ def test_differences_are_of_texts_not_of_pictures(execute):
     assert execute.differences(old, new) == []
     new["cells"][0]["outputs"][1]["data"]["text/plain"] = "<Figure size 1x1>"
     assert "+<Figure size 1x1>" in execute.differences(old, new)
-
-
-def test_differences_name_the_cell_and_both_lines(execute):
     lines = execute.differences(a_notebook(), a_notebook(printed="43\n"))
     assert lines[:2] == ["--- cell answer, committed", "+++ cell answer, run now"]
     assert lines[-2:] == ["-42", "+43"]
-
-
-def test_warnings_are_complained_of_not_compared(execute):
-    quiet, warned = a_notebook(), a_notebook()
+    quiet, warned = a_notebook(), a_notebook()  # warnings are complained of, not compared
     warning = {"output_type": "stream", "name": "stderr", "text": "RuntimeWarning: overflow\n"}
     warned["cells"][0]["outputs"].append(warning)
     assert execute.differences(quiet, warned) == []
@@ -131,9 +125,6 @@ def test_execute_accepts_what_is_true_and_nothing_else(tmp_path):
     written = read(false)
     assert written["cells"][0]["outputs"][0]["text"] == ["42\n"]
     assert written["metadata"]["language_info"] == {"name": "python"}
-
-
-def test_execute_names_a_missing_notebook(tmp_path):
     done = run_execute(tmp_path / "none.ipynb")
     assert done.returncode == 2
     assert "there is no notebook" in done.stderr

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bpnet import MLP, SGD, LayerMonitor, fit, plots
-from bpnet.training.vitals import RATES, rate_range
+from bpnet.troubleshooting import RATES, rate_range
 
 matplotlib = pytest.importorskip("matplotlib", reason="plots need matplotlib")
 matplotlib.use("Agg")

@@ -35,11 +35,8 @@ def test_a_whole_sample_weight_is_a_repeated_row(example, seed):
     times = rng.integers(0, 4, len(x))
     times[rng.integers(len(x))] += 1
     rows = np.repeat(np.arange(len(x)), times)
-    cache = net.forward(x)
-    weighted, expected = (
-        net.backward(cache, y, sample_weight=times),
-        gradient(net, x[rows], y[rows]),
-    )
+    cache, expected = net.forward(x), gradient(net, x[rows], y[rows])
+    weighted = net.backward(cache, y, sample_weight=times)
     size = max(np.abs(gradient(net, x[i], y[i])).max() for i in range(len(x)))
     assert np.abs(weighted.theta - expected).max() <= 1e-13 * size
     E, close = net.loss(net.forward(x[rows]), y[rows]), {"rel": 1e-12, "abs": 1e-13}
@@ -63,17 +60,10 @@ def test_single_precision_agrees_within_a_hundred_eps(example):
 
 @pytest.mark.parametrize(
     ("loss", "output"),
-    [
-        ("half_squared_error", "identity"),
-        ("cross_entropy", "softmax"),
-        ("binary_cross_entropy", "sigmoid"),
-        ("poisson", "exp"),
-        ("half_squared_error", "sigmoid"),
-        ("half_squared_error", "softmax"),
-        ("huber", "gelu"),
-        ("absolute_error", "relu"),
-    ],
-)
+    [("half_squared_error", "identity"), ("cross_entropy", "softmax"), ("poisson", "exp"),
+     ("binary_cross_entropy", "sigmoid"), ("half_squared_error", "sigmoid"),
+     ("half_squared_error", "softmax"), ("huber", "gelu"), ("absolute_error", "relu")],
+)  # fmt: skip
 @settings(max_examples=25)
 @given(st.data())
 def test_a_perfect_prediction_has_no_gradient(loss, output, data):
@@ -112,8 +102,7 @@ def test_nothing_overflows_or_becomes_nan_at_any_z(output, loss, dtype):
                 cache = net.forward(x)
                 E = [
                     net.loss(cache, y),
-                    net.loss(a=cache.a[3], y=y),
-                    net.loss(a=net.predict(x), y=y),
+                    *(net.loss(a=a, y=y) for a in (cache.a[3], net.predict(x))),
                 ]
                 grad = net.backward(cache, y)
             assert np.abs(cache.z[2]).max() == 1e4

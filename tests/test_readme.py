@@ -28,6 +28,8 @@ def test_same_is_strict_about_what_matters() -> None:
     assert not same("loss 0.6", "loss 0.5")
     assert not same("loss 0.5", "cost 0.5")
     assert not same("error 3.0e-05", "error 1.0e-16")
+    assert len(SNIPPETS) >= 3  # there is something to test
+    assert len(COMMANDS) >= 1
 
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
@@ -50,11 +52,6 @@ def test_a_command_prints_what_stands_below_it(
     main(arguments)
     found = capsys.readouterr().out
     assert same(found, expected), found
-
-
-def test_there_is_something_to_test() -> None:
-    assert len(SNIPPETS) >= 3
-    assert len(COMMANDS) >= 1
 
 
 @pytest.mark.parametrize("mark", ["run", "test"])

@@ -70,12 +70,6 @@ def test_a_losss_rules_are_the_tables(name):
             assert dE(d + 0.5, 0.5) == LOSSES[name].dE(np.array([d + 0.5]), np.array([0.5]))
 
 
-def test_softmax_of_a_layer():
-    e = [math.exp(v) for v in (1, 2, 4)]
-    assert reference.softmax([1, 2, 4]) == pytest.approx([v / sum(e) for v in e], rel=1e-15)
-    assert reference.softmax([-1e4, 0, 1e4]) == [0, 0, 1]
-
-
 def test_forward_keeps_what_each_neuron_computed():
     net = network(activation=["tanh", "sigmoid"])
     out = net.forward(X)
@@ -89,6 +83,12 @@ def test_forward_keeps_what_each_neuron_computed():
     assert out == pytest.approx([1 / (1 + math.exp(-z3))], rel=1e-15)
     assert type(out) is list
     assert [layer.activation for layer in net.layers] == ["tanh", "sigmoid"]
+    assert Layer([[0]], [0]).forward([1]) == [0.5]  # the defaults are the article's
+    E = (network().forward(X)[0] - Y[0]) ** 2 / 2
+    assert network().loss(X, Y) == network(activation="sigmoid").loss(X, Y) == E
+    e = [math.exp(v) for v in (1, 2, 4)]
+    assert reference.softmax([1, 2, 4]) == pytest.approx([v / sum(e) for v in e], rel=1e-15)
+    assert reference.softmax([-1e4, 0, 1e4]) == [0, 0, 1]
 
 
 def test_every_delta_is_computed_before_any_weight_moves():
@@ -167,22 +167,12 @@ def test_a_saturated_output_divides_by_nothing(loss):
     sigmoid.forward([1.0])
     sigmoid.backward([1])
     assert math.isfinite(sigmoid.layers[0].neurons[0].delta)
-
-
-def test_where_output_and_loss_belong_together_delta_is_a_minus_y():
-    net = Network([[[800.0], [3.0]]], [[0.0, 0.0]], "sigmoid", "binary_cross_entropy")
-    a = net.forward([1.0])
-    net.backward([0, 1])
-    assert [n.delta for n in net.layers[0].neurons] == [1, a[1] - 1]
+    joined = Network([[[800.0], [3.0]]], [[0.0, 0.0]], "sigmoid", "binary_cross_entropy")
+    a = joined.forward([1.0])
+    joined.backward([0, 1])
+    assert [n.delta for n in joined.layers[0].neurons] == [1, a[1] - 1]
     with pytest.raises(ValueError, match="argument"):
-        net.backward([0])
-
-
-def test_the_default_is_the_articles():
-    assert Layer([[0]], [0]).forward([1]) == [0.5]
-    assert network().loss(X, Y) == network(activation="sigmoid").loss(X, Y)
-    half_squared = (network().forward(X)[0] - Y[0]) ** 2 / 2
-    assert network().loss(X, Y) == half_squared
+        joined.backward([0])
 
 
 def test_what_does_not_fit_is_refused():

@@ -165,8 +165,9 @@ def test_chinese_says_the_same_in_other_words(monkeypatch):
     assert 'lang="zh">发现 1 个问题' in chinese._repr_html_()
     assert str(diagnose(made(TANH, 5), x=X, y=Y, language="zh")) == "没有发现问题"
     for texts in WORDS.values():
-        fields = [{part[1] for part in string.Formatter().parse(text)} for text in texts]
-        assert fields[::2] == fields[1::2]
+        for pair in zip(texts["en"], texts["zh"], strict=True):
+            fields = [{part[1] for part in string.Formatter().parse(text)} for text in pair]
+            assert fields[0] == fields[1]
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert "delta^2" in str(english)
     with pytest.raises(ValueError, match="unknown language 'de': the known ones are en, zh"):

@@ -48,20 +48,18 @@ def test_a_report_is_printed_where_letters_are_missing(monkeypatch, encoding):
     assert written().count("dE/dW^l takes a^l where it needs a^{l-1}") == 5
 
 
-def test_where_there_are_all_it_stays_as_it_is(monkeypatch):
-    written = printing_in(monkeypatch, "utf-8")
-    print(Words(TEXT))
-    assert written() == f"{TEXT}\n"
-
-
 def test_a_word_is_its_text_and_survives_copies():
     words = Words(TEXT)
     assert words == TEXT
     for other in (copy.copy(words), copy.deepcopy(words), pickle.loads(pickle.dumps(words))):
         assert (type(other), other) == (Words, TEXT)
+    assert all(len(letter) == 1 and text.isascii() for letter, text in SPELLED.items())
 
 
 def test_standard_error_counts_too_and_none_shows_everything(monkeypatch):
+    written = printing_in(monkeypatch, "utf-8")
+    print(Words(TEXT))
+    assert written() == f"{TEXT}\n"  # where there are all letters
     printing_in(monkeypatch, "ascii", "stderr")
     assert str(Words(TEXT)) == ASCII
     monkeypatch.setattr(sys, "stderr", None)
@@ -73,7 +71,3 @@ def test_what_has_no_spelling_is_escaped(encoding):
     stream = type("Stream", (), {"encoding": encoding})
     assert shown("ключ \udc80 δ", stream) == "\\u043a\\u043b\\u044e\\u0447 \\udc80 delta"
     assert shown("plain", stream) == "plain"
-
-
-def test_every_spelling_is_ascii():
-    assert all(len(letter) == 1 and text.isascii() for letter, text in SPELLED.items())

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from bpnet import __version__
 from bpnet.cli.article import ARTICLE_EXAMPLES, ARTICLE_HELP, add_article, add_check
 from bpnet.cli.options import Parser
+from bpnet.cli.page import add_page
 from bpnet.cli.saved import add_explain, add_export
 from bpnet.cli.train import add_mnist, add_predict, add_train
 from bpnet.errors import TrainingDiverged
@@ -85,7 +86,8 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"bpnet {__version__}")
     add_article(parser)
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for add in (add_mnist, add_check, add_export, add_explain, add_train, add_predict):
+    of_nets, of_tables = (add_mnist, add_check, add_export, add_explain), (add_train, add_predict)
+    for add in (*of_nets, *of_tables, add_page):
         add(commands)
     parser.commands = tuple(commands.choices)
     return parser

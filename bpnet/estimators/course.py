@@ -282,7 +282,7 @@ class Course:
                 rule = steps = Shrinking(rule, estimator.alpha, n, size, mean)
                 lacking = lambda: steps.spent() / n  # noqa: E731
         watch = Watch(job, net, records, self.seen, lacking)
-        options: dict[str, Any] = {"compiled": True} if estimator.compiled else {}
+        options: dict[str, Any] = {"compiled": estimator.compiled}
         data: tuple[Any, ...]
         if hasattr(x, "toarray") and size < n:
             rng = self.rng if estimator.shuffle else None

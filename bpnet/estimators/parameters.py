@@ -180,12 +180,13 @@ class AdamHat(Adam):
     Kingma & Ba 2015, the end of section 2: ε̂ in place of ε √(1 - β₂^t).
     """
 
-    def compute(self, theta: Array, g: Array, move: Array) -> None:
-        """Write the step into move."""
+    def scales(self) -> tuple[float, float]:
+        """Return ε' and c / η of step t."""
         epsilon = self.epsilon
         self.epsilon = epsilon / math.sqrt(1 - self.beta2**self.t)
-        super().compute(theta, g, move)
+        scales = super().scales()
         self.epsilon = epsilon
+        return scales
 
 
 class Shrinking(Optimizer):
@@ -198,7 +199,7 @@ class Shrinking(Optimizer):
     """
 
     def __init__(self, rule: Optimizer, alpha: float, rows: int, batch: int, mean: float) -> None:
-        self.rule, self.learning_rate = rule, rule.learning_rate
+        self.within, self.learning_rate = rule, rule.learning_rate
         self.__post_init__()
         self.t = rule.t
         self.steps = -(-rows // batch)
@@ -207,7 +208,7 @@ class Shrinking(Optimizer):
 
     def _prepare(self, theta: Array, weights: Array | None) -> None:
         super()._prepare(theta, weights)
-        (self.rule.resume if self.t else self.rule.start)(theta, weights)
+        (self.within.resume if self.t else self.within.start)(theta, weights)
         assert weights is not None  # `fit` knows which coordinates are weights
         self.before = self.t
         self.shrink = [np.multiply(weights, s, dtype=theta.dtype) for s in self.strengths]
@@ -223,18 +224,22 @@ class Shrinking(Optimizer):
     def of_network(self, k: int) -> Self:
         """Return the rule for network k of a stack; the penalty is written where this one's is."""
         one = super().of_network(k)
-        one.rule, one.penalty = self.rule.of_network(k), self.penalty[k : k + 1]
+        one.within, one.penalty = self.within.of_network(k), self.penalty[k : k + 1]
         return one
+
+    def hand_on(self, theta: Array, g: Array, handed: Array) -> None:
+        """Write the gradient with the penalty's into handed."""
+        last = (self.t - self.before) % self.steps == 0
+        multiply(theta, self.shrink[last], handed)
+        self.penalty += np.vecdot(theta, handed) * (self.counts[last] / 2)
+        add(handed, g, handed)
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
         """Write the step into move."""
-        last = (self.t - self.before) % self.steps == 0
         shrunk = self.scratch("shrunk", theta)
-        multiply(theta, self.shrink[last], shrunk)
-        self.penalty += np.vecdot(theta, shrunk) * (self.counts[last] / 2)
-        add(shrunk, g, shrunk)
-        self.rule.t, self.rule.rate = self.t, self.rate
-        self.rule.compute(theta, shrunk, move)
+        self.hand_on(theta, g, shrunk)
+        self.within.t, self.within.rate = self.t, self.rate
+        self.within.compute(theta, shrunk, move)
 
 
 class Later(Schedule):

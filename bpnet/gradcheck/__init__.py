@@ -31,12 +31,6 @@ from bpnet.gradcheck.claims import METHODS
 from bpnet.gradcheck.report import BlockResult, Coordinate, GradientReport, StackReport
 
 __all__ = [
-    "METHODS",
-    "BlockResult",
-    "Coordinate",
-    "GradientReport",
-    "StackReport",
-    "check_function",
-    "check_gradient",
-    "check_vjp",
-]
+    "METHODS", "BlockResult", "Coordinate", "GradientReport", "StackReport",
+    "check_function", "check_gradient", "check_vjp",
+]  # fmt: skip

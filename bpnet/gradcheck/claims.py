@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,17 +22,14 @@ from bpnet.gradcheck.report import GradientReport
 from bpnet.gradcheck.structure import flatten, flatten_like, rebuild, returned, shape_hint
 from bpnet.network.construction import listed
 from bpnet.network.parameters import Parameters, count
-from bpnet.rules.initializers import generator
-
-if TYPE_CHECKING:
-    from bpnet.rules.initializers import Seed
+from bpnet.rules.initializers import Seed, generator
 
 METHODS = ("auto", "complex", "central")
 IN_FLOAT32 = "it computes in float32"
 CONFIRMED = 20  # wrong coordinates that are measured again
 CALLS = 3  # of a gradient function, at points that differ in their last bits
 
-Options = tuple[str, "float | None", "int | None", "Seed"]  # method, tolerance, coordinates, rng
+Options = tuple[str, float | None, int | None, Seed]  # method, tolerance, coordinates, rng
 
 
 class Claim(NamedTuple):
@@ -75,25 +72,20 @@ def as_theta(given: Any, sizes: tuple[int, ...]) -> Array:
         for name, arrays, views in zip("Wb", given, (result.W, result.b), strict=True):
             found = listed(arrays, f"the gradient's {name}")
             if len(found) != len(views):
-                raise ValueError(
-                    f"the gradient's {name} has {len(found)} arrays, but the net has "
-                    f"{len(views)} layers with weights, 2..{len(sizes)}"
-                )
+                layers = f"the net has {len(views)} layers with weights, 2..{len(sizes)}"
+                raise ValueError(f"the gradient's {name} has {len(found)} arrays, but {layers}")
             for l, array in zip(views, found, strict=True):
                 shape, need = array.shape, views[l].shape
                 if shape != need:
-                    raise ValueError(
-                        f"the gradient's {name}[{l}] has shape {shape}, but {name}[{l}] has {need}"
-                        f"{shape_hint(shape, need)}"
-                    )
+                    other = f"{name}[{l}] has {need}{shape_hint(shape, need)}"
+                    raise ValueError(f"the gradient's {name}[{l}] has shape {shape}, but {other}")
                 views[l] = as_numbers(array, f"the gradient's {name}[{l}]")
         return result.theta
     array = as_numbers(given, "gradient")
     if array.shape != (count(sizes),):
-        raise ValueError(
-            f"gradient has shape {array.shape}, but must have θ's, ({count(sizes)},), or be an "
-            "object that has it as theta, or a tuple (W, b) of lists of arrays"
-        )
+        like = f"must have θ's, ({count(sizes)},), or be an object that has it as theta"
+        ways = f"{like}, or a tuple (W, b) of lists of arrays"
+        raise ValueError(f"gradient has shape {array.shape}, but {ways}")
     return array.astype(np.float64)
 
 
@@ -106,10 +98,8 @@ def of_function(probe: FunctionProbe, gradient: Any) -> Claim:
     if not np.isfinite(first):
         raise ValueError(f"the function is {first} at this point: check where it is finite")
     if abs(first - second) > 1e3 * EPS * abs(first):
-        raise ValueError(
-            f"the function is random: called twice with the same input it returned {first} and "
-            f"{second}; hold its random numbers"
-        )
+        both = f"called twice with the same input it returned {first} and {second}"
+        raise ValueError(f"the function is random: {both}; hold its random numbers")
     point = rebuild(structure, probe.theta)
     probe.f(point)
     if not is_at(point, probe.theta):

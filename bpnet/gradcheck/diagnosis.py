@@ -91,9 +91,8 @@ class Evidence:
         slack = 2 * np.maximum(report.tolerance * report.largest, report.rounding)
         k, empty = report.k[~report.kink], np.zeros(analytic.size)
         found = [empty * np.nan, empty > 0, empty, empty.copy()]
-        for full, values in zip(
-            found, (report.numeric, report.wrong, slack, report.rounding), strict=True
-        ):
+        given = report.numeric, report.wrong, slack, report.rounding
+        for full, values in zip(found, given, strict=True):
             full[k] = values[~report.kink]
         return cls(report.layout, analytic, *found)
 
@@ -145,9 +144,8 @@ class Evidence:
 
     def mostly_wrong(self, blocks: Iterable[Block]) -> bool:
         """Whether at least half of each block is wrong: else it is not the blocks that are."""
-        return all(
-            2 * self.wrong[block.slice].sum() >= self.matter[block.slice].sum() for block in blocks
-        )
+        parts = [block.slice for block in blocks]
+        return all(2 * self.wrong[part].sum() >= self.matter[part].sum() for part in parts)
 
 
 def plain(report: GradientReport, analytic: Array) -> Causes:
@@ -177,13 +175,12 @@ def single_precision(evidence: Evidence, probe: NetProbe) -> Causes:
     claim, right = evidence.analytic[evidence.wrong], evidence.numeric[evidence.wrong]
     off = np.abs(claim - right)
     small = np.linalg.norm(off) <= UNEXPLAINED * np.linalg.norm(right)
+    whole = evidence.mostly_wrong(evidence.holding(evidence.matter))
     if len(off) > 1 and small and not np.any(off > bound):
         if np.all(claim == claim.astype(np.float32)):
             yield "the gradient is in float32, and off by what that rounds"
         # So small a mistake would be the same everywhere, or in few places.
-        elif evidence.mostly_wrong(evidence.holding(evidence.matter)) and (
-            factor_of(evidence, evidence.wrong) is None
-        ):
+        elif whole and factor_of(evidence, evidence.wrong) is None:
             yield "off by no more than float32 rounds: is a part of it computed in float32?"
 
 
@@ -202,10 +199,7 @@ def updated_theta(evidence: Evidence, theta: Array) -> Causes:
 
 
 def constant(evidence: Evidence, named: Named | None, *, whole: bool = False) -> Causes:
-    """Name the factor that all wrong coordinates have in common: one of those, or with None any.
-
-    With `whole`, whole numbers and their reciprocals count as named too.
-    """
+    """Name the one factor of what is wrong: if it is `named`, or `whole`, or with None any."""
     factor = factor_of(evidence, evidence.wrong)
     if factor is None:
         return
@@ -346,10 +340,8 @@ def where_in_net(evidence: Evidence) -> Causes:
         if len(wrong_layers) > 1 and right_layers and right_layers[0] > wrong_layers[-1]:
             l, L = right_layers[0], evidence.layout.blocks[-1].layer
             above = "at the output" if l == L else f"in layers {l}..{L}"
-            yield (
-                f"right {above} and wrong below: look at δ of layer {wrong_layers[-1]}, "
-                "(W^{l+1})ᵀ δ^{l+1} ⊙ f'(z^l)"
-            )
+            delta = f"δ of layer {wrong_layers[-1]}, (W^{{l+1}})ᵀ δ^{{l+1}} ⊙ f'(z^l)"
+            yield f"right {above} and wrong below: look at {delta}"
     if len(wrong_layers) == 1 and right_layers:
         yield f"one layer only: layer {wrong_layers[0]}"
 

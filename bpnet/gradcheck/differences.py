@@ -80,10 +80,7 @@ def jitter(at: Callable[[Array], Array], theta: Array, E_0: float) -> float:
 
 
 def scales(theta: Array, slices: list[slice]) -> Array:
-    """Return the size of step that suits each coordinate: a power of 2, so that θ ± h is exact.
-
-    It is as large as the coordinate itself or, for one near 0, as its block on the average.
-    """
+    """Return each coordinate's size of step, a power of 2, so that θ ± h is exact."""
     size = np.abs(theta)
     for block in slices:
         typical = np.sqrt(np.mean(theta[block] ** 2))
@@ -97,11 +94,7 @@ def scales(theta: Array, slices: list[slice]) -> Array:
 def central(
     along: Along, k: Array, E_0: float, noise: float, scale: Array, tolerance: float
 ) -> Differences:
-    """Return ∂E/∂θ_k by extrapolated central differences.
-
-    noise is the rounding in E, as from `jitter`; scale is each coordinate's, as from `scales`; the
-    accuracy at which a coordinate counts as settled is a tenth of the tolerance.
-    """
+    """Return ∂E/∂θ_k by extrapolated central differences; a tenth of `tolerance` is settled."""
     n = len(k)
     value, uncertainty = np.full(n, np.nan), np.full(n, np.inf)
     fallback = np.full(n, np.nan)  # at a kink: the mean of both slopes

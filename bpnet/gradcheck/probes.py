@@ -171,9 +171,8 @@ class FunctionProbe:
             raise TypeError(f"the function must return a number, but returned {value!r}{hint}")
         if array.shape != ():
             hint = "take its .item()" if array.size == 1 else "sum it, or take its mean"
-            raise ValueError(
-                f"the function must return one number, but returned shape {array.shape}: {hint}"
-            )
+            text = f"the function must return one number, but returned shape {array.shape}"
+            raise ValueError(f"{text}: {hint}")
         if array.dtype.kind in "fc":
             self.eps = max(self.eps, float(np.finfo(array.dtype).eps))
         return array[()]

@@ -37,10 +37,8 @@ class Coordinate:
     error: float  # how far apart, relative to the larger of them or to what rounding leaves
 
     def __str__(self) -> str:
-        return (
-            f"{self.name}: analytic {self.analytic:.10g}, numeric {self.numeric:.10g}, "
-            f"error {self.error:.2g}"
-        )
+        both = f"analytic {self.analytic:.10g}, numeric {self.numeric:.10g}"
+        return f"{self.name}: {both}, error {self.error:.2g}"
 
 
 @dataclass(frozen=True)
@@ -190,12 +188,11 @@ class GradientReport(Verdict):
         if len(self.k) == P or not n:
             return None
         # The fewest wrong coordinates of which one is found at 95 %.
-        few = 1 + bisect_left(
-            range(1, P), True, key=lambda wrong: self.escape_probability(wrong) <= ESCAPE
-        )
+        escape = self.escape_probability
+        few = 1 + bisect_left(range(1, P), True, key=lambda wrong: escape(wrong) <= ESCAPE)
         return (
             f"{n:,} of {P:,} coordinates: if one were wrong it would have escaped with "
-            f"probability {self.escape_probability(1):.1%}, {few:,} wrong ones "
+            f"probability {escape(1):.1%}, {few:,} wrong ones "
             f"({few / P:.2%} of all) with probability {ESCAPE:.0%}"
         )
 
@@ -204,12 +201,10 @@ class GradientReport(Verdict):
 
     def _head(self) -> list[str]:
         count = f"{self.compared:,} coordinate{'' if self.compared == 1 else 's'}"
-        if self.failures:
-            lines = [f"gradient check FAILED: {self.failures:,} of {count} wrong"]
-        elif self.changed:
-            lines = [f"gradient check FAILED: {count} right, but an input was changed"]
-        else:
-            lines = [f"gradient check passed: {count}"]
+        found = f"{self.failures:,} of {count} wrong"
+        if not self.failures:
+            found = f"{count} right, but an input was changed" if self.changed else count
+        lines = [f"gradient check {'passed' if self.ok else 'FAILED'}: {found}"]
         facts = [("method", f"{METHOD_NAMES[self.method]}{self.why and f' ({self.why})'}")]
         facts += [("error", f"{self.max_error:.2g} at most, {self.tolerance:.2g} allowed")]
         if self.failures:
@@ -232,10 +227,8 @@ class GradientReport(Verdict):
         for row in table:
             error = f"{row.max_error:.1e}" if row.worst else "-"
             at = f"  {row.worst}" if row.max_error > 0 else ""
-            lines.append(
-                f"  {row.name:<{width}}  {row.checked:7,} {row.wrong:7,} {row.kinks:7,}  "
-                f"{error:>13}{at}"
-            )
+            counts = f"{row.checked:7,} {row.wrong:7,} {row.kinks:7,}"
+            lines.append(f"  {row.name:<{width}}  {counts}  {error:>13}{at}")
         return lines
 
 
@@ -288,8 +281,6 @@ class StackReport(Verdict):
             head = f"gradient check of a stack passed: {count:,} networks; the largest errors:"
         else:
             few = ", ".join(map(str, self.failed[:5])) + (", ..." if len(self.failed) > 5 else "")
-            head = (
-                f"gradient check of a stack FAILED: {len(self.failed):,} of {count:,} networks "
-                f"wrong ({few}); the worst:"
-            )
+            wrong = f"{len(self.failed):,} of {count:,} networks wrong ({few})"
+            head = f"gradient check of a stack FAILED: {wrong}; the worst:"
         return f"{head}\n\nnetwork {self.network}: {self.reports[self.network]}"

@@ -33,23 +33,15 @@ SAFETY = 2  # the bounds are of the first order
 
 
 class Rounding:
-    """Bounds of the rounding errors in one pass; `others` is that pass in other dtypes.
-
-    A bound is at least what the others' real parts differ by. z and a are indexed by the layer.
-    """
+    """Bounds of one pass's rounding errors; at least what `others`, in other dtypes, differ by."""
 
     def __init__(
-        self,
-        net: MLP,
-        cache: Cache,
-        others: Sequence[Cache],
-        y: Array,
-        shares: Array,  # (m, 1), of each sample in the mean
-        u: float,
-        eta: float,  # for what underflows
-    ) -> None:
-        self.net, self.cache, self.others, self.y, self.shares = net, cache, others, y, shares
-        self.u, self.eta, self.L = u, eta, net.L
+        self, net: MLP, cache: Cache, others: Sequence[Cache], y: Array, shares: Array, *,
+        u: float, eta: float,
+    ) -> None:  # fmt: skip
+        self.net, self.cache, self.others, self.y, self.L = net, cache, others, y, net.L
+        self.shares = shares  # (m, 1), of each sample in the mean
+        self.u, self.eta = u, eta  # for what rounds, and for what underflows
         self.z: list[Array] = [np.empty(0)] * FIRST
         self.a: list[Array] = [np.empty(0), np.zeros_like(cache.a[1])]
         with np.errstate(all="ignore"):

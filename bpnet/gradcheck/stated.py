@@ -94,7 +94,5 @@ def difference(
     i = np.unravel_index(int(np.argmax(off)), off.shape)
     if not off[i] > 0:
         return None
-    return (
-        f"{what} is not the slope: at {name} = {at[i]:.5g} it is {stated[i]:.5g}, "
-        f"but the slope is {slopes[i]:.5g}"
-    )
+    here = f"at {name} = {at[i]:.5g} it is {stated[i]:.5g}, but the slope is {slopes[i]:.5g}"
+    return f"{what} is not the slope: {here}"

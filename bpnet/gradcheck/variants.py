@@ -55,15 +55,9 @@ class Formulas:
         return slope(self.L, self.loss.dE(self.cache.a[self.L], self.y))
 
     def gradient(
-        self,
-        *,
-        output: Array | None = None,
-        slope: Slope | None = None,
-        back: Back | None = None,
-        fed: Fed | None = None,
-        shares: Array | None = None,
-        mask: bool = True,
-    ) -> Array:
+        self, *, output: Array | None = None, slope: Slope | None = None, back: Back | None = None,
+        fed: Fed | None = None, shares: Array | None = None, mask: bool = True,
+    ) -> Array:  # fmt: skip
         """Return ∂E/∂θ, (P,), with the given parts in place of the right ones."""
         slope, back, fed = slope or self.slope, back or self.back, fed or self.fed
         result = Parameters(self.net.sizes, np.empty(self.net.theta.size))
@@ -216,9 +210,8 @@ def samples(formulas: Formulas) -> Variants:
 def updated(probe: NetProbe, analytic: Array, known: Array) -> Variants:
     """Yield what comes out where δ of the hidden layers is computed from weights updated before.
 
-    Then δ^{L-1} = (W^L - η ∂E/∂W^L)ᵀ δ^L ⊙ f' is linear in η, which is fitted to the claimed
-    gradient of layer L-1, where it is known; the layers below follow, each from the weights
-    updated before it.
+    Then δ^{L-1} = (W^L - η ∂E/∂W^L)ᵀ δ^L ⊙ f' is linear in η, which is fitted to the gradient of
+    layer L-1, where it is known; the layers below follow.
     """
     formulas, L, W = Formulas(probe), probe.net.L, probe.net.W
     if L <= FIRST:
@@ -239,8 +232,6 @@ def updated(probe: NetProbe, analytic: Array, known: Array) -> Variants:
     def at_once(l: int, delta: Array) -> Array:
         return delta @ (W[l + 1] - rate * dW[l + 1])
 
-    text = (
-        "the hidden δ look computed from weights that were updated already, W - η ∂E/∂W with η = "
-    )
+    weights = f"weights that were updated already, W - η ∂E/∂W with η = {rate:.5g}"
     for back in (one_by_one, at_once):
-        yield f"{text}{rate:.5g}", formulas.gradient(back=back)
+        yield f"the hidden δ look computed from {weights}", formulas.gradient(back=back)

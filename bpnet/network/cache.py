@@ -29,18 +29,9 @@ class Signature(NamedTuple):
 
 
 class Cache(Shown):
-    """z^l and a^l of one forward pass.
+    """z^l and a^l of one forward pass: ``z[l]``, l = 2..L, and ``a[l]``, l = 1..L, (m, n_l).
 
-    It holds the scratch space of its pass too, so it serves one thread at a time.
-
-    Attributes
-    ----------
-    z : mapping
-        ``z[l]``, l = 2..L, shape (m, n_l): the weighted input of layer l.
-    a : mapping
-        ``a[l]``, l = 1..L, shape (m, n_l): its output; ``a[1]`` is x, ``a[L]`` the net's output.
-    m : int
-        Number of samples.
+    ``a[1]`` is x. It holds the scratch space of its pass too, so it serves one thread at a time.
     """
 
     L: int
@@ -62,11 +53,11 @@ class Cache(Shown):
         self.hidden_layers: range = range(L - 1, FIRST - 1, -1)
         self.made_of: int | None = None  # the digest of the θ of `MLP.forward`, if it was that
         self._own_x: Array | None = None  # what `copy_in` fills
-        self._pairs = by_layer(FIRST, map(layer_kernels, signature.activations, z))
+        self.pairs = by_layer(FIRST, map(layer_kernels, signature.activations, z))
         # By layer: f(z, a), times_df(z, a, delta), and what the next layer reads, a^l or the part
         # of it that dropout keeps.
-        self.f = by_layer(FIRST, [f for f, _ in self._pairs[FIRST:]])
-        self.times_df = by_layer(FIRST, [times_df for _, times_df in self._pairs[FIRST:]])
+        self.f = by_layer(FIRST, [f for f, _ in self.pairs[FIRST:]])
+        self.times_df = by_layer(FIRST, [times_df for _, times_df in self.pairs[FIRST:]])
         self.fed = list(self.a.list)
         self.mask: list[Any] = [None] * (L + 1)  # of layer l: an array, or None
         self._delta_of_each, self.value = output_kernels(
@@ -162,7 +153,7 @@ class Cache(Shown):
             self.fed[l] = np.empty_like(a if a.shape == mask.shape else mask)
         if l < FIRST:
             return
-        f, times_df = self.f[l], self.times_df[l] = self._pairs[l]
+        f, times_df = self.f[l], self.times_df[l] = self.pairs[l]
         if mask is None:
             return
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -12,11 +12,8 @@ from bpnet.arrays import Array, check_memory
 from bpnet.checks import as_int, as_numbers, converted
 from bpnet.network.parameters import FIRST, ByLayer, Parameters, count
 from bpnet.rules.activations import ACTIVATIONS, Activation, get_activation
-from bpnet.rules.initializers import Initializer, generator, get_initializer
+from bpnet.rules.initializers import Initializer, Seed, generator, get_initializer
 from bpnet.rules.losses import Loss, check_pair, get_loss
-
-if TYPE_CHECKING:
-    from bpnet.rules.initializers import Seed
 
 Named = str | Activation | Sequence[str | Activation]
 Rules = tuple[ByLayer[Activation], Loss]

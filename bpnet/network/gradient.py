@@ -14,17 +14,7 @@ from bpnet.network.show import Row, rows_of
 
 
 class Gradient(Parameters):
-    """∂E/∂θ and the errors δ^l of one backward pass; laid out as the parameters are.
-
-    Attributes
-    ----------
-    theta : array, shape (P,)
-        ∂E/∂θ.
-    W, b : mapping
-        ``W[l]`` is ∂E/∂W^l and ``b[l]`` is ∂E/∂b^l, views of ``theta``.
-    delta : mapping
-        ``delta[l]``, l = 2..L, shape (m, n_l), is ∂E/∂z^l.
-    """
+    """∂E/∂θ of a pass, ``theta``, its views ``W[l]``, ``b[l]``, and ∂E/∂z^l, ``delta[l]``."""
 
     def __init__(
         self, signature: Signature, theta: Array, delta: Sequence[Array] | None = None
@@ -65,10 +55,7 @@ class Gradient(Parameters):
 
     @property
     def x(self) -> Array:
-        """∂E/∂x = (W²)ᵀ δ², of each sample by its share in the mean, made when it is asked for.
-
-        ValueError tells of weights changed since `MLP.backward`, or of what is not its result.
-        """
+        """∂E/∂x = (W²)ᵀ δ², made when asked for; ValueError if weights have changed since."""
         if self.way_to_x is None:
             raise ValueError("∂E/∂x belongs to a gradient that net.backward has returned")
         return self.way_to_x()

@@ -82,18 +82,7 @@ class Views(ByLayer[Array]):
 
 
 class Parameters(Shown):
-    """A flat vector θ and the matrices W^l and vectors b^l that are views of it.
-
-    Parameters and gradients have this layout alike: ``W[l]`` has shape (n_l, n_{l-1}), where
-    ``W[l][i, j]`` weighs neuron j of layer l-1 on neuron i of layer l; ``b[l]`` has shape (n_l,).
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Neurons in each layer, n_1..n_L.
-    theta : array, shape (P,) or (networks, P)
-        Kept, not copied.
-    """
+    """A flat vector θ, not copied, and the matrices W^l and vectors b^l that are views of it."""
 
     sizes: tuple[int, ...]
     theta: Array

@@ -29,10 +29,7 @@ class Stackable:
         return stacked
 
     def ensemble(self, x: ArrayLike, *, spread: bool = False) -> Any:
-        """Return the mean of a stack's outputs, (m, n_L).
-
-        With `spread` it is (mean, standard deviation over the networks).
-        """
+        """Return the mean of a stack's outputs, (m, n_L); with `spread` (mean, deviation)."""
         len(self)
         out = self.predict(x)
         return (out.mean(axis=0), out.std(axis=0)) if spread else out.mean(axis=0)

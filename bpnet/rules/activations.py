@@ -8,7 +8,7 @@ beyond. Every entry also takes complex z, analytic away from its kinks: that is 
 step needs, and why no ``abs`` stands here. ``np.maximum`` and ``np.minimum`` order complex numbers
 by their real part first.
 
-`activations_inplace.py` has the same rules without temporary arrays, for training.
+`inplace.py` has the same rules without temporary arrays, for training.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import known_name
-from bpnet.rules.activations_inplace import PAIRS, Pair
 from bpnet.rules.constants import GELU_CUBE, GELU_SCALE, LEAK, largest_exponent
-
-Real = tuple[float, float]
+from bpnet.rules.inplace import PAIRS, Pair
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,8 @@ class Activation:
     ----------
     name : str
         What it is called in messages and files.
-    f : callable
-        ``f(z)`` returns a, of the same shape and dtype.
-    df : callable
-        ``df(z, a)`` returns f'(z), of the same shape; a is f(z).
+    f, df : callable
+        ``f(z)`` returns a, ``df(z, a)`` f'(z), of z's shape and dtype.
     vjp : callable, optional
         ``vjp(g, z, a)`` returns ∂E/∂z from g = ∂E/∂a, for an activation that mixes the neurons
         of a layer, so that f' is a matrix. The default is ``g * df(z, a)``.
@@ -69,7 +65,7 @@ class Activation:
     f: Callable[[Array], Array]
     df: Callable[[Array, Array], Array]
     vjp: Callable[[Array, Array, Array], Array] | None = None
-    range: Real = (-math.inf, math.inf)
+    range: tuple[float, float] = (-math.inf, math.inf)
     rows_sum_to_one: bool = False
     initializer: str = "xavier_uniform"
     kinks: tuple[float, ...] = ()
@@ -202,15 +198,7 @@ ALIKE = {"linear": "identity", "none": "identity", "logistic": "sigmoid", "swish
 
 
 def get_activation(activation: str | Activation) -> Activation:
-    """Return the activation of that name, or the given object.
-
-    Raises
-    ------
-    ValueError
-        If no activation has that name; the message lists the known ones.
-    TypeError
-        If it is neither a name nor an `Activation`.
-    """
+    """Return the activation of that name, or the given object; refuse what is neither."""
     if isinstance(activation, Activation):
         return activation
     if not isinstance(activation, str):

@@ -16,15 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import numpy as np
 
 from bpnet.arrays import Array
 from bpnet.checks import known_name
 
-if TYPE_CHECKING:
-    Seed = int | np.random.Generator  # at run time numpy.random is imported only to draw
+Seed: TypeAlias = "int | np.random.Generator"  # numpy.random is imported only to draw
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,6 @@ def zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return np.zeros(shape)
 
 
-def uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Return numbers from U(0, 1)."""
-    return rng.random(shape)
-
-
 def scaled(name: str, variance: Callable[[int, int], float]) -> list[Initializer]:
     """Return the uniform and the normal rule with this variance of (n_in, n_out)."""
 
@@ -71,31 +65,19 @@ def scaled(name: str, variance: Callable[[int, int], float]) -> list[Initializer
     ]
 
 
-INITIALIZERS = {
-    rule.name: rule
-    for rule in [
-        Initializer("uniform", uniform, uniform),
-        *scaled("xavier", lambda n_in, n_out: 2 / (n_in + n_out)),
-        *scaled("glorot", lambda n_in, n_out: 2 / (n_in + n_out)),
-        *scaled("he", lambda n_in, n_out: 2 / n_in),
-        *scaled("lecun", lambda n_in, n_out: 1 / n_in),
-    ]
-}
-
-
+TABLE = (
+    Initializer("uniform", *[lambda rng, shape: rng.random(shape)] * 2),
+    *scaled("xavier", lambda n_in, n_out: 2 / (n_in + n_out)),
+    *scaled("glorot", lambda n_in, n_out: 2 / (n_in + n_out)),
+    *scaled("he", lambda n_in, n_out: 2 / n_in),
+    *scaled("lecun", lambda n_in, n_out: 1 / n_in),
+)
+INITIALIZERS = {rule.name: rule for rule in TABLE}
 ALIKE = {"kaiminguniform": "he_uniform", "kaimingnormal": "he_normal"}
 
 
 def get_initializer(rule: str | Initializer) -> Initializer:
-    """Return the rule of that name, or the given object.
-
-    Raises
-    ------
-    ValueError
-        If no rule has that name; the message lists the known ones.
-    TypeError
-        If it is neither a name nor an `Initializer`.
-    """
+    """Return the rule of that name, or the given object; refuse what is neither."""
     if isinstance(rule, Initializer):
         return rule
     if not isinstance(rule, str):
@@ -104,15 +86,7 @@ def get_initializer(rule: str | Initializer) -> Initializer:
 
 
 def generator(rng: Seed) -> np.random.Generator:
-    """Return the generator, or a new one from a seed.
-
-    Raises
-    ------
-    TypeError
-        If rng is neither a `numpy.random.Generator` nor an integer.
-    ValueError
-        If the seed is negative.
-    """
+    """Return the generator, or a new one from a seed, an integer >= 0."""
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, (bool, np.bool_)) or not isinstance(rng, (int, np.integer)):

@@ -15,9 +15,8 @@ from numpy import add, copyto, multiply, subtract
 
 from bpnet.arrays import Array
 from bpnet.rules.activations import Activation
-from bpnet.rules.activations_inplace import Backward, Forward
+from bpnet.rules.inplace import Backward, Forward, InPlace, Write
 from bpnet.rules.losses import Loss, reduce
-from bpnet.rules.losses_inplace import Elements, InPlace
 
 OutputDelta = Callable[[Array, Array, Array, Array], object]  # (z, a, y, delta)
 Value = Callable[..., Any]  # (z, a, y, share=None): the loss of the batch
@@ -26,10 +25,7 @@ SHORT_SUM = 10_000  # numbers that a dot product may add; of more, pairwise sums
 
 
 def layer_kernels(activation: Activation, z: Array) -> tuple[Forward, Backward]:
-    """Return f and times_df for a layer whose weighted input is shaped and typed like z.
-
-    ``f(z, a)``: a becomes f(z). ``times_df(z, a, delta)``: delta becomes delta ⊙ f'(z).
-    """
+    """Return f(z, a) and times_df(z, a, delta) for a layer with weighted inputs like z."""
     if activation.in_place is not None and z.dtype.kind == "f":
         return activation.in_place(z)
 
@@ -45,84 +41,56 @@ def layer_kernels(activation: Activation, z: Array) -> tuple[Forward, Backward]:
 def output_kernels(
     loss: Loss, output: Activation, z: Array, times_df: Backward
 ) -> tuple[OutputDelta, Value]:
-    """Return what writes δ^L, and what returns the loss of a batch, for outputs shaped like z.
+    """Return what writes δ^L, and what returns the loss of a batch, for outputs like z.
 
-    δ^L = ∂E/∂z^L of each sample's loss: a - y where loss and output belong together, else
-    ∂E/∂a ⊙ f'(z^L), by the output's `times_df`. It does not hold the mean over samples; the value
-    of the loss does.
+    δ^L = ∂E/∂z^L is of each sample's loss, before the mean over samples; the loss is that mean.
     """
     form = loss.in_place if loss.in_place is not None and z.dtype.kind == "f" else InPlace()
-    return delta_kernel(loss, output, form, z, times_df), value_kernel(loss, output, form, z)
-
-
-def delta_kernel(
-    loss: Loss, output: Activation, form: InPlace, z: Array, times_df: Backward
-) -> OutputDelta:
-    """Return what writes δ^L."""
-
-    def joined(z: Array, a: Array, y: Array, delta: Array) -> None:
-        subtract(a, y, delta)
-
+    value = value_kernel(loss, output, form, z)
     if loss.joins(output):
-        return joined
+        return (lambda z, a, y, delta: subtract(a, y, delta)), value
     pair = loss.pair(output)
     if pair is not None:
-        return lambda z, a, y, delta: copyto(delta, pair.delta(z, y))
+        return (lambda z, a, y, delta: copyto(delta, pair.delta(z, y))), value
+    derivative = form.derivative or (lambda a, y, delta: copyto(delta, loss.derivative(a, y)))
 
-    def by_rule(a: Array, y: Array, delta: Array) -> None:
-        copyto(delta, loss.derivative(a, y))
-
-    derivative = by_rule if form.derivative is None else form.derivative
-
-    def general(z: Array, a: Array, y: Array, delta: Array) -> None:
+    def output_delta(z: Array, a: Array, y: Array, delta: Array) -> None:
         derivative(a, y, delta)
         times_df(z, a, delta)
 
-    return general
+    return output_delta, value
 
 
 def value_kernel(loss: Loss, output: Activation, form: InPlace, z: Array) -> Value:
     """Return what gives a batch's loss, the mean over samples or the sum with their shares."""
     s = np.empty_like(z)
-    write: Elements | None = None
+    write: Write | None = None
     if loss.joins(output) and loss.E_z is not None and form.joined_elements is not None:
         write = form.joined_elements(z, s, loss.E_z)
     elif form.elements is not None:
         write = form.elements(z, s)
     if write is None:
-
-        def general(z: Array, a: Array, y: Array, share: Array | None = None) -> Any:
-            weight = None if share is None else share[..., 0]
-            return reduce(loss.of_pass(z, a, y, output), weight)
-
-        return general
+        return lambda z, a, y, share=None: reduce(
+            loss.of_pass(z, a, y, output), None if share is None else share[..., 0]
+        )
 
     one_pass = z.ndim == 2
     flat, each = s.reshape(-1) if one_pass else s, 1 / z.shape[-2]
     axes = None if one_pass else (-2, -1)
 
-    def long_mean(z: Array, a: Array, y: Array) -> Any:
-        write(z, a, y)
-        return add.reduce(flat, axis=axes) * each
+    ones = np.ones_like(s, shape=s.size) if one_pass and s.size <= SHORT_SUM else None
 
-    mean = short_mean(form, s, write) if one_pass and s.size <= SHORT_SUM else long_mean
+    def mean(z: Array, a: Array, y: Array) -> Any:
+        write(z, a, y)
+        return (add.reduce(flat, axis=axes) if ones is None else flat.dot(ones)) * each
+
+    quick = mean if ones is None or form.short_mean is None else form.short_mean(s, mean)
 
     def value(z: Array, a: Array, y: Array, share: Array | None = None) -> Any:
         if share is None:
-            return mean(z, a, y)
+            return quick(z, a, y)
         write(z, a, y)
         multiply(s, share, s)
         return add.reduce(flat, axis=axes)
 
     return value
-
-
-def short_mean(form: InPlace, s: Array, write: Elements) -> Callable[[Array, Array, Array], Any]:
-    """Return what gives the mean loss of a short batch: dot products, and fewer of all calls."""
-    flat, each, ones = s.reshape(-1), 1 / s.shape[0], np.ones_like(s, shape=s.size)
-
-    def mean(z: Array, a: Array, y: Array) -> Any:
-        write(z, a, y)
-        return flat.dot(ones) * each
-
-    return mean if form.short_mean is None else form.short_mean(s, mean)

@@ -32,16 +32,16 @@ from bpnet.rules import pairs
 from bpnet.rules.activations import (
     ACTIVATIONS,
     Activation,
-    Real,
     capped_exp,
     log_softmax,
     short,
     softplus,
 )
 from bpnet.rules.constants import largest_exponent
-from bpnet.rules.losses_inplace import FORMS, InPlace, huber_form
+from bpnet.rules.inplace import FORMS, InPlace, huber_form
 from bpnet.rules.pairs import Pair
 
+Real = tuple[float, float]
 ROW_SUM_TOLERANCE = 1e-5  # rows rounded to float32 pass, rows that are no distribution do not
 
 
@@ -53,20 +53,16 @@ class Loss:
     ----------
     name : str
         What it is called in messages and files.
-    E : callable
-        ``E(a, y)`` returns each output's share of the loss, of the shape of a.
-    dE : callable
-        ``dE(a, y)`` returns ∂E/∂a, of the shape of a.
+    E, dE : callable
+        ``E(a, y)`` returns each output's share of the loss, ``dE(a, y)`` ∂E/∂a, shaped like a.
     joined_output : str, optional
         Name of the output activation for which ∂E/∂z = a - y.
     E_z : callable, optional
         ``E_z(z, y)`` returns the same as E, from z, for the joined output.
     pairs : tuple of Pair
         The exact forms with other outputs; see `bpnet.rules.pairs`.
-    output_range : tuple of float
-        The interval that the output activation's range must lie in.
-    target_range : tuple of float
-        The closed interval that targets must lie in.
+    output_range, target_range : tuple of float
+        The intervals that the output activation's range and the targets must lie in.
     distribution : bool
         Whether each row of outputs and of targets must be a probability distribution.
     kinks : tuple
@@ -154,16 +150,10 @@ class Loss:
 def reduce(share: Array, weight: Array | None = None) -> Any:
     """Sum over the outputs, then average over the samples: (..., m, n_L) becomes (...).
 
-    Parameters
-    ----------
-    share : array, shape (..., m, n_L)
-    weight : array, shape (m,) or (networks, m), optional
-        Each sample's share of the mean, adding up to 1; the default is 1/m each.
+    The weight, (m,) or (networks, m), is each sample's part of the mean; the default is 1/m each.
     """
     of_sample = share.sum(axis=-1)
-    if weight is None:
-        return of_sample.mean(axis=-1)
-    return (of_sample * weight).sum(axis=-1)
+    return of_sample.mean(axis=-1) if weight is None else (of_sample * weight).sum(axis=-1)
 
 
 def floor(x: Array) -> Array:
@@ -196,16 +186,6 @@ def huber(limit: float = 1.0) -> Loss:
 
     With c = d clipped to ±limit it is c (d - c/2), and its derivative is c
     (Huber, "Robust Estimation of a Location Parameter", 1964).
-
-    Parameters
-    ----------
-    limit : float
-        Where the square turns into a straight line, > 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If limit is not a positive number.
     """
     return huber_of(as_float(limit, "limit", above=0))
 
@@ -213,12 +193,9 @@ def huber(limit: float = 1.0) -> Loss:
 @cache  # so that equal limits give one object, and nets that have it are alike
 def huber_of(limit: float) -> Loss:
     """Return the Huber loss of a checked limit."""
-    loss = Loss(
-        "huber" if limit == 1 else f"huber({limit:g})",
-        E=partial(huber_E, limit=limit),
-        dE=partial(huber_dE, limit=limit),
-        analytic=True,
-    )
+    name = "huber" if limit == 1 else f"huber({limit:g})"
+    E, dE = partial(huber_E, limit=limit), partial(huber_dE, limit=limit)
+    loss = Loss(name, E=E, dE=dE, analytic=True)
     object.__setattr__(loss, "in_place", huber_form(limit))
     return loss
 
@@ -291,15 +268,7 @@ MEANT = {
 
 
 def get_loss(loss: str | Loss) -> Loss:
-    """Return the loss of that name, or the given object.
-
-    Raises
-    ------
-    ValueError
-        If no loss has that name; the message lists the known ones.
-    TypeError
-        If it is neither a name nor a `Loss`.
-    """
+    """Return the loss of that name, or the given object; refuse what is neither."""
     if isinstance(loss, Loss):
         return loss
     if not isinstance(loss, str):
@@ -325,13 +294,7 @@ def check_pair(loss: Loss, output: Activation) -> None:
 
 
 def check_targets(loss: Loss, y: Array) -> Array:
-    """Return y, its rows normalised where they must sum to 1 and do but for rounding.
-
-    Raises
-    ------
-    ValueError
-        If targets lie outside the domain of the loss.
-    """
+    """Return y, its rows normalised where they must sum to 1 and do but for rounding, or refuse."""
     low, high = loss.target_range
     if (low, high) != (-math.inf, math.inf):
         least, most = y.real.min(), y.real.max()

@@ -18,9 +18,8 @@ Metric = Callable[[Array, Array], Any]
 class Mean:
     """A metric of data that come part by part: the mean of what a function gives for each sample.
 
-    `add` takes a part, and `value` reads what has come together. For a stack's outputs,
-    (networks, m, n_L), the metric is one number a network. Samples may have weights, (m,), not all
-    of them 0.
+    `add` takes a part, and `value` reads what has come together, or raises ValueError. Of a stack,
+    (networks, m, n_L), it is one number a network. Weights, (m,), are not all 0.
     """
 
     __name__: str
@@ -30,7 +29,6 @@ class Mean:
         update_wrapper(self, of_samples)
 
     def __call__(self, y: Array, a: Array) -> Any:
-        """Return the metric of data that are all there."""
         return self.value(self.add(None, y, a))
 
     def __reduce__(self) -> Any:
@@ -51,6 +49,13 @@ class Mean:
 def mass_of(m: int, weight: Array | None) -> Any:
     """Return the sum of m samples' weights, 1 each where none are given."""
     return m if weight is None else weight.sum()
+
+
+def kinds_of_labels(y: Array) -> tuple[bool, bool, bool]:
+    """Return whether all of y is 0 or 1, whether -1 or 1, and whether each row has a single 1."""
+    one = y == 1
+    bits, signs = bool((one | (y == 0)).all()), bool((one | (y == -1)).all())
+    return bits, signs, bool((one.sum(axis=-1) == 1).all())
 
 
 def weighted_sum(each: Array, weight: Array | None) -> Any:
@@ -81,12 +86,12 @@ class Accuracy(Mean):
             ((a >= 0) == (y >= 0)).mean(axis=-1),
         )
         totals = np.array([weighted_sum(each, weight) for each in np.broadcast_arrays(*right)])
-        one = y == 1
-        bits, signs = bool((one | (y == 0)).all()), bool((one | (y == -1)).all())
+        bits, signs, single = kinds_of_labels(y)
         parts = bool((y >= 0).all() and (abs(y.sum(axis=-1) - 1) <= ROW_SUM_TOLERANCE).all())
-        rows = y.shape[-1] > 1 and (parts or (signs and bool((one.sum(axis=-1) == 1).all())))
+        rows = y.shape[-1] > 1 and (parts or (signs and single))
         likely = self.probabilities and bool(((y >= 0) & (y <= 1)).all())
-        other = None if bits or signs or rows or likely else odd_one(y)
+        odd: Any = () if bits or signs or rows or likely else y[(y != 0) & (abs(y) != 1)]
+        other = f"{odd[0]:g}" if len(odd) else None  # none, where rows mix 0 and -1
         may = np.array([rows, bits or likely, signs])
         mass = mass_of(y.shape[-2], weight)
         if so_far is None:
@@ -94,13 +99,7 @@ class Accuracy(Mean):
         return so_far[0] + mass, so_far[1] + totals, so_far[2] & may, so_far[3] or other
 
     def value(self, so_far: Any) -> Any:
-        """Return the metric by the first of the ways that suits all targets.
-
-        Raises
-        ------
-        ValueError
-            If none does.
-        """
+        """Return the metric by the first of the ways that suits all targets."""
         mass, totals, may, other = so_far
         if not may.any():
             raise ValueError(
@@ -109,12 +108,6 @@ class Accuracy(Mean):
                 "mean_absolute_error and r2"
             )
         return number_or_array(totals[may.argmax()] / mass)
-
-
-def odd_one(y: Array) -> str:
-    """Return an entry that is no label, in words; all of them may be, in rows that mix them."""
-    odd = y[(y != 0) & (abs(y) != 1)]
-    return f"{odd[0]:g}" if odd.size else ""
 
 
 accuracy = Accuracy("accuracy")
@@ -161,7 +154,6 @@ class R2(Mean):
         return first, mass, mean, spread, residual
 
     def value(self, so_far: Any) -> Any:
-        """Return the metric of what there is so far."""
         *_, spread, residual = so_far
         constant = spread == 0
         score = 1 - residual / np.where(constant, 1, spread)
@@ -208,11 +200,8 @@ class ClassScore(Mean):
     output), else labels of 0 and 1 or of -1 and 1, each column by itself (a label is there from ½
     on, or from 0); a single column has the two classes that its label is there or not.
 
-    Parameters
-    ----------
-    name : str
-        ``"f1"`` is of the second of two classes; ``"f1_macro"`` the mean over classes, those that
-        appear, or over labels; ``"f1_weighted"`` takes each by its number of samples.
+    The name ``"f1"`` is of the second of two classes; ``"f1_macro"`` the mean over classes, those
+    that appear, or over labels; ``"f1_weighted"`` takes each by its number of samples.
     """
 
     KINDS = ("precision", "recall", "f1")
@@ -226,27 +215,21 @@ class ClassScore(Mean):
 
     def add(self, so_far: Any, y: Array, a: Array, weight: Array | None = None) -> Any:
         """Return counts by each way to read targets, which may be meant, and which exclude."""
-        single = y.shape[-1] == 1
-        ways = [(largest(y), largest(a)), (y >= 0.5, a >= 0.5), (y >= 0, a >= 0)]
+        single, classes = y.shape[-1] == 1, np.arange(y.shape[-1])
+        largest = (v.argmax(axis=-1)[..., None] == classes for v in (y, a))
+        ways: list[Any] = [largest, (y >= 0.5, a >= 0.5), (y >= 0, a >= 0)]
         if single:
-            ways = [(either(true), either(said)) for true, said in ways]
+            ways = [[np.concatenate([~v, v], axis=-1) for v in way] for way in ways]
         counts = np.array([counted(true, said, weight) for true, said in ways])
-        one = y == 1
-        bits, signs = bool((one | (y == 0)).all()), bool((one | (y == -1)).all())
-        rows = not single and (bits or signs) and bool((one.sum(axis=-1) == 1).all())
+        bits, signs, single_1 = kinds_of_labels(y)
+        rows = not single and (bits or signs) and single_1
         may, exclusive = np.array([rows, bits, signs]), (True, single, single)
         if so_far is None:
             return counts, may, exclusive
         return so_far[0] + counts, so_far[1] & may, exclusive
 
     def value(self, so_far: Any) -> Any:
-        """Return the score by the first of the ways that suits all targets.
-
-        Raises
-        ------
-        ValueError
-            If none does, or the second of two classes is asked for where there are others.
-        """
+        """Return the score by the first of the ways that suits all targets."""
         counts, may, exclusive = so_far
         name, way = self.__name__, int(may.argmax())
         if not may.any():
@@ -271,17 +254,6 @@ class ClassScore(Mean):
         return number_or_array((score * share).sum(axis=-1) / np.where(total > 0, total, 1))
 
 
-def largest(v: Array) -> Array:
-    """Return which column of each row is the largest, as rows with a single True."""
-    is_largest: Array = v.argmax(axis=-1)[..., None] == np.arange(v.shape[-1])
-    return is_largest
-
-
-def either(label: Array) -> Array:
-    """Return a column that is True or not as two classes, rows with a single True."""
-    return np.concatenate([~label, label], axis=-1)
-
-
 def counted(true: Array, said: Array, weight: Array | None) -> Array:
     """Return by class how many samples are said to be of it and are, are said to, and are."""
     of = 1.0 if weight is None else weight[..., None]
@@ -301,17 +273,7 @@ SMALLER_IS_BETTER = {"mean_squared_error", "mean_absolute_error", "log_loss"}
 def as_metrics(
     metrics: str | Metric | Sequence[str | Metric], loss: Loss | None = None
 ) -> dict[str, Metric]:
-    """Return the metrics by name; a function goes by its own name.
-
-    The loss says whether targets may be probabilities.
-
-    Raises
-    ------
-    TypeError
-        If one is neither a name nor a function.
-    ValueError
-        If a name is unknown, or two metrics have the same name.
-    """
+    """Return the metrics by name, or refuse them; the loss says if targets may be probabilities."""
     single = isinstance(metrics, str) or callable(metrics)
     if not single and not isinstance(metrics, Iterable):
         raise TypeError(f"metrics must be names or functions of (y, a), not {metrics!r}")

@@ -16,24 +16,20 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from numpy import (  # by name, as in activations_inplace.py
-    add,
-    divide,
-    multiply,
-    sqrt,
-    square,
-    subtract,
-)
+from numpy import add, divide, multiply, sqrt, square, subtract  # by name, as in inplace.py
 
 from bpnet.arrays import Array
 from bpnet.checks import all_finite, as_float
-from bpnet.rules.schedules import EqualByFields, Schedule, as_rate, as_schedule
+from bpnet.rules.schedules import POSITIVE, Fields, Schedule, as_rate, as_schedule
 from bpnet.rules.subnormal import EVERY, clear, end_small, negligible, negligible_theta
 
 Compute = TypeVar("Compute", bound=Callable[..., None])
+
+UNDER_1 = partial(as_float, least=0, below=1)
 
 
 def by_element(compute: Compute) -> Compute:
@@ -42,19 +38,18 @@ def by_element(compute: Compute) -> Compute:
     return compute
 
 
-class Optimizer(EqualByFields):
+class Optimizer(Fields):
     """An update rule with its state.
 
     A rule of one's own names the vectors and the constants that it needs, and writes the step in
-    `compute`. `fit` calls `start`, then `set_rate_at` and `compute`; `step` is for a loop of your
-    own.
+    `compute`. `fit` calls `start`, then `set_rate_at` and `compute`; `step` is for your own loop.
 
     Attributes
     ----------
     learning_rate : float or Schedule
         May be set anew, also while training: it holds from the next epoch on.
     schedule : Schedule
-        The same as a schedule: a number is a constant one. Setting it sets `learning_rate`.
+        The same as a schedule: a number is a constant one.
     last_rate : float or array of float64, shape (networks,)
         η of the steps that follow: a number, or one for each network of a stack.
     rate : array, shape () or (networks, 1)
@@ -92,6 +87,7 @@ class Optimizer(EqualByFields):
     constants: ClassVar[tuple[str, ...]] = ()
     squares: ClassVar[tuple[str, ...]] = ()  # those of the vectors that are used as √v + ε
     decays = False  # whether θ shrinks by itself
+    within: Any = None  # the rule that takes the steps, of one that only `hand_on`s its gradients
     learning_rate: Any
     epsilon: float
     _index: Any  # of a part in the whole
@@ -108,9 +104,6 @@ class Optimizer(EqualByFields):
         as_schedule(self.learning_rate)
         self._check()
 
-    def _check(self) -> None:
-        """Raise for hyperparameters out of range."""
-
     @property
     def schedule(self) -> Schedule:
         """The learning rate as a schedule."""
@@ -121,18 +114,9 @@ class Optimizer(EqualByFields):
         self.learning_rate = schedule
 
     def start(self, theta: Array, weights: Array | None = None) -> None:
-        """Begin afresh: forget every step taken, make room for vectors like θ.
+        """Begin afresh: forget every step taken, make room for vectors like θ, an array of floats.
 
-        Parameters
-        ----------
-        theta : array
-        weights : array of bool, shape (P,), optional
-            Which coordinates are weights, for rules that decay weights but not biases.
-
-        Raises
-        ------
-        TypeError
-            If θ is no array of floats.
+        Weights, an array of P bools, tells which coordinates those are, for rules that decay them.
         """
         check_floats(theta)
         self._check()
@@ -142,16 +126,7 @@ class Optimizer(EqualByFields):
         self._prepare(theta, weights)
 
     def resume(self, theta: Array, weights: Array | None = None) -> None:
-        """Go on with the state as it is, or begin where there is none.
-
-        Raises
-        ------
-        TypeError
-            If θ is no array of floats.
-        ValueError
-            If the state is of vectors of another shape or dtype, holds NaN or infinity, or is
-            not what the hyperparameters need.
-        """
+        """Go on with the state, if it suits θ and is finite, or begin where there is none."""
         check_floats(theta)
         if not self.state and self.t == 0:
             self.start(theta, weights)
@@ -160,15 +135,12 @@ class Optimizer(EqualByFields):
         if set(self.state) != set(self.vectors):
             raise ValueError("the optimizer's hyperparameters have changed: start it afresh")
         for name, vector in self.state.items():
+            wrong = "" if all_finite(vector) else "not finite since training diverged"
             if vector.shape != theta.shape or vector.dtype != theta.dtype:
-                raise ValueError(
-                    f"the optimizer's {name} is {vector.dtype} of shape {vector.shape}, but theta "
-                    f"is {theta.dtype} of shape {theta.shape}: start it afresh"
-                )
-            if not all_finite(vector):
-                raise ValueError(
-                    f"the optimizer's {name} is not finite since training diverged: start it afresh"
-                )
+                wrong = f"{vector.dtype} of shape {vector.shape}, but theta "
+                wrong += f"is {theta.dtype} of shape {theta.shape}"
+            if wrong:
+                raise ValueError(f"the optimizer's {name} is {wrong}: start it afresh")
         self._prepare(theta, weights)
 
     def _prepare(self, theta: Array, weights: Array | None) -> None:
@@ -178,8 +150,8 @@ class Optimizer(EqualByFields):
         self._scratch: dict[tuple[Any, ...], Array] = {}
         self.typed = {name: self._in_dtype(name, getattr(self, name)) for name in self.constants}
         beside = {name: self.epsilon if name in self.squares else None for name in self.vectors}
-        self._least = {name: negligible(self._dtype, beside[name]) for name in self.vectors}
-        self._least_theta = negligible_theta(self._dtype)
+        self.least = {name: negligible(self._dtype, beside[name]) for name in self.vectors}
+        self.least_theta = negligible_theta(self._dtype)
         if isinstance(self.learning_rate, float):
             self._in_dtype("learning_rate", self.learning_rate)
         self.last_rate: Any = None
@@ -194,22 +166,13 @@ class Optimizer(EqualByFields):
         return array
 
     def set_rate_at(self, t: float) -> None:
-        """Set η for the steps that follow to what the learning rate is after t epochs.
-
-        Raises
-        ------
-        ValueError
-            If it is negative, too large or NaN, or not one number for each network of a stack.
-        """
+        """Set η for the steps that follow to what the learning rate is after t epochs."""
         given = self.learning_rate
         rate = given(t) if isinstance(given, Schedule) else given
         if rate is self.last_rate:
             return
         if rate is given:
             self.learning_rate = rate = as_rate(given)
-        self._set_rate(rate)
-
-    def _set_rate(self, rate: Any) -> None:
         if isinstance(rate, float):  # as almost always: a comparison in Python is quicker
             known = 0 <= rate <= self._largest
         else:
@@ -232,13 +195,7 @@ class Optimizer(EqualByFields):
         return self.part(k)
 
     def part(self, index: Any) -> Self:
-        """Return the rule for theta[index], whose vectors are views of this one's.
-
-        Parameters
-        ----------
-        index : int, slice or tuple
-            Along the first axis, or (..., slice) along the last.
-        """
+        """Return the same for theta[index]; the index is of the first axis, or (..., slice)."""
         one = copy.copy(self)
         one._index = index
         one._shape = np.broadcast_to(0, self._shape)[index].shape
@@ -257,16 +214,9 @@ class Optimizer(EqualByFields):
         self.rate = rate if across else rate[self._index]
 
     def advance(self, theta: Array, g: Array, move: Array, decays: bool = False) -> None:
-        """Count t up and compute the step; in every fiftieth clear what is very small.
+        """Count t up and compute the step; in every fiftieth clear what `subnormal.py` tells.
 
-        Why, and from where on, `subnormal.py` tells.
-
-        Parameters
-        ----------
-        theta, g, move : array
-            As in `compute`.
-        decays : bool
-            Whether g holds a penalty under which θ shrinks by itself.
+        Decays says whether g holds a penalty under which θ shrinks by itself.
         """
         self.t += 1
         self.compute(theta, g, move)
@@ -274,32 +224,20 @@ class Optimizer(EqualByFields):
         if self.t % EVERY == 0 and (self.state or decays):
             spare, kept = self.scratch("spare", theta), self.scratch("kept", theta, bool)
             for name, vector in self.state.items():
-                clear(vector, self._least[name], spare, kept)
+                clear(vector, self.least[name], spare, kept)
             if decays:
-                end_small(theta, move, self._least_theta, spare, kept)
+                end_small(theta, move, self.least_theta, spare, kept)
 
     def compute(self, theta: Array, g: Array, move: Array) -> None:
-        """Write what to subtract from θ in step ``t`` into move; count t up before.
+        """Write into move what to subtract from θ in step ``t``; θ and g are only read."""
+        raise NotImplementedError
 
-        Parameters
-        ----------
-        theta, g : array
-            θ and ∂E/∂θ, only read.
-        move : array
-            Of the same shape; its earlier contents mean nothing.
-        """
+    def hand_on(self, theta: Array, g: Array, handed: Array) -> None:
+        """Write the gradient for the rule `within` into handed."""
         raise NotImplementedError
 
     def step(self, theta: Array, g: Array) -> None:
-        """Take one step: θ changes in place.
-
-        Raises
-        ------
-        TypeError
-            If θ is no array of floats.
-        ValueError
-            If θ and g differ in shape, or θ from that of the steps before.
-        """
+        """Take one step: θ, an array of floats as in the steps before, changes in place."""
         if not hasattr(self, "_shape"):
             self.resume(theta)
         if theta.shape != np.shape(g):
@@ -348,6 +286,7 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
     constants = ("momentum",)
+    checks: ClassVar = {"momentum": UNDER_1}
 
     @property
     def vectors(self) -> tuple[str, ...]:
@@ -355,13 +294,12 @@ class SGD(Optimizer):
         return ("v",) if self.momentum else ()
 
     def _check(self) -> None:
-        self.momentum = as_float(self.momentum, "momentum", least=0, below=1)
+        super()._check()
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum: give momentum=0.9 or so")
 
     @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
-        """Write the step into move."""
         if not self.momentum:
             multiply(g, self.rate, move)
             return
@@ -370,10 +308,8 @@ class SGD(Optimizer):
         add(v, g, v)
         if self.nesterov:
             multiply(v, mu, move)
-            add(move, g, move)
-            multiply(move, self.rate, move)
-        else:
-            multiply(v, self.rate, move)
+            v = add(move, g, move)
+        multiply(v, self.rate, move)
 
 
 @dataclass(eq=False)
@@ -381,28 +317,19 @@ class Adagrad(Optimizer):
     """Steps divided by the root of all squared gradients so far.
 
     s ← s + g²
-    move = η g / (√s + ε)
+    move = η g / (√s + ε),   ε = epsilon > 0
 
     Duchi, Hazan & Singer, "Adaptive Subgradient Methods", 2011.
-
-    Parameters
-    ----------
-    learning_rate : float or Schedule
-    epsilon : float
-        ε > 0.
     """
 
     learning_rate: Any = 0.01
     epsilon: float = 1e-10
     vectors = squares = ("s",)
     constants = ("epsilon",)
-
-    def _check(self) -> None:
-        self.epsilon = as_float(self.epsilon, "epsilon", above=0)
+    checks: ClassVar = {"epsilon": POSITIVE}
 
     @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
-        """Write the step into move."""
         s = self.state["s"]
         square(g, move)
         add(s, move, s)
@@ -422,12 +349,10 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     learning_rate : float or Schedule
-    rho : float
-        ρ in [0, 1).
+    rho, momentum : float
+        ρ and μ in [0, 1).
     epsilon : float
         ε > 0.
-    momentum : float
-        μ in [0, 1).
     """
 
     learning_rate: Any = 0.01
@@ -436,34 +361,32 @@ class RMSprop(Optimizer):
     momentum: float = 0.0
     constants = ("rho", "one_less_rho", "epsilon", "momentum")
     squares = ("s",)
+    checks: ClassVar = {"rho": UNDER_1, "epsilon": POSITIVE, "momentum": UNDER_1}
 
     @property
     def vectors(self) -> tuple[str, ...]:
         """The running mean s; the velocity v too, with momentum."""
         return ("s", "v") if self.momentum else ("s",)
 
-    def _check(self) -> None:
-        self.rho = as_float(self.rho, "rho", least=0, below=1)
-        self.epsilon = as_float(self.epsilon, "epsilon", above=0)
-        self.momentum = as_float(self.momentum, "momentum", least=0, below=1)
-        self.one_less_rho = 1 - self.rho
+    @property
+    def one_less_rho(self) -> float:
+        """1 - ρ."""
+        return 1 - self.rho
 
     @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
-        """Write the step into move."""
         s, typed = self.state["s"], self.typed
         multiply(s, typed["rho"], s)
         square(g, move)
         multiply(move, typed["one_less_rho"], move)
         add(s, move, s)
         divide_by_root(g, s, typed["epsilon"], move)
+        v = move
         if self.momentum:
             v = self.state["v"]
             multiply(v, typed["momentum"], v)
             add(v, move, v)
-            multiply(v, self.rate, move)
-        else:
-            multiply(move, self.rate, move)
+        multiply(v, self.rate, move)
 
 
 def divide_by_root(g: Array, s: Array, epsilon: Array, move: Array) -> None:
@@ -503,50 +426,40 @@ class Adam(Optimizer):
     vectors = ("m", "v")
     squares = ("v",)
     constants: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "epsilon")
-
-    def _check(self) -> None:
-        self.beta1 = as_float(self.beta1, "beta1", least=0, below=1)
-        self.beta2 = as_float(self.beta2, "beta2", least=0, below=1)
-        self.epsilon = as_float(self.epsilon, "epsilon", above=0)
+    checks: ClassVar = {"beta1": UNDER_1, "beta2": UNDER_1, "epsilon": POSITIVE}
 
     @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
-        """Write the step into move."""
         m, v, typed = self.state["m"], self.state["v"], self.typed
         multiply(m, typed["beta1"], m)
         add(m, g, m)
         multiply(v, typed["beta2"], v)
         square(g, move)
         add(v, move, v)
+        typed["epsilon"][...], factor = self.scales()  # in place: faster than a new array
+        divide_by_root(m, v, typed["epsilon"], move)
+        multiply(move, self.rate * factor, move)
+
+    def scales(self) -> tuple[float, float]:
+        """Return ε' and c / η of step t."""
         r = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
-        epsilon = typed["epsilon"]
-        epsilon[...] = self.epsilon / r  # ε', in place since that is faster than a new array
-        divide_by_root(m, v, epsilon, move)
-        multiply(move, self.rate * ((1 - self.beta1) / ((1 - self.beta1**self.t) * r)), move)
+        return self.epsilon / r, (1 - self.beta1) / ((1 - self.beta1**self.t) * r)
 
 
 @dataclass(eq=False)
 class AdamW(Adam):
-    """Adam with decoupled weight decay: move = Adam's + η λ θ.
+    """Adam with decoupled weight decay: move = Adam's + η λ θ,  λ = weight_decay >= 0.
 
     Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019, algorithm 2. `fit` decays
     weights, not biases; on a bare vector every coordinate decays.
-
-    Parameters
-    ----------
-    learning_rate, beta1, beta2, epsilon
-        As in `Adam`.
-    weight_decay : float
-        λ >= 0.
     """
 
     weight_decay: float = 0.01
-
     constants = (*Adam.constants, "weight_decay")
+    checks: ClassVar = {**Adam.checks, "weight_decay": partial(as_float, least=0)}
 
     def _check(self) -> None:
         super()._check()
-        self.weight_decay = as_float(self.weight_decay, "weight_decay", least=0)
         self.decays = self.weight_decay > 0
 
     def _prepare(self, theta: Array, weights: Array | None) -> None:
@@ -556,7 +469,6 @@ class AdamW(Adam):
 
     @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:
-        """Write the step into move."""
         super().compute(theta, g, move)
         decay = self.scratch("spare", theta)
         multiply(theta, self.typed["weight_decay"], decay)

@@ -27,21 +27,11 @@ from bpnet.rules.activations import log_softmax, sigmoid, softmax, softplus
 
 @dataclass(frozen=True)
 class Pair:
-    """The exact form of a loss with one output activation.
-
-    Parameters
-    ----------
-    output : str
-        Name of the output activation.
-    E_z : callable
-        ``E_z(z, y)`` returns each output's share of the loss.
-    delta : callable
-        ``delta(z, y)`` returns ∂E/∂z.
-    """
+    """The exact form of a loss with one output activation."""
 
     output: str
-    E_z: Callable[[Array, Array], Array]
-    delta: Callable[[Array, Array], Array]
+    E_z: Callable[[Array, Array], Array]  # (z, y): each output's share of the loss
+    delta: Callable[[Array, Array], Array]  # (z, y): ∂E/∂z
 
 
 def log1p_over(t: Array) -> Array:
@@ -68,17 +58,7 @@ def softplus_slope(z: Array) -> Array:
 
 
 def largest_apart(z: Array) -> tuple[Array, Array, Array]:
-    """Return where each row's largest z is, and a softmax without it.
-
-    Returns
-    -------
-    largest : array of bool, shape (..., m, n)
-        The first of equals.
-    log_rest : array, shape (..., m, 1)
-        log Σ e^z over the others.
-    r : array, shape (..., m, n)
-        The softmax of the others among themselves; 0 at the largest.
-    """
+    """Return where each row's (first) largest z is, and of the others log Σ e^z and the softmax."""
     largest = np.arange(z.shape[-1]) == z.real.argmax(axis=-1)[..., None]
     lowest = z.real.min() - 1
     second = np.max(np.where(largest, lowest, z), axis=-1, keepdims=True)
@@ -114,21 +94,14 @@ def softmax_binary_delta(z: Array, y: Array) -> Array:
     return delta
 
 
+# fmt: off
 POISSON = (
-    Pair(
-        "softplus",
-        lambda z, y: softplus(z) - y * log_softplus(z),
-        lambda z, y: sigmoid(z) - y * softplus_slope(z),
-    ),
-    Pair(
-        "sigmoid",
-        lambda z, y: sigmoid(z) + y * softplus(-z),
-        lambda z, y: sigmoid(-z) * (sigmoid(z) - y),
-    ),
-    Pair(
-        "softmax",
-        lambda z, y: softmax(z) - y * log_softmax(z),
-        lambda z, y: softmax(z) * np.sum(y, axis=-1, keepdims=True) - y,
-    ),
+    Pair("softplus", lambda z, y: softplus(z) - y * log_softplus(z),
+                     lambda z, y: sigmoid(z) - y * softplus_slope(z)),
+    Pair("sigmoid",  lambda z, y: sigmoid(z) + y * softplus(-z),
+                     lambda z, y: sigmoid(-z) * (sigmoid(z) - y)),
+    Pair("softmax",  lambda z, y: softmax(z) - y * log_softmax(z),
+                     lambda z, y: softmax(z) * np.sum(y, axis=-1, keepdims=True) - y),
 )
+# fmt: on
 BINARY_CROSS_ENTROPY = (Pair("softmax", softmax_binary_E_z, softmax_binary_delta),)

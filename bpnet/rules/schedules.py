@@ -8,7 +8,9 @@ optimiser in place of a number: ``SGD(CosineDecay(0.1, epochs=30))``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,9 +18,18 @@ import numpy as np
 from bpnet.arrays import Array, number_or_array
 from bpnet.checks import as_float, as_int
 
+Check = Callable[[Any, str], Any]  # (value, name): the value in its type, or an error
 
-class EqualByFields:
-    """A dataclass that may hold arrays: equal where its type and its fields are."""
+
+class Fields:
+    """A dataclass that may hold arrays: its fields checked, equal where its type and they are."""
+
+    checks: ClassVar[dict[str, Check]] = {}
+
+    def _check(self) -> None:
+        """Raise for fields out of range, and convert the others."""
+        for name, check in self.checks.items():
+            setattr(self, name, check(getattr(self, name), name))
 
     def __eq__(self, other: object) -> bool:
         names = getattr(self, "__dataclass_fields__", None)
@@ -31,49 +42,72 @@ class EqualByFields:
         return hash(type(self))  # not of the fields, which may change
 
 
-class Schedule(EqualByFields):
+class Schedule(Fields):
     """A learning rate that depends on t; write ``__call__`` for one of your own."""
 
     every_step = True  # False where η changes only between epochs, which saves the calls
     remembers: ClassVar[tuple[str, ...]] = ()  # the names of what the losses have left in it
 
-    def reset(self) -> None:
-        """Forget the losses of an earlier training."""
-
-    @property
-    def observes(self) -> bool:
-        """Whether the schedule wants to be told the losses."""
-        return type(self).observe is not Schedule.observe
+    def __post_init__(self) -> None:
+        self._check()
 
     def __call__(self, t: float) -> Any:
         """Return η(t)."""
         raise NotImplementedError
 
+    def reset(self) -> None:
+        """Forget the losses of an earlier training."""
+        if self._next is not None:
+            self._next.reset()
+
+    @property
+    def _next(self) -> Any:
+        """The schedule that this one goes over to, if there is one: it is told all."""
+        return getattr(self, "then", None)
+
+    @property
+    def observes(self) -> bool:
+        """Whether the schedule wants to be told the losses."""
+        return type(self).observe is not Schedule.observe or bool(
+            self._next and self._next.observes
+        )
+
     def observe(self, loss: Any) -> None:
         """Be told the loss at the end of an epoch: of validation if there is one."""
+        if self._next is not None:
+            self._next.observe(loss)
 
     @property
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep; most schedules need nothing."""
-        return {name: getattr(self, name) for name in self.remembers}
+        own = {name: getattr(self, name) for name in self.remembers}
+        return own if self._next is None else self._next.state
 
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
+        if self._next is not None:
+            self._next.state = state
+            return
         for name in {*self.remembers, *state}:
             setattr(self, name, state[name])
 
 
 def as_rate(value: Any, name: str = "learning_rate") -> Any:
-    """Return a positive learning rate: a float, or an array with one for each network.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no number, or not positive and finite.
-    """
+    """Return a positive learning rate: a float, or an array with one for each network."""
     if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) == 1:
         return np.array([as_float(v, f"{name}[{k}]", above=0) for k, v in enumerate(value)])
     return as_float(value, name, above=0)
+
+
+def as_schedule(rate: Any, name: str = "") -> Schedule:
+    """Return the schedule, or a constant one from a number."""
+    return rate if isinstance(rate, Schedule) else Constant(rate)
+
+
+RATE: dict[str, Check] = {"rate": lambda value, name: as_rate(value)}  # as a learning_rate
+COUNT = partial(as_int, least=1)
+POSITIVE, NOT_NEGATIVE = partial(as_float, above=0), partial(as_float, least=0)
+FRACTION = partial(as_float, above=0, below=1)
 
 
 @dataclass(eq=False)
@@ -82,86 +116,47 @@ class Constant(Schedule):
 
     rate: Any
     every_step = False
-
-    def __post_init__(self) -> None:
-        self.rate = as_rate(self.rate)
+    checks = RATE
 
     def __call__(self, t: float) -> Any:
-        """Return η(t)."""
         return self.rate
 
 
 @dataclass(eq=False)
 class StepDecay(Schedule):
-    """η(t) = rate · factor^⌊t / every⌋.
-
-    Parameters
-    ----------
-    rate : float
-    every : int
-        Epochs between two drops.
-    factor : float
-        In (0, 1).
-    """
+    """η(t) = rate · factor^⌊t / every⌋, with a factor in (0, 1), every so many epochs."""
 
     rate: Any
     every: int = 10
     factor: float = 0.1
     every_step = False
-
-    def __post_init__(self) -> None:
-        self.rate = as_rate(self.rate)
-        self.every = as_int(self.every, "every", least=1)
-        self.factor = as_float(self.factor, "factor", above=0, below=1)
+    checks: ClassVar = {**RATE, "every": COUNT, "factor": FRACTION}
 
     def __call__(self, t: float) -> Any:
-        """Return η(t)."""
         return self.rate * self.factor ** (t // self.every)
 
 
 @dataclass(eq=False)
 class ExponentialDecay(Schedule):
-    """η(t) = rate · factor^t.
-
-    Parameters
-    ----------
-    rate : float
-    factor : float
-        What is left of η after one epoch, in (0, 1).
-    """
+    """η(t) = rate · factor^t: the factor, in (0, 1), is what is left of η after one epoch."""
 
     rate: Any
     factor: float = 0.95
-
-    def __post_init__(self) -> None:
-        self.rate = as_rate(self.rate)
-        self.factor = as_float(self.factor, "factor", above=0, below=1)
+    checks: ClassVar = {**RATE, "factor": FRACTION}
 
     def __call__(self, t: float) -> Any:
-        """Return η(t)."""
         return self.rate * self.factor**t
 
 
 @dataclass(eq=False)
 class InverseScaling(Schedule):
-    """η(t) = rate / (1 + t)^power.
-
-    Parameters
-    ----------
-    rate : float
-    power : float
-        > 0.
-    """
+    """η(t) = rate / (1 + t)^power, with a power > 0."""
 
     rate: Any
     power: float = 0.5
-
-    def __post_init__(self) -> None:
-        self.rate = as_rate(self.rate)
-        self.power = as_float(self.power, "power", above=0)
+    checks: ClassVar = {**RATE, "power": POSITIVE}
 
     def __call__(self, t: float) -> Any:
-        """Return η(t)."""
         return self.rate / (1 + t) ** self.power
 
 
@@ -169,30 +164,20 @@ class InverseScaling(Schedule):
 class CosineDecay(Schedule):
     """η(t) = final + (rate - final) (1 + cos(π t / epochs)) / 2; final from then on.
 
-    Loshchilov & Hutter, "SGDR", 2017, equation 5, without restarts.
-
-    Parameters
-    ----------
-    rate : float
-    epochs : int
-        How long the decay takes.
-    final : float
-        Where it ends, in [0, rate].
+    Loshchilov & Hutter, "SGDR", 2017, equation 5, without restarts; final is in [0, rate].
     """
 
     rate: Any
     epochs: int
     final: float = 0.0
+    checks: ClassVar = {**RATE, "epochs": COUNT, "final": NOT_NEGATIVE}
 
     def __post_init__(self) -> None:
-        self.rate = as_rate(self.rate)
-        self.epochs = as_int(self.epochs, "epochs", least=1)
-        self.final = as_float(self.final, "final", least=0)
+        self._check()
         if self.final > np.min(self.rate):
             raise ValueError(f"final must be at most the rate, but is {self.final:g}")
 
     def __call__(self, t: float) -> Any:
-        """Return η(t)."""
         cos = math.cos(math.pi * min(t / self.epochs, 1))
         return self.final + (self.rate - self.final) * (1 + cos) / 2
 
@@ -201,56 +186,24 @@ class CosineDecay(Schedule):
 class Warmup(Schedule):
     """Rise linearly to the rate that a schedule starts with, then follow it.
 
-    η(t) = then(0) · (start + (1 - start) t / epochs) for t < epochs, then(t - epochs) after.
-
-    Parameters
-    ----------
-    epochs : float
-        How long the rise takes.
-    then : Schedule or float
-    start : float
-        The fraction to begin with, in (0, 1].
+    η(t) = then(0) · (start + (1 - start) t / epochs) for t < epochs, then(t - epochs) after, with a
+    schedule or a number in ``then``, and a ``start`` in (0, 1].
     """
 
     epochs: float
     then: Any
     start: float = 0.1
+    checks: ClassVar = {"epochs": POSITIVE, "then": as_schedule, "start": POSITIVE}
 
     def __post_init__(self) -> None:
-        self.epochs = as_float(self.epochs, "epochs", above=0)
-        self.then = as_schedule(self.then)
-        self.start = as_float(self.start, "start", above=0)
+        self._check()
         if self.start > 1:
             raise ValueError(f"start must be a fraction, at most 1, not {self.start:g}")
 
     def __call__(self, t: float) -> Any:
-        """Return η(t)."""
         if t < self.epochs:
             return self.then(0.0) * (self.start + (1 - self.start) * t / self.epochs)
         return self.then(t - self.epochs)
-
-    @property
-    def observes(self) -> bool:
-        """Whether the schedule that follows wants to be told the losses."""
-        return bool(self.then.observes)
-
-    def reset(self) -> None:
-        """Reset the schedule that follows."""
-        self.then.reset()
-
-    def observe(self, loss: Any) -> None:
-        """Pass the loss on."""
-        self.then.observe(loss)
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """The state of the schedule that follows."""
-        state: dict[str, Any] = self.then.state
-        return state
-
-    @state.setter
-    def state(self, state: dict[str, Any]) -> None:
-        self.then.state = state
 
 
 class Patience:
@@ -261,7 +214,6 @@ class Patience:
     """
 
     sign = 1.0
-
     patience: int
     min_delta: float
     best: Any
@@ -277,7 +229,7 @@ class Patience:
         self.best, self.waited = self.sign * math.inf, 0
 
     def wait(self, loss: Any) -> tuple[Array, Array]:
-        """Take the loss of an epoch; return whether it is better, and whether patience has ended.
+        """Take an epoch's loss; return whether it is better, and whether patience has ended.
 
         What was not waited for any more does not improve.
         """
@@ -297,14 +249,10 @@ class ReduceOnPlateau(Patience, Schedule):
     ----------
     rate : float
         η to begin with.
-    factor : float
-        In (0, 1).
-    patience : int
-        Epochs without improvement that are waited for.
-    min_delta : float
-        What counts as an improvement is more than this.
-    least : float
-        η never falls below it; at most the rate.
+    factor, least : float
+        The factor, in (0, 1), and below which η never falls, at most the rate.
+    patience, min_delta : int, float
+        So many epochs are waited for an improvement, which is one of more than min_delta.
     """
 
     rate: Any
@@ -317,12 +265,11 @@ class ReduceOnPlateau(Patience, Schedule):
     drops: Any = field(default=0, init=False, repr=False)
     every_step = False
     remembers = ("best", "waited", "drops")
+    checks: ClassVar = {**RATE, "factor": FRACTION, "least": NOT_NEGATIVE}
 
     def __post_init__(self) -> None:
-        self.rate = as_rate(self.rate)
-        self.factor = as_float(self.factor, "factor", above=0, below=1)
+        self._check()
         self.check_patience()
-        self.least = as_float(self.least, "least", least=0)
         if self.least > np.min(self.rate):
             raise ValueError(f"least must be at most the rate, but is {self.least:g}")
 
@@ -332,7 +279,6 @@ class ReduceOnPlateau(Patience, Schedule):
         self.drops = 0
 
     def __call__(self, t: float) -> Any:
-        """Return η(t), which depends on the losses seen so far alone."""
         rate = np.maximum(self.rate * self.factor**self.drops, self.least)
         return rate if np.ndim(rate) else float(rate)
 
@@ -342,14 +288,3 @@ class ReduceOnPlateau(Patience, Schedule):
         # A number in Python, from the first on: 0.3**4 has other bits than 0.3**np.int64(4).
         self.drops = number_or_array(self.drops + drop)
         self.waited = np.where(drop, 0, self.waited)
-
-
-def as_schedule(rate: Any) -> Schedule:
-    """Return the schedule, or a constant one from a number.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the number is not positive and finite, or it is neither.
-    """
-    return rate if isinstance(rate, Schedule) else Constant(rate)

@@ -14,34 +14,47 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy import subtract
 
 from bpnet.arrays import Array, networks_fastest
 from bpnet.rules.optimizers import Optimizer
 
-Update = Callable[[], Any]
+Compute = Callable[[], Any]
 
 ONE_THREAD = 10_000  # numbers: longer vectors BLAS takes to several, which may wait for a core
 TRIALS = 5  # steps each way, the fastest of which counts
 SECOND_LEVEL = "/sys/devices/system/cpu/cpu0/cache/index2/size"  # on Linux, such as "1024K"
 
 
+class Update(NamedTuple):
+    """A step in two parts, between which it can still be given up."""
+
+    compute: Compute  # counts t up; what it returns is not finite if a number of the step is not
+    undo: Callable[[], object]  # makes θ what it was, if it has moved already
+    broken: Callable[[], Any]  # whether θ would not be finite; of a stack, in which networks
+    apply: Callable[[], object]  # θ ← θ - move, unless it has moved already
+
+
+def in_two_parts(compute: Compute, theta: Array, move: Array) -> Update:
+    """Return the update whose step stands in move before θ moves."""
+
+    def broken() -> Any:
+        return ~np.isfinite(theta - move).all(axis=-1)
+
+    return Update(compute, lambda: None, broken, partial(subtract, theta, move, theta))
+
+
 def make_update(
     rule: Optimizer, theta: Array, g: Array, move: Array, *, decays: bool = False
-) -> Update:
+) -> Compute:
     """Return what takes a step: it counts t up, writes the step into move and returns Σ move².
 
     That is not finite where a number of move is not, or where the sum overflows. θ stays as it is,
-    so that a step may be given up: θ ← θ - move is left to the caller.
-
-    Parameters
-    ----------
-    rule : Optimizer
-        Started on θ.
-    theta, g, move : array
-        Those of every step; move is written.
-    decays : bool
-        As in `Optimizer.advance`.
+    so that a step may be given up: θ ← θ - move is left to the caller. The rule has started on θ;
+    theta, g and move are those of every step, and decays is as in `Optimizer.advance`.
     """
     whole = update_of(rule, theta, g, move, decays)
     indices = pieces(theta, numbers_in_cache(len(rule.state) + 2, theta.itemsize))
@@ -64,7 +77,7 @@ def make_update(
     return fastest_of(whole, in_pieces)
 
 
-def update_of(rule: Optimizer, theta: Array, g: Array, move: Array, decays: bool) -> Update:
+def update_of(rule: Optimizer, theta: Array, g: Array, move: Array, decays: bool) -> Compute:
     """Return the update over all of θ at once."""
     if rule.state or decays or rule.decays:  # room for `advance`, so that no step allocates
         rule.scratch("spare", theta)
@@ -83,21 +96,14 @@ def sum_of_squares(v: Array) -> Callable[[], Any]:
     if v.size <= ONE_THREAD:
         return partial(v.dot, v)
     parts = [v[start : start + ONE_THREAD] for start in range(0, v.size, ONE_THREAD)]
-
-    def total() -> Any:
-        found = 0.0
-        for part in parts:
-            found += part.dot(part)
-        return found
-
-    return total
+    return lambda: sum(part.dot(part) for part in parts)
 
 
-def fastest_of(*ways: Update) -> Update:
+def fastest_of(*ways: Compute) -> Compute:
     """Return what calls these in turn, and after `TRIALS` calls of each the fastest alone."""
     seconds = [math.inf] * len(ways)
     calls = 0
-    chosen: Update | None = None
+    chosen: Compute | None = None
 
     def update() -> Any:
         nonlocal calls, chosen
@@ -116,10 +122,7 @@ def fastest_of(*ways: Update) -> Update:
 
 
 def pieces(theta: Array, size: int) -> Sequence[Any]:
-    """Return indices that cut θ into pieces of some `size` numbers, each together in memory.
-
-    A piece is cut along the axis that is slowest in memory; of a stack, a network at least.
-    """
+    """Return indices that cut θ, along its slowest axis, into pieces of some `size` numbers."""
     if theta.ndim == 1 or len(theta) == 1 or networks_fastest(theta):
         width = max(1, size * theta.shape[-1] // theta.size)
         return [(..., slice(i, i + width)) for i in range(0, theta.shape[-1], width)]

@@ -64,14 +64,12 @@ def assert_backward(
     ----------
     forward : callable
         ``forward(W, b, x)`` returns (a, cache): the output a^L, and whatever `backward` needs.
-        W and b are lists of arrays, W², ..., W^L and b², ..., b^L: ``W[0]`` is W², of shape
-        (n_2, n_1).
+        W and b are lists of arrays: ``W[0]`` is W², of shape (n_2, n_1).
     backward : callable
         ``backward(W, b, cache, y)`` returns (dW, db), the derivatives of E in lists like W and b,
         or in dicts whose keys number the layers.
     activation, output, loss
-        What the functions compute, as in `MLP.init`. Another loss than the package's is given as
-        a `Loss`.
+        What the functions compute, as in `MLP.init`.
     sizes, depth, width : optional
         Of the nets, as in `networks`: ``depth=3`` for functions of one hidden layer.
     m : int or (int, int)
@@ -80,8 +78,7 @@ def assert_backward(
         How x, y and a^L hold the samples: a row each, (m, n); a column each, (n, m), where each
         b is (n_l, 1); or as one sample, (n,), for functions that take one at a time.
     reduction : {"mean", "sum"}
-        Whether E is the mean of the samples' losses or their sum. Of a sum, both values in the
-        report are divided by m.
+        Of the samples' losses. Of a sum, both values in the report are divided by m.
     dtype, tolerance : optional
         As in `MLP.init` and `check_gradient`.
     max_examples, seed : int
@@ -246,9 +243,8 @@ class Passes:
                 check_repeated([gradient, again], float(np.finfo(case.net.dtype).eps))
         except Misfit as misfit:
             return Finding(str(misfit))
-        report = check_gradient(
-            case.net, case.x, case.y, gradient=gradient, tolerance=self.tolerance
-        )
+        options: dict[str, Any] = {"gradient": gradient, "tolerance": self.tolerance}
+        report = check_gradient(case.net, case.x, case.y, **options)
         if report.ok or report.worst is None:
             return None
         name = report.worst.name
@@ -267,10 +263,8 @@ class Passes:
         with misfits():
             a = as_numbers(a, "forward's output")
         if a.shape != before.y.shape:
-            raise Misfit(
-                f"forward's output has shape {a.shape}, but needs {before.y.shape}, "
-                f"{FORMS[self.samples]}{shape_hint(a.shape, before.y.shape)}"
-            )
+            need = f"{before.y.shape}, {FORMS[self.samples]}{shape_hint(a.shape, before.y.shape)}"
+            raise Misfit(f"forward's output has shape {a.shape}, but needs {need}")
         a = np.array(a.T if self.samples == "columns" else a).reshape(case.y.shape)
         with noted("backward(W, b, cache, y)", case):
             result = self.backward(mine.W, mine.b, cache, mine.y)
@@ -305,7 +299,7 @@ class Arguments(NamedTuple):
     def check(self, function: str, before: Arguments) -> None:
         """Raise Misfit if a function has changed one of them."""
         expected, mine = (
-            {name: leaf for part in self._fields for name, leaf in leaves(getattr(of, part), part)}
+            dict(leaf for part in self._fields for leaf in leaves(getattr(of, part), part))
             for of in (before, self)
         )
         for name in {**expected, **mine}:
@@ -363,10 +357,8 @@ def fitting(given: Any, like: list[Array], name: str) -> list[Array]:
     if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
         raise Misfit(f"{what} must be a list of arrays, one a layer, not {type(given).__name__}")
     if len(given) != len(like):
-        raise Misfit(
-            f"{what} has length {len(given)}, but {name} has length {len(like)}: it needs one "
-            "array for each layer with weights"
-        )
+        each = f"{name} has length {len(like)}: it needs one array for each layer with weights"
+        raise Misfit(f"{what} has length {len(given)}, but {each}")
     with misfits():
         arrays = [as_numbers(array, f"{what}[{i}]") for i, array in enumerate(given)]
     shapes, needed = [a.shape for a in arrays], [v.shape for v in like]
@@ -386,10 +378,8 @@ def wrong_output(case: Case, a: Array) -> Finding | None:
         return None
     off = np.abs(a - right)
     s, i = np.unravel_index(int(np.argmax(np.where(np.isnan(off), np.inf, off))), a.shape)
-    text = (
-        f"forward's output is wrong: output {i} of sample {s} is {a[s, i]:.10g}, but the "
-        f"network's a[{L}][{s}, {i}] is {right[s, i]:.10g}"
-    )
+    ours = f"the network's a[{L}][{s}, {i}] is {right[s, i]:.10g}"
+    text = f"forward's output is wrong: output {i} of sample {s} is {a[s, i]:.10g}, but {ours}"
     with np.errstate(all="ignore"):
         fits = [mistake for mistake, other in other_outputs(case) if close(a, other)]
     return Finding(text, " or ".join(fits) or None)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -20,11 +19,8 @@ from bpnet.checks import as_int
 from bpnet.mlp import MLP
 from bpnet.network.parameters import FIRST
 from bpnet.rules.activations import ACTIVATIONS, Activation
-from bpnet.rules.initializers import generator
+from bpnet.rules.initializers import Seed, generator
 from bpnet.rules.losses import LOSSES, Loss
-
-if TYPE_CHECKING:
-    from bpnet.rules.initializers import Seed
 
 REACH = 2.0  # the largest |x|
 TAME = 3.0  # the largest |z|
@@ -49,10 +45,8 @@ class Case:
         layers = [named(f) for f in net.activation.values()]
         activation = layers[0] if len(set(layers)) == 1 else f"({', '.join(layers)})"
         dtype = "" if net.dtype == np.float64 else f", dtype='{net.dtype}'"
-        return (
-            f"case({net.sizes}, activation={activation}, loss={loss}, "
-            f"m={len(self.x)}, seed={self.seed}{dtype})"
-        )
+        rules = f"activation={activation}, loss={loss}"
+        return f"case({net.sizes}, {rules}, m={len(self.x)}, seed={self.seed}{dtype})"
 
 
 def named(rule: Activation | Loss) -> str:

@@ -53,9 +53,7 @@ def networks(
 ) -> SearchStrategy[MLP]:
     """Return a strategy for networks whose weights show mistakes.
 
-    Layers that follow each other have unequal widths, most of the time; most nets have two or
-    more outputs; weights and biases are unequal and of both signs, and no x within ±2 saturates
-    a neuron.
+    Most have unequal widths and two or more outputs; no x within ±2 saturates a neuron.
 
     Parameters
     ----------
@@ -115,11 +113,7 @@ def cases(
     m: Range = BATCH,
     dtype: DTypes = DTYPES,
 ) -> SearchStrategy[Case]:
-    """Return a strategy for a network with a batch and its targets: ``net, x, y = case``.
-
-    A failing example is printed as the call of `case` that makes it again. m is a number of
-    samples or (least, most); the other parameters are as in `networks`.
-    """
+    """Return a strategy for ``net, x, y = case`` with m samples; the rest is as in `networks`."""
     plan = Plan.of(sizes, depth, width, activation, output, loss, dtype)
     return cases_of(plan, as_range(m, "m", least=1))
 
@@ -167,15 +161,10 @@ class Plan(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        sizes: Sequence[Range] | None = None,
-        depth: Range = DEPTH,
-        width: Range = WIDTH,
-        activation: Activations | None = None,
-        output: Outputs | None = None,
-        loss: Losses | None = None,
-        dtype: DTypes = DTYPES,
-    ) -> Self:
+        cls, sizes: Sequence[Range] | None = None, depth: Range = DEPTH, width: Range = WIDTH,
+        activation: Activations | None = None, output: Outputs | None = None,
+        loss: Losses | None = None, dtype: DTypes = DTYPES,
+    ) -> Self:  # fmt: skip
         """Return the plan of the arguments of `networks`, or raise their errors."""
         if sizes is None:
             layers, widths = as_range(depth, "depth", least=2), [as_range(width, "width", least=1)]
@@ -280,10 +269,7 @@ def real_dtypes(given: DTypes) -> list[np.dtype[Any]]:
 def suiting(
     output: Outputs | None, losses: Sequence[Loss], *, own: bool
 ) -> list[tuple[Activation, Loss]]:
-    """Return the outputs and losses that can go together.
-
-    A loss may have its `own` output where none of those that are given suits it.
-    """
+    """Return the outputs and losses that go together; `own`: or a loss with its own output."""
     outputs, pairs = rules_of(output, ACTIVATIONS, get_activation), []
     for loss in losses:
         fits = []

@@ -1,18 +1,23 @@
-"""Callbacks: what they see of a training, how they are told, and the one that shows progress."""
+"""Callbacks: what they see of a training, how they are told, and those that show how it fares."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partialmethod
+from math import isinf
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from bpnet.arrays import Array
 from bpnet.mlp import MLP
+from bpnet.network.cache import Cache
 from bpnet.training.history import History
 
 EVENTS = ("on_train_begin", "on_epoch_end", "on_train_end")
+FLAT, AROUND_0 = 0.05, np.linspace(-1, 1, 41)  # of the steepest slope that f has around 0
 
 
 class Training(Protocol):
@@ -33,8 +38,7 @@ class Callback(Protocol):
     """What `fit` calls: a function of the `Training`, or an object with these methods.
 
     A function is called at the end of each epoch. An object may leave out any method. They may
-    read everything and change the net's weights or the optimizer's schedule;
-    ``training.stop("why")`` ends training after this epoch.
+    change the net's weights or the optimizer's schedule, or call ``training.stop("why")``.
     """
 
     def on_train_begin(self, training: Training) -> None:
@@ -121,3 +125,52 @@ class Progress:
         """Close the bar."""
         if self.bar is not None:
             self.bar.close()
+
+
+def flat_share(net: MLP, cache: Cache) -> dict[int, Array]:
+    """Return by layer, for each neuron, (n_l,), the share of a pass's samples with a flat slope.
+
+    There hardly any of its error passes on. Only where f has a bound can it stay so: a sigmoid is
+    saturated near 0 or 1, a ReLU is dead below 0.
+    """
+    shares = {}
+    for l, f in net.activation.items():
+        steepest = np.abs(f.df(AROUND_0, f.f(AROUND_0))).max()
+        flat = np.abs(f.df(cache.z[l], cache.a[l])) < FLAT * steepest
+        shares[l] = flat.mean(axis=0) * (not all(map(isinf, f.range)))
+    return shares
+
+
+class LayerMonitor:
+    """A callback that records by layer, on the samples x, y, before and after each epoch.
+
+    Attributes
+    ----------
+    epoch : list of int
+    gradient_norm : dict of int to list of float
+        By layer, the length of ∂E/∂W^l.
+    saturation : dict of int to list of float
+        By layer, the share of its outputs that are saturated; of an activation with one bound, such
+        as ReLU, the share of its neurons that are so on every sample: dead.
+    """
+
+    def __init__(self, x: ArrayLike, y: ArrayLike) -> None:
+        self.x, self.y = x, y
+        self.epoch: list[int] = []
+        self.gradient_norm: dict[int, list[float]] = {}
+        self.saturation: dict[int, list[float]] = {}
+
+    def on_epoch_end(self, training: Training) -> None:
+        """Record the net as it is now."""
+        net = training.net
+        if net.theta.ndim > 1:
+            raise TypeError("LayerMonitor watches one network, not a stack")
+        cache = net.forward(self.x)
+        grad = net.backward(cache, self.y)
+        self.epoch.append(training.epoch)
+        for l, share in flat_share(net, cache).items():
+            stuck = share == 1 if any(map(isinf, net.activation[l].range)) else share
+            self.saturation.setdefault(l, []).append(float(stuck.mean()))
+            self.gradient_norm.setdefault(l, []).append(float(np.linalg.norm(grad.W[l])))
+
+    on_train_begin = on_epoch_end

@@ -87,6 +87,7 @@ class Checkpoint:
             "optimizer_steps": (optimizer, "t"),
             "schedule": (optimizer.schedule, "state"),
             "rng": (self.batches.rng.bit_generator, "state"),
+            "small": (self.recipe.small, "layers"),
             **{name: (trend, name) for name in ("lowest", "first", "told")},
         }
 
@@ -155,7 +156,7 @@ class Checkpoint:
     def settings_of(self, run: Run) -> dict[str, Any]:
         """Return what must be equal for a training to go on with the same bits."""
         batches, stopper = self.batches, self.stopper
-        source, (optimizer, penalty, dropout, clip, frozen) = batches.source, self.recipe
+        source, (optimizer, penalty, dropout, clip, frozen, *_) = batches.source, self.recipe
         stream = source if isinstance(source, StreamSource) else None
         held, waits = run.evaluation.held, None
         if stopper is not None:
@@ -182,6 +183,7 @@ class Checkpoint:
             "dropout": {str(l): keep for l, keep in dropout.keep.items()},
             "clip": [clip.norm, clip.value],
             "frozen": frozen.names or None,
+            "compiled": self.recipe.compiled or None,
             "early_stopping": waits,
         }
 

@@ -52,11 +52,7 @@ class Reach:
 
 
 class ArraySource:
-    """Rows of arrays, in a new order each epoch; nothing is copied but the batch at hand.
-
-    A `numpy.memmap` is read, converted and checked batch by batch, so that data larger than
-    memory train in constant memory; other arrays are checked once.
-    """
+    """Rows of arrays, in a new order each epoch; a `numpy.memmap` is checked batch by batch."""
 
     reach: Reach | None = None  # of a training
 
@@ -187,11 +183,7 @@ def set_aside(
     m: int, fraction: float, rng: Generator, labels: Array | None = None,
     purposes: tuple[str, str] = ("validation", "validate"),
 ) -> tuple[Array, Array]:  # fmt: skip
-    """Return which of m rows stay and which are set aside, drawn at random, both in order.
-
-    With labels, numbers from 0 on, each class gives its share, as near as whole rows come to it
-    (those nearest to one more give it), and keeps one row at least.
-    """
+    """Return which of m rows stay and which are set aside, in order; with labels, of each class."""
     fraction = checks.as_float(fraction, purposes[0], above=0, below=1)
     n, order = round(fraction * m), rng.permutation(m)
     if labels is not None:
@@ -224,12 +216,7 @@ def take_rows(source: Array, index: Array, out: Array) -> None:
 
 
 class StreamSource:
-    """Batches that an iterable, or what a function returns, gives: one pass an epoch.
-
-    With `steps` an epoch it may go on for ever: it is continued from epoch to epoch, and where one
-    begins at its end, gone through anew if that can be. Weights count relative to `mean`, or
-    without it to the batch's own.
-    """
+    """Batches that an iterable or a function gives, one pass an epoch; with `steps` continued."""
 
     def __init__(
         self, net: MLP, batches: Any, epochs: int, steps: int | None, mean: float | None = None

@@ -103,16 +103,9 @@ def evaluate(
     metrics: str | Metric | Sequence[str | Metric] = (),
     sample_weight: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Return the "loss" and each metric of a net on some data by its name, in constant memory.
+    """Return the "loss" and each metric of a net on data by its name, in constant memory.
 
-    Parameters
-    ----------
-    net : MLP
-    x, y : as in `fit`
-    metrics : as in `fit`
-        One of your own is given all targets and outputs at once, which are kept for it.
-    sample_weight : array_like, shape (m,), optional
-        For the loss and the metrics by name.
+    Parameters are as in `fit`; a metric of your own is given all targets and outputs at once.
     """
     if not isinstance(net, MLP):
         raise TypeError(f"net must be an MLP, not {type(net).__name__}")

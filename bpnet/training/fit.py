@@ -19,6 +19,7 @@ from bpnet.rules.initializers import generator
 from bpnet.rules.metrics import Metric
 from bpnet.rules.optimizers import Adam, Optimizer
 from bpnet.rules.schedules import Schedule
+from bpnet.rules.subnormal import SmallErrors
 from bpnet.training.callbacks import Audience, Progress, as_callbacks
 from bpnet.training.data import (
     ArraySource,
@@ -74,6 +75,7 @@ def fit(
     resume: bool = False,
     keep_state: bool = False,
     steps_per_epoch: int | None = None,
+    compiled: bool = False,
 ) -> History:
     """Train a net in place, from the weights it has, and return the history.
 
@@ -139,6 +141,12 @@ def fit(
     steps_per_epoch : int, optional
         Batches an epoch, for an iterable, which may then go on for ever. Schedules need it to
         change the learning rate within an epoch of an iterable.
+    compiled : bool
+        Train by kernels that numba compiles (``pip install bpnet-numpy[fast]``) from the rules of
+        the tables; one's own have no such form. Results differ in the last bits. Importing numba
+        takes a second and the first use of each rule some seconds, once a machine: it pays for
+        trainings of more than some ten seconds, and for nets of a few neurons, whose steps become
+        some fifty times as fast, for more than some 100,000 steps.
 
     Returns
     -------
@@ -159,7 +167,7 @@ def fit(
         ``history``; the net keeps the weights of the last step.
     """
     optimizer = Adam() if optimizer is None else optimizer
-    flags = {"progress": progress, "resume": resume, "keep_state": keep_state}
+    flags = {"progress": progress, "resume": resume, "keep_state": keep_state, "compiled": compiled}
     check_kinds(net, optimizer, flags | {"penalize_biases": penalize_biases, "stratify": stratify})
     epochs, rng = as_int(epochs, "epochs", least=1), generator(rng)
     shuffle = as_shuffle(shuffle, y)
@@ -174,7 +182,11 @@ def fit(
     still, weights = Frozen(net.sizes, frozen), weight_coordinates(net)
     penalty = Penalty(work, l1, l2, still.free & (weights | penalize_biases))
     drop, clip = Dropout(net, dropout, rng), Clip(clip_norm, clip_value)
-    recipe = Recipe(optimizer, penalty, drop, clip, still)
+    recipe = Recipe(optimizer, penalty, drop, clip, still, SmallErrors(), compiled)
+    if compiled:
+        from bpnet.training.compiled import check_rules
+
+        check_rules(net, optimizer)
     if by_lbfgs and (drop or clip or checkpoint is not None):
         raise ValueError("L-BFGS goes without dropout, clipping and checkpoints")
     measures = as_measured(metrics, early_stopping, net.loss_function)

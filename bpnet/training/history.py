@@ -18,14 +18,11 @@ class History(Shown):
 
     Attributes
     ----------
-    loss : list of float
-        Mean loss of the epoch's samples, each taken just before the step that used it, without
-        L1 and L2 penalties: comparable with the validation loss.
-    validation_loss : list of float
-        At the end of the epoch; empty where there are no validation data.
+    loss, validation_loss : list of float
+        Of the epoch's samples, each just before the step that used it, and at the end of the
+        epoch; both without L1 and L2 penalties.
     metrics : dict of str to list of float
-        By name, at the end of the epoch: of the validation data if there is any, else of the
-        training data.
+        At the end of the epoch, of the validation data if there is any, else of the training data.
     learning_rate : list of float
         Of the epoch's last step; empty for L-BFGS, which has none.
     time : list of float
@@ -57,9 +54,7 @@ class History(Shown):
         title += f", {sum(self.time):.3g} s" * bool(self.time)
         title += f", stopped: {self.stopped}" if self.stopped else ""
         title += f", best epoch {self.best_epoch}" if self.best_epoch is not None else ""
-        columns = {
-            key: c for key, c in self.to_dict().items() if c and key not in ("epoch", "time")
-        }
+        columns = {k: c for k, c in self.to_dict().items() if c and k not in ("epoch", "time")}
         ends = {key: [f"{np.median(c[k]):.5g}" for k in (0, -1)] for key, c in columns.items()}
         return title, [(key, " -> ".join(both)) for key, both in ends.items()]
 

@@ -31,10 +31,9 @@ from bpnet.training.step import Recipe
 class LBFGS:
     """Limited-memory BFGS over the full batch, by SciPy (``pip install scipy``).
 
-    `scipy.optimize.minimize`, method "L-BFGS-B" (Byrd, Lu, Nocedal & Zhu 1995); an epoch is one
-    iteration, whose line search may take several passes over the data, until no entry of the
-    gradient is larger than `tolerance`. The last `memory` pairs of steps and gradient changes stand
-    for the Hessian. Where a callback changes the net's weights, it begins anew from them.
+    An epoch is one iteration of "L-BFGS-B" (Byrd, Lu, Nocedal & Zhu 1995), whose line search may
+    take several passes over the data, until no entry of the gradient is larger than `tolerance`.
+    The last `memory` steps and changes of gradient stand for the Hessian.
     """
 
     memory: int = 10
@@ -93,10 +92,7 @@ def run_lbfgs(run: Run, batches: Batches, recipe: Recipe) -> None:
 
 
 class Objective:
-    """E with its penalty, and the gradient, as functions of SciPy's variables v.
-
-    They are θ; with an L1 penalty the p where weights stand in θ, and behind θ the n.
-    """
+    """E with its penalty, and the gradient, by v: θ, with L1 the p of weights p - n, then the n."""
 
     def __init__(self, run: Run, source: ArraySource, recipe: Recipe) -> None:
         self.run, self.frozen, penalty = run, recipe.frozen, recipe.penalty

@@ -23,15 +23,21 @@ def run_steps(run: Run, batches: Batches, recipe: Recipe) -> None:
     """Drive a run by steps of an optimizer, batch by batch."""
     clock, history = time.perf_counter, run.history
     whole = batches.source.is_whole(batches.size)
-    one_epoch = (epoch_of_one_step if whole else epoch_of_batches)(run, batches, recipe)
+    take = (epoch_of_one_step if whole else epoch_of_batches)(run, batches, recipe)
+    end: Callable[[Any, float], None] = run.end_epoch
+    if recipe.compiled:
+        from bpnet.training.compiled import is_tiny, tiny_epochs
+
+        if is_tiny(run, batches, recipe):
+            take, end = tiny_epochs(run, batches, take), run.end_block
     with quiet(also_divide=True):
         while run.epoch < run.epochs and history.stopped is None:
             begun = clock()
-            loss = one_epoch()
-            if loss is None:
+            result = take()
+            if result is None:
                 run.stop("interrupted")
             else:
-                run.end_epoch(loss, clock() - begun)
+                end(result, clock() - begun)
 
 
 def tell_schedule(run: Run) -> None:
@@ -40,13 +46,11 @@ def tell_schedule(run: Run) -> None:
     run.optimizer.schedule.observe((history.validation_loss or history.loss)[-1])
 
 
-def best_step(
-    net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going | None = None
-) -> Step:
+def best_step(net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going | None) -> Step:
     """Return what takes a step fastest on batches like x; parameters as in `make_step`."""
-    if going is not None and better_in_turn(net.theta, x.shape[-2]):
-        return make_turns(net, x, recipe, failed, going)
-    return make_step(net, x, recipe, failed, going)
+    in_turn = going is not None and better_in_turn(net.theta, x.shape[-2])
+    make: Callable[..., Step] = make_turns if in_turn else make_step
+    return make(net, x, recipe, failed, going)
 
 
 class Steps:
@@ -95,12 +99,8 @@ def epoch_of_one_step(run: Run, batches: Batches, recipe: Recipe) -> Callable[[]
 def epoch_of_batches(run: Run, batches: Batches, recipe: Recipe) -> Callable[[], Any]:
     """Return what trains an epoch, and gives the mean loss, or None where Ctrl-C cut it short."""
     source, size, optimizer = batches.source, batches.size, recipe.optimizer
-    steps, trend, interrupt, single = (
-        Steps(run, recipe),
-        run.trend,
-        run.interrupt,
-        run.going is None,
-    )
+    steps, trend, interrupt = Steps(run, recipe), run.trend, run.interrupt
+    single = run.going is None
     rng = batches.rng if batches.shuffle else None
     orders = len(run.net) if batches.shuffle == "each" and not single else None
 

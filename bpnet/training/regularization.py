@@ -92,10 +92,7 @@ class Penalty:
 
 
 class Dropout:
-    """Inverted dropout: an output is kept with probability 1 - p and then divided by 1 - p.
-
-    Its mean stays as it is, so `predict` needs no change (Srivastava et al., "Dropout", 2014).
-    """
+    """Inverted dropout (Srivastava et al. 2014): with probability 1 - p kept, and divided by it."""
 
     def __init__(self, net: MLP, rates: Any, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -131,10 +128,9 @@ class Dropout:
 
 
 class Frozen:
-    """Coordinates of θ that keep their bits: their gradient and their move are 0.
+    """Coordinates of θ that keep their bits: their gradient, before clipping, and their move are 0.
 
-    The gradient too, so that they count neither in the length that is clipped nor for a line
-    search; the move besides, since a rule may move by more than the gradient, as weight decay does.
+    The move besides, since a rule may move by more than the gradient, as weight decay does.
     """
 
     def __init__(self, sizes: tuple[int, ...], names: str | Iterable[str] = ()) -> None:

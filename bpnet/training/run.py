@@ -32,23 +32,13 @@ class Run:
     A driver is a function of the run, the batches and the recipe of a step. It trains ``net``,
     calls `end_epoch` after each epoch, and returns after the last one or where ``history.stopped``
     is set; an epoch that ``interrupt`` cuts short it leaves out, and stops.
-
-    Attributes
-    ----------
-    net, optimizer, epochs, history, epoch, step
-        As in `Training`; ``optimizer.last_rate`` is the learning rate of the last step, or None.
-    watchers : sequence
-        Who is told of each event, in this order: objects of the form of a `Callback`.
-    going : Going or None
-        Which networks of a stack still train.
-    evaluation, trend, interrupt
     """
 
     net: MLP
-    optimizer: Any
+    optimizer: Any  # `last_rate` is the learning rate of the last step, or None
     epochs: int
     evaluation: Evaluation
-    watchers: Sequence[Any]
+    watchers: Sequence[Any]  # told of each event in this order: of the form of a `Callback`
     epoch: int = field(default=0, init=False)
     step: int = field(default=0, init=False)
     trend: Trend = field(default_factory=Trend, init=False)
@@ -61,7 +51,7 @@ class Run:
         self.lone = self.net.theta.ndim > 1 and self.going is None  # a stack of one
 
     def stop(self, reason: str) -> None:
-        """End training after this epoch; the reason goes into ``history.stopped``."""
+        """End training after this epoch."""
         self.history.stopped = reason
 
     def finish(self, networks: Array, reason: str) -> None:
@@ -102,11 +92,21 @@ class Run:
         if self.interrupt.pressed:
             self.stop("interrupted")
 
-    def diverged(self, cache: Cache, grad: Gradient, what: str, networks: Array | None) -> None:
-        """Raise TrainingDiverged, naming the first layer that is not finite.
+    def end_block(self, losses: list[Any], seconds: float) -> None:
+        """Record a block of epochs at one rate, of which nobody watches more than one."""
+        n, first, history = len(losses), self.trend.first, self.history
+        if n > 1 and self.going is None and first is not None and max(losses) <= first:
+            self.trend.lowest = min(self.trend.lowest, *losses)  # and none has exploded
+            self.epoch += n - 1
+            history.loss += [np.array([loss]) if self.lone else loss for loss in losses[:-1]]
+            history.time += [seconds / n] * (n - 1)
+            history.learning_rate += [self.optimizer.last_rate] * (n - 1)
+            losses = losses[-1:]
+        for loss in losses:
+            self.end_epoch(loss, seconds / n)
 
-        Where other networks of a stack have not diverged, warn and note it in the history instead.
-        """
+    def diverged(self, cache: Cache, grad: Gradient, what: str, networks: Array | None) -> None:
+        """Raise TrainingDiverged, or where other networks have not, warn and note it instead."""
         epoch, step, rate = self.epoch + 1, self.step, self.optimizer.last_rate
         layer, which = first_not_finite(cache, grad, networks, backward=what != "loss")
         who = "training" if networks is None else named(networks)

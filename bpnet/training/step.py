@@ -8,13 +8,14 @@ from math import isfinite
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy import add, subtract
+from numpy import add
 
 from bpnet.arrays import Array
 from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
-from bpnet.rules.update import make_update
+from bpnet.rules.subnormal import FEW, SmallErrors
+from bpnet.rules.update import Update, in_two_parts, make_update
 from bpnet.training.regularization import Clip, Dropout, Frozen, Penalty
 
 Failed = Callable[[Cache, Gradient, str, Any], None]
@@ -23,65 +24,55 @@ Call = Callable[..., Any]
 
 
 class Recipe(NamedTuple):
-    """What a step is made of: the optimiser, started on θ, and what goes with it.
+    """What a step is made of: the optimiser, started on θ, and what goes with it."""
 
-    L-BFGS, which takes steps of its own, stands in the place of an optimiser too.
-    """
-
-    optimizer: Any
+    optimizer: Any  # or L-BFGS, which takes steps of its own
     penalty: Penalty
     dropout: Dropout
     clip: Clip
     frozen: Frozen
+    small: SmallErrors
+    compiled: bool = False
 
     @classmethod
     def plain(cls, net: MLP, optimizer: Any) -> Self:
         """Return the recipe with nothing beside the optimiser."""
         dropout = Dropout(net, {}, np.random.default_rng(0))
-        return cls(optimizer, Penalty(net), dropout, Clip(), Frozen(net.sizes))
+        return cls(optimizer, Penalty(net), dropout, Clip(), Frozen(net.sizes), SmallErrors())
 
-    def update(self, theta: Array, g: Array, move: Array) -> Call:
-        """Return what writes the step into move, 0 where θ is frozen, and returns Σ move²."""
-        update = make_update(self.optimizer, theta, g, move, decays=bool(self.penalty))
+    def update(self, theta: Array, g: Array, move: Array) -> Update:
+        """Return the update of these arrays, whose step is 0 where θ is frozen."""
+        arrays, decays = (self.optimizer, theta, g, move), bool(self.penalty)
+        if self.compiled and theta.ndim == 1 and not self.frozen:
+            from bpnet.rules import compiled
+
+            return compiled.make_update(*arrays, decays=decays)
+        update = in_two_parts(make_update(*arrays, decays=decays), theta, move)
         if not self.frozen:
             return update
 
         def held() -> Any:
-            squares = update()
+            number = update.compute()
             self.frozen.hold(move)
-            return squares
+            return number
 
-        return held
+        return update._replace(compute=held)
 
     def of_network(self, k: int) -> Self:
         """Return the recipe for network k of a stack."""
         own = {"optimizer": self.optimizer.of_network(k), "penalty": self.penalty.of_network(k)}
-        return self._replace(**own)
+        return self._replace(**own, small=SmallErrors(self.small.layers, k))
 
 
 class Step(NamedTuple):
-    """What `make_step` returns.
+    """What `make_step` returns."""
 
-    Attributes
-    ----------
-    read : callable
-        ``read(x)`` sets the batch, which is not copied.
-    take : callable
-        ``take(y, share)`` takes the step on it and returns the loss before the update; share is
-        each row's part in the mean, (m,), or None for 1/m.
-    """
-
-    read: Callable[[Array], None]
-    take: Take
+    read: Callable[[Array], None]  # (x): sets the batch, which is not copied
+    take: Take  # (y, share): takes the step, and returns the loss before the update
 
 
 class Going:
-    """Which networks of a stack still train; the others stand still.
-
-    Attributes
-    ----------
-    mask : array of bool, shape (networks,)
-    """
+    """Which networks of a stack, a ``mask``, still train; the others stand still."""
 
     def __init__(self, networks: int) -> None:
         self.mask = np.ones(networks, bool)
@@ -101,19 +92,10 @@ def going_of(net: MLP) -> Going | None:
 def make_step(
     net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going | None = None
 ) -> Step:
-    """Return a step on batches shaped like x.
+    """Return a step of a net on batches shaped like x, (m, n_1) or (networks, m, n_1).
 
-    Parameters
-    ----------
-    net : MLP
-        Trained in place.
-    x : array, shape (m, n_1), or (networks, m, n_1)
-    recipe : Recipe
-    failed : callable
-        Called with the cache, the gradient, "loss" or "step", and which networks of a stack (None
-        for one network), where one is not finite. Their θ stay as they are.
-    going : Going, for a stack
-        As from `going_of`; updated where networks fail.
+    Where a number is not finite, failed is called with the cache, the gradient, "loss" or "step",
+    and which networks of a stack (None for one network); their θ stay, and they are going no more.
     """
     lone = going is None and net.theta.ndim > 1  # a stack of one takes the passes of one
     one = net[0] if lone else net
@@ -125,8 +107,8 @@ def make_step(
     update = recipe.update(theta, g, move)
     if going is not None:
         failing = partial(failed, cache, grad)
-        return Step(cache.read, take_stack(advance, theta, move, update, failing, going))
-    take = take_one(advance, theta, move, update, lambda what: failed(cache, grad, what, None))
+        return Step(cache.read, take_stack(advance, move, update, failing, going))
+    take = take_one(advance, update, lambda what: failed(cache, grad, what, None))
     if lone:
         return Step(
             lambda x: cache.read(x if x.ndim == 2 else x[0]),
@@ -135,41 +117,40 @@ def make_step(
     return Step(cache.read, take)
 
 
-def take_one(advance: Call, theta: Array, move: Array, update: Call, failed: Call) -> Take:
+def take_one(advance: Call, update: Update, failed: Call) -> Take:
     """Return what takes a step of one network."""
+    compute, apply = update.compute, update.apply
 
     def take(y: Array, share: Array | None) -> Any:
         loss = advance(y, share)
-        if not isfinite(loss + update()):  # which may have overflowed: look closer
-            if not isfinite(loss):
-                failed("loss")
+        if not isfinite(loss + compute()):  # which may have overflowed: look closer
+            lost = not isfinite(loss)
+            if lost or update.broken():
+                update.undo()
+                failed("loss" if lost else "step")
                 return loss
-            if not np.isfinite(theta - move).all():
-                failed("step")
-                return loss
-        subtract(theta, move, theta)
+        apply()
         return loss
 
     return take
 
 
-def take_stack(
-    advance: Call, theta: Array, move: Array, update: Call, failed: Call, going: Going
-) -> Take:
+def take_stack(advance: Call, move: Array, update: Update, failed: Call, going: Going) -> Take:
     """Return what takes a step of all networks of a stack that are going."""
+    compute, apply = update.compute, update.apply
 
     def take(y: Array, share: Array | None) -> Any:
         loss: Array = advance(y, share)
-        if not isfinite(add.reduce(loss) + update()):
+        if not isfinite(add.reduce(loss) + compute()):
             lost = np.asarray(~np.isfinite(loss))
-            broken = np.asarray(~np.isfinite(theta - move).all(axis=1)) & ~lost
+            broken = update.broken() & ~lost
             for what, networks in (("loss", lost & going.mask), ("step", broken & going.mask)):
                 if networks.any():
                     failed(what, networks)
                     going.end(networks)
         if not going.all:
             move[~going.mask] = 0
-        subtract(theta, move, theta)
+        apply()
         return loss
 
     return take
@@ -181,19 +162,31 @@ def make_advance(
     """Return what computes the loss of a batch and, if asked, the gradient into g."""
     penalty, dropout, clip = recipe.penalty or None, recipe.dropout or None, recipe.clip or None
     hold = recipe.frozen.hold if recipe.frozen else None
-    value, z, a = cache.value, cache.z.list[-1], cache.a.list[-1]
+    value, z, a, output = cache.value, cache.z.list[-1], cache.a.list[-1], None
+    if recipe.compiled and net.theta.ndim == 1:
+        from bpnet.training.compiled import compile_kernels
+
+        output = compile_kernels(cache, grad)
+    watching = [l for l in cache.hidden_layers if cache.z.list[l].size > FEW and output is None]
+    for l in watching:
+        watched = recipe.small.watched(l, cache.times_df[l], grad.delta.list[l])
+        cache.pairs[l], cache.times_df[l] = (cache.f[l], watched), watched
 
     def advance(y: Array, share: Array | None, moving: bool = True) -> Any:
         if dropout is not None:
             dropout.draw(cache)
         forward_pass(net, cache)
-        if share is None:
+        if output is not None:
+            loss = output(y, share)
+        elif share is None:
             loss = value(z, a, y)
         else:
             cache.weigh(share)
             loss = cache.loss(y)
         if not moving:
             return loss
+        if watching:
+            recipe.small.t = recipe.optimizer.t
         backward_pass(net, cache, y, grad)
         if penalty is not None:
             penalty.add(theta, g)

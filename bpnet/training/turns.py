@@ -26,16 +26,13 @@ def make_turns(net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going)
         failed(cache, grad, what, this)
         going.end(this)
 
-    rules, advances, takes = [], [], []
+    rules, advances, takes, own_x = [], [], [], None
     for k, one in enumerate(nets):
-        own = recipe.of_network(k)
-        theta, g = one.theta, grad.theta
-        advance = make_advance(one, cache, grad, theta, g, own)
-        update = own.update(theta, g, move)
+        own, theta, g = recipe.of_network(k), one.theta, grad.theta
         rules.append(own.optimizer)
-        advances.append(advance)
-        takes.append(take_one(advance, theta, move, update, partial(fail, k)))
-    own_x = None
+        advances.append(make_advance(one, cache, grad, theta, g, own))
+        update = own.update(theta, g, move)
+        takes.append(take_one(advances[k], update, partial(fail, k)))
 
     def take(y: Array, share: Array | None) -> Any:
         losses = np.empty(len(nets))

@@ -9,8 +9,8 @@ from functools import cache
 from html import escape
 from typing import Any
 
-from bpnet.worked.formulas import Formula, rebuilt, table
-from bpnet.worked.names import DOWN, UP, Name, parse
+from bpnet.words import table
+from bpnet.worked.formulas import DOWN, UP, Formula, Name, parse, rebuilt
 
 TOKEN = re.compile(
     r"(?P<name>(new\.)?[a-zA-Z]+(\[[\d, ]+\])+|new\.E)|(?P<own>'([^'\\]|\\.)*'|\"([^\"\\]|\\.)*\")"
@@ -24,7 +24,7 @@ ESCAPED = {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"}
 @cache
 def marks_of(kind: str) -> dict[str, str]:
     """Return the marks of a format, and those of the one that it is like."""
-    own: dict[str, str] = table("marks.toml")[kind]
+    own: dict[str, str] = table("worked/marks.toml")[kind]
     return (marks_of(own["like"]) if "like" in own else {}) | own
 
 
@@ -33,7 +33,7 @@ def words_of(language: str) -> dict[str, str]:
     """Return the words of a language; of another, raise ValueError."""
     if language not in ("en", "zh"):
         raise ValueError(f"unknown language {language!r}: the known ones are en, zh")
-    return {key: words[language] for key, words in table("words.toml").items()}
+    return {key: words[language] for key, words in table("worked/words.toml").items()}
 
 
 class Notation:

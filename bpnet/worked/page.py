@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from bpnet.words import shown
-from bpnet.worked.formulas import of_f, of_loss
-from bpnet.worked.names import Name
+from bpnet.worked.formulas import Name, of_f, of_loss
 from bpnet.worked.notation import Notation, words_of
 from bpnet.worked.work import Section, Step, Work
 

@@ -19,10 +19,7 @@ from bpnet.worked.work import Work
 
 
 class Solution(Work):
-    """One step of gradient descent: a mapping of names to steps, in the order of the computation.
-
-    Printed, it is the solution as text; a notebook shows it as HTML.
-    """
+    """One step of gradient descent: a mapping of names to steps, in order, that prints itself."""
 
     def of(self, name: str) -> Self:
         """Return one quantity, ``"δ²₁"`` say, with all that it came from; or raise KeyError."""
@@ -90,11 +87,8 @@ def explain(
     x, y : array_like
         A batch, or one sample.
     learning_rate : float
-    digits : int
-        Significant digits of the numbers that are written.
-    shown : int
-        So many neurons of a layer, samples and terms of a sum are written out; all is there by
-        its name.
+    digits, shown : int
+        Significant digits; and how many neurons of a layer, samples and terms are written out.
     differences : bool
         Whether each partial derivative shows its finite difference too.
     language : {"en", "zh"}
@@ -110,8 +104,7 @@ def explain(
     Raises
     ------
     TypeError, ValueError
-        If net is no MLP, a stack, or complex; x, y or an option does not fit; or the step leads
-        to weights that are not finite.
+        If an argument is wrong, or the step leads to weights that are not finite.
 
     Examples
     --------

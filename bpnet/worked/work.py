@@ -26,23 +26,11 @@ from bpnet.network.gradient import Gradient
 from bpnet.network.parameters import Parameters
 from bpnet.rules.constants import largest_exponent
 from bpnet.rules.losses import huber_limit
-from bpnet.worked.formulas import STEP, F, Formula, of_f, of_loss
-from bpnet.worked.names import Name, parse
+from bpnet.worked.formulas import CALLS, STEP, F, Formula, Name, of_f, of_loss, parse
 from bpnet.worked.notation import Notation
 
 PLAIN = Notation("text", 6, 50, "en")
 AGREE = 1e-6  # relative: what is further from what the rounded output gives was taken from z
-CALLS = {  # what a call writes stands last in it
-    "z": r"(dot|add)\(.*, z\[l\]\)",
-    "a": r"f\[l\]\(z\[l\], a\[l\]\)",
-    "E": r"E = reduce\(.*\)",
-    "output": r"output_delta\(.*, delta\[L\]\)",
-    "da": r"dot\(delta\[.*, delta\[l\]\)",
-    "df": r"times_df\[l\]\(.*, delta\[l\]\)",
-    "delta": r"times_df\[l\]\(.*, delta\[l\]\)",
-    "dW": r"dot\(delta_T\[l\], .*, dW\[l\]\)",
-    "db": r"dot\(ones, delta\[l\], db\[l\]\)",
-}
 
 
 class Line(NamedTuple):
@@ -58,7 +46,7 @@ class Line(NamedTuple):
 
 @cache
 def lines() -> dict[str, list[Line]]:
-    """Return the lines for each of `CALLS`, found by what they say; none without sources."""
+    """Return the lines for each call of formulas.toml, found by what they say; or none."""
     try:
         source = enumerate(inspect.getsource(mlp).splitlines(), 1)
     except OSError:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.scripts import DRAWS, is_png, quick_run, script
+from tests.helpers.scripts import quick_run, script
 
 mnist = script("mnist")
 
@@ -32,18 +32,9 @@ def test_mnist_quick(tmp_path):
 
 
 def test_mnist_settings_are_the_books():
-    settings = [(r.sizes, r.epochs, r.batch, r.rate, r.decay, r.reported) for r in mnist.ROWS[:4]]
-    assert settings == [
-        ((784, 30, 10), 30, 10, 3.0, 0.0, 0.9542),
-        ((784, 100, 10), 30, 10, 3.0, 0.0, 0.9659),
-        ((784, 30, 10), 30, 10, 0.5, 5.0, 0.9649),
-        ((784, 100, 10), 60, 10, 0.1, 5.0, 0.9804),
-    ]
     row = mnist.ROWS[2]
     net = mnist.start(row, 3)
-    assert net.dtype == np.float32
-    assert [f.name for f in net.activation.values()] == ["sigmoid"] * 2
-    assert net.loss_function.name == "binary_cross_entropy"
+    assert repr(net) == "MLP(784-30-10, sigmoid, sigmoid; binary_cross_entropy, float32)"
     assert np.std(net.theta) == pytest.approx(1, abs=0.02)
     assert np.abs(net.b[2]).min() > 0
     told = mnist.training(row, 50_000)
@@ -62,19 +53,3 @@ def test_mnist_scores_pick_no_epoch_but_the_books():
     assert plain["best"] == 0.8
     assert together["score"] == pytest.approx(2 / 3)
     assert book["seconds"] == 2.0
-
-
-def test_mnist_line():
-    result = {"row": "net", "runs": [1, 2], "mean": 0.98, "best": 0.99, "best_epoch": None}
-    result |= {"together": None, "seconds": 65.0, "score": 0.98, "reported": 0.984, "by": "S"}
-    line = mnist.row_of(result)
-    assert line == ["net", "2", "98.00%", "99.00%", "", "", "65.0 s", "98.00% < 98.40%", "S"]
-    assert len(line) == len(mnist.HEAD)
-
-
-@DRAWS
-def test_picture(tmp_path):
-    run = {"accuracy": [0.8, 0.9], "seconds": 2.0}
-    row = {"row": "net", "runs": [run, run], "score": 0.9, "reported": 0.95}
-    mnist.draw([row, row], tmp_path / "mnist.png")
-    assert is_png(tmp_path / "mnist.png")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.scripts import DRAWS, is_png, quick_run, script
+from tests.helpers.scripts import quick_run, script
 
 measure, scaling = script("measure"), script("scaling")
 
@@ -37,13 +37,3 @@ def test_scaling_quick(tmp_path):
         grown = found["memory"][-1]["own"] - found["memory"][0]["own"]
         assert abs(grown) < 0.2 * (data[-1] - data[0])
         assert all(result["total"] > result["own"] > 1e7 for result in found["memory"])
-
-
-@DRAWS
-def test_picture(tmp_path):
-    point = dict.fromkeys(("bpnet", "floor"), measure.Spread(1e-5, 1e-5, 2e-5, 5))
-    points = [{"value": n} | point for n in (1, 2, 4)]
-    sweep = {"points": points, "slopes": {"bpnet": 1.0, "floor": 1.5}}
-    memory = [{"data": 1e9 * k, "own": 3e7, "total": 1e9 * k} for k in (1, 2)]
-    scaling.draw({"n: width": sweep, "m: batch": sweep}, memory, tmp_path / "scaling.png")
-    assert is_png(tmp_path / "scaling.png")

@@ -5,16 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from tests.helpers.scripts import DRAWS, is_png, quick_run, run_script, script
+from tests.helpers.scripts import quick_run, script
 
 measure, contender, vs_loop = script("measure"), script("contender"), script("vs_loop")
 
 
 def test_vs_loop_quick(tmp_path):
     found, shown = quick_run(tmp_path / "out.json", "vs_loop.py")
-    cases = [(result["net"], result["batch"]) for result in found["results"]]
-    squares = [(f"{n}-{n}-{n}", 1) for n in (2, 4, 8, 16, 64)]
-    assert cases == [*squares, ("784-30-10", 1), ("784-30-10", 10)]
+    assert len(found["results"]) == 7
     for result in found["results"]:
         assert result["difference"] <= 1e-12
         for side in ("loop", "matrix", "speedup"):
@@ -24,24 +22,13 @@ def test_vs_loop_quick(tmp_path):
     assert 0 < found["fit"]["fit_to_bare"]["median"] < math.inf
 
     machine = found["machine"]
-    assert machine["blas_threads"] == "1"
-    assert machine["numpy"] == np.__version__
-    assert machine["cores"] >= 1
-    assert all(machine[key] for key in ("cpu", "python", "system", "blas"))
-
-    for words in ("2-2-2", "784-30-10", "faster", "Crossover", "Not for quoting", machine["cpu"]):
+    assert (machine["blas_threads"], machine["numpy"]) == ("1", np.__version__)
+    assert all(machine[key] for key in ("cpu", "cores", "python", "system", "blas"))
+    for words in ("784-30-10", "Crossover", "Not for quoting", machine["cpu"]):
         assert words in shown
 
 
-def test_a_missing_folder_is_told_before_measuring(tmp_path):
-    done = run_script("vs_loop.py", "--json", tmp_path / "none" / "out.json")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "there is no folder" in done.stderr
-
-
 def test_disagreement_stops_the_benchmark(monkeypatch):
-    """A step of a wrong rate must not be timed as if it were the same step."""
     right = vs_loop.matrix_step
 
     def wrong(net, x, y):
@@ -54,52 +41,16 @@ def test_disagreement_stops_the_benchmark(monkeypatch):
         vs_loop.run_case(vs_loop.CASES[1], rounds=3, seconds=0.0, budget=1.0)
 
 
-def test_largest_batch_agrees():
-    case = vs_loop.CASES[-1]
-    assert (case.name, case.batch) == ("784-30-10", 128)
-    net, x, y = vs_loop.problem(case)
-    start = net.theta.copy()
-    loop, by_loop = vs_loop.loop_step(net, x, y)
-    by_loop()
-    twin = contender.weights_of_loop(loop)
-    assert contender.difference(twin, contender.weights_of(net)) > 1e-4  # only one side has moved
-    vs_loop.matrix_step(net, x, y)()
-    assert contender.difference(contender.weights_of(net), twin) <= 1e-12
-    assert np.abs(net.theta - start).max() > 1e-3
-
-
 def test_crossover_interpolates_on_logarithms():
     # From 1/2 at n = 2 to 2 at n = 8 the logarithm passes 0 half-way: n = 4.
     assert vs_loop.crossover([2, 8, 16], [0.5, 2.0, 9.0]) == pytest.approx(4)
     assert vs_loop.crossover([2, 4], [0.5, 1.0]) == pytest.approx(4)
     assert vs_loop.crossover([2, 4], [1.5, 3.0]) is None
     assert vs_loop.crossover([2, 4], [0.2, 0.9]) is None
-
-
-@pytest.mark.parametrize(
-    ("speedups", "sentence"),
-    [
+    for speedups, sentence in (
         ((0.5, 2, 4, 8, 16), "up to 2-2-2; n-n-n nets draw level at n = 2.8"),
-        ((0.2, 0.4, 0.8, 1.6, 3), "up to 8-8-8; n-n-n nets draw level at n = 10.0"),
         ((1.1, 2, 4, 8, 16), "Matrices win at every n-n-n net"),
         ((0.1, 0.2, 0.3, 0.4, 0.5), "Plain floats win at every n-n-n net"),
-    ],
-)
-def test_crossover_line(speedups, sentence):
-    results = [{"speedup": measure.Spread(s, s, s, 3)} for s in (*speedups, 60, 500)]
-    assert sentence in vs_loop.crossover_line(results)[1]
-
-
-@DRAWS
-def test_picture(tmp_path):
-    spread = measure.Spread(1e-5, 0.9e-5, 1.2e-5, 5)
-    sides = dict.fromkeys(("loop", "matrix", "speedup"), spread)
-    results = [{"net": net, "batch": 1} | sides for net in ("2-2-2", "784-30-10")]
-    vs_loop.draw(results, tmp_path / "times.svg")
-    assert "<svg" in (tmp_path / "times.svg").read_text(encoding="utf-8")
-    vs_loop.draw(results, tmp_path / "times.png")
-    assert is_png(tmp_path / "times.png")
-
-
-def test_ticks_are_round():
-    assert [vs_loop.tick(t) for t in (1e-6, 1e-4, 1e-3, 1.0)] == ["1 µs", "100 µs", "1 ms", "1 s"]
+    ):
+        results = [{"speedup": measure.Spread(s, s, s, 3)} for s in (*speedups, 60, 500)]
+        assert sentence in vs_loop.crossover_line(results)[1]

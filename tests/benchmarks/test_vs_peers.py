@@ -70,7 +70,7 @@ def test_a_peer_is_timed_if_it_agrees(ours, peer):
 
 def test_an_epoch_is_one_of_several(ours):
     names = ours.ask("load", EPOCH, None)
-    assert names == ["bpnet", "floor"]
+    assert [name for name in names if name != "compiled"] == ["bpnet", "floor"]
     assert ours.ask("steps_for", "bpnet", 1e-9) == vs_peers.EPOCHS
 
 
@@ -157,16 +157,14 @@ def test_problems_are_the_same_for_all_libraries():
     for work, _ in workloads.WORKLOADS:
         few = work._replace(rows=min(work.rows, 2 * work.batch))
         data, again = workloads.problem(few), workloads.problem(few)
-        for a, b in zip(data, again, strict=True):
-            assert all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
-        arrays = [data.x, data.y, *data.W, *data.b]
-        assert all(array.dtype == np.float32 for array in arrays)
+        for a, b in zip([data.x, data.y, *data.W], [again.x, again.y, *again.W], strict=True):
+            assert np.array_equal(a, b)
+            assert a.dtype == np.float32
         assert [W_l.shape[::-1] for W_l in data.W] == list(pairwise(work.sizes))
         assert data.x.shape == (few.rows or few.batch, work.sizes[0])
         if work.output != "identity":  # scikit-learn must see every class in a batch
             assert set(data.labels[: work.batch]) == set(range(10))
             assert np.array_equal(data.y.argmax(axis=1), data.labels)
-    assert 0.15 < np.mean(workloads.problem(workloads.WORKLOADS[3][0]).x > 0) < 0.25
 
 
 def test_eleven_workloads_have_goals():
@@ -221,16 +219,16 @@ def row_result(**given):
     time = measure.Spread(1e-5, 1e-5, 2e-5, 5)
     multiple = measure.Spread(1.5, 1.4, 1.7, 5)
     result = {"workload": "w", "bpnet": time, "floor_multiple": multiple, "floor_goal": 1.4}
-    return result | {"peers": {}} | given
+    return result | {"peers": {}, "compiled": measure.Spread(1.2, 1.1, 1.3, 5)} | given
 
 
 def test_a_line_says_what_is_reached_and_what_is_not():
     peers_found = {"scikit-learn": peer_result(2.5, 3.0, "other"), "JAX": peer_result(1.0, 1.0)}
     result = row_result(peers=peers_found)
     line = vs_peers.row_of(result, ["scikit-learn", "PyTorch", "JAX"])
-    assert line == ["w", "10.0 [10.0 .. 20.0] µs", "2.50 < 3*", "", "1.00 ≥ 1", "1.50 > 1.4"]
-    assert vs_peers.row_of(row_result(floor_goal=None), [])[-1] == "1.50"
-    assert vs_peers.row_of(row_result(floor_goal=1.5), [])[-1] == "1.50 ≤ 1.5"
+    assert line[:-1] == ["w", "10.0 [10.0 .. 20.0] µs", "2.50 < 3*", "", "1.00 ≥ 1", "1.50 > 1.4"]
+    assert vs_peers.row_of(row_result(floor_goal=None), [])[-2:] == ["1.50", "1.20"]
+    assert vs_peers.row_of(row_result(floor_goal=1.5, compiled=None), [])[-2:] == ["1.50 ≤ 1.5", ""]
 
 
 @DRAWS
@@ -243,7 +241,7 @@ def test_picture(tmp_path):
 def test_vs_peers_alone(tmp_path):
     """Without any peer, what is left is bpnet beside the floor."""
     alone = ("--rows", 8, 11, "--threads", 1, "--peers")
-    found, shown = quick_run(tmp_path / "out.json", "vs_peers.py", *alone)
+    found, shown = quick_run(tmp_path / "out.json", "vs_peers.py", *alone, draws=False)
     assert [result["row"] for result in found["results"]] == [8, 11]
     assert found["threads"] == 1
     assert found["machine"]["blas_threads"] == "1"

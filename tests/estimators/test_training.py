@@ -12,7 +12,6 @@ from sklearn.datasets import make_multilabel_classification as make_multilabel
 from sklearn.exceptions import ConvergenceWarning
 
 from bpnet import LBFGS, MLP, Adam, CosineDecay, ReduceOnPlateau, RMSprop, TrainingDiverged
-from bpnet.estimators import course
 from tests.helpers.complaint import complains
 from tests.helpers.sklearn_data import DATA, Classifier, Regressor, same_theta, theta
 
@@ -276,14 +275,15 @@ def test_callbacks_of_bpnet():
     assert (net.stopped_, net.n_iter_) == ("enough", 1)
 
 
-def test_compiled_is_for_fit_to_judge(monkeypatch):
-    def spy(net, *data, compiled=False, **options):
-        assert compiled
-        raise ImportError("needs numba")
-
-    monkeypatch.setattr(course, "fit", spy)
-    with complains(ImportError, "needs numba"):
-        Classifier(compiled=True).fit(IRIS, KIND)
+@pytest.mark.parametrize("given", [{}, {"solver": "sgd", "batch_size": 60}, {"n_ensemble": 3}])
+def test_compiled_trains_alike(given):
+    pytest.importorskip("numba", reason="compiled kernels need numba")
+    nets = [Classifier(compiled=c, max_iter=5, **given).fit(IRIS, KIND) for c in (False, True)]
+    plain, compiled = (net.net_.theta for net in nets)
+    np.testing.assert_allclose(compiled, plain, rtol=1e-4, atol=1e-5)
+    assert nets[1].loss_curve_ == pytest.approx(nets[0].loss_curve_, rel=1e-4)
+    with complains(ValueError, "L-BFGS has no compiled form: compiled=False"):
+        Classifier(compiled=True, solver="lbfgs").fit(IRIS, KIND)
 
 
 def test_what_diverges_or_cannot_learn_is_told():

@@ -29,21 +29,15 @@ def differences(f, theta, tolerance=1e-7, noise=None):
 
 
 SMOOTH = {
-    "cubic": (
-        lambda t: t[:, 0] ** 3 - 2 * t[:, 0] * t[:, 1],
-        lambda a, b: (3 * a * a - 2 * b, -2 * a),
-    ),
+    "cubic": (lambda t: t[:, 0] ** 3 - 2 * t[:, 0] * t[:, 1],
+              lambda a, b: (3 * a * a - 2 * b, -2 * a)),
     "exp": (lambda t: np.exp(t[:, 0] - t[:, 1]), lambda a, b: (np.exp(a - b), -np.exp(a - b))),
-    "sin": (
-        lambda t: np.sin(3 * t[:, 0]) * t[:, 1],
-        lambda a, b: (3 * np.cos(3 * a) * b, np.sin(3 * a)),
-    ),
-    "steep": (
-        lambda t: np.tanh(200 * (t[:, 0] - 1.3)) + t[:, 1],
-        lambda a, b: (200 / np.cosh(200 * (a - 1.3)) ** 2, 1.0),
-    ),
+    "sin": (lambda t: np.sin(3 * t[:, 0]) * t[:, 1],
+            lambda a, b: (3 * np.cos(3 * a) * b, np.sin(3 * a))),
+    "steep": (lambda t: np.tanh(200 * (t[:, 0] - 1.3)) + t[:, 1],
+              lambda a, b: (200 / np.cosh(200 * (a - 1.3)) ** 2, 1.0)),
     "quotient": (lambda t: t[:, 1] / t[:, 0], lambda a, b: (-b / a**2, 1 / a)),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SMOOTH)
@@ -114,18 +108,15 @@ class TestKinks:
             assert not found.kink[0]
             exact = np.exp(1 + side * distance) + side
             assert found.value[0] == pytest.approx(exact, rel=1e-7)
-
-    def test_within_the_smallest_step_it_is_on_it(self):
-        found = differences(lambda t: np.abs(t[:, 0] - 1), (1 + 1e-12,))
-        assert found.kink[0]
+        assert differences(lambda t: np.abs(t[:, 0] - 1), (1 + 1e-12,)).kink[
+            0
+        ]  # no step is so small
 
     def test_a_jump_of_the_second_derivative_is_none(self):
         found = differences(lambda t: t[:, 0] + np.maximum(t[:, 0], 0) ** 2, (0.0,))
         assert not found.kink[0]
         assert abs(found.value[0] - 1) <= found.uncertainty[0] <= 1e-6
-
-    def test_strong_curvature_is_none(self):
-        found = differences(lambda t: np.cosh(30 * t[:, 0]), (1.0,))
+        found = differences(lambda t: np.cosh(30 * t[:, 0]), (1.0,))  # nor is strong curvature
         assert not found.kink[0]
         assert found.value[0] == pytest.approx(30 * np.sinh(30), rel=1e-7)
 
@@ -173,12 +164,9 @@ class TestNoise:
         assert np.all(rows != theta)
         np.testing.assert_allclose(rows, np.broadcast_to(theta, (6, 2)), rtol=3 * EPS)
         assert jitter(lambda rows: rows[:, 0] * 0 + 5, theta, 5.0) == 5 * EPS
+        assert jitter(lambda rows: np.full(6, np.nan), theta[:1], 1.0) == EPS  # out of the domain
         # 1e8 (θ_1 - 1) near 0 keeps 2 eps · 1e8 of θ_1.
         assert jitter(lambda rows: 1e8 * (rows[:, 0] - 1), theta, 0.0) == pytest.approx(2e8 * EPS)
-
-    def test_jitter_out_of_the_domain_is_left_out(self):
-        theta = np.array([0.5])
-        assert jitter(lambda rows: np.full(6, np.nan), theta, 1.0) == EPS
 
 
 class TestScales:
@@ -187,8 +175,6 @@ class TestScales:
         found = scales(theta, [slice(0, 2), slice(2, 4)])
         # 0.1 is small beside 100: it gets the block's size, 71.
         np.testing.assert_array_equal(found, [4.0, 0.25, 64.0, 128.0])
-
-    def test_zeros(self):
         found = scales(np.array([0.0, 0.0, 0.0, 9.0]), [slice(0, 2), slice(2, 4)])
         np.testing.assert_array_equal(found, [1.0, 1.0, 8.0, 8.0])
 

@@ -52,11 +52,12 @@ class TestNames:
         assert (report.method, report.worst.name) == ("complex", "[2]")
         assert report.cause == "one coordinate only: [2]"
         assert [row.name for row in report.table] == ["all"]
-
-    def test_of_a_matrix(self):
-        wrong = d_cubes(X.reshape(2, 2))
-        wrong[1, 0] = 0
-        assert check_function(cubes, wrong, X.reshape(2, 2)).worst.name == "[1, 0]"
+        wrong[2] = np.nan
+        report = check_function(cubes, lambda x: wrong, X)
+        assert report.worst.name == "[2]"
+        assert report.cause == "the gradient is not finite: [2] is nan"
+        at = X.reshape(2, 2)
+        assert check_function(cubes, d_cubes(at) * [[1, 1], [0, 1]], at).worst.name == "[1, 0]"
 
     def test_of_nested_lists_and_dicts(self):
         p = weights()
@@ -73,6 +74,14 @@ class TestNames:
         report = check_function(lambda p: p[0] * p[1] ** 2, [9.0, 5.0], [2.0, 3.0])
         assert report.worst.name == "[1]"
         assert report.worst.numeric == pytest.approx(12, rel=1e-12)
+        right = check_function(lambda p: p[0] * p[1], lambda p: np.array(p[::-1]), [2.0, 3.0])
+        assert right.ok  # a list may be answered by an array
+        small = check_function(
+            lambda x: math.log(x[0]) + x[1] ** 2 + math.sqrt(x[2]),  # each has a step of its own
+            lambda x: [1 / x[0], 2 * x[1], 0.5 / math.sqrt(x[2])],
+            [1e-3, 300.0, 1e-5],
+        )
+        assert small.ok
 
     def test_of_a_namedtuple(self):
         Line = namedtuple("Line", "slope offset")
@@ -87,11 +96,6 @@ class TestNames:
         assert check_function(f, df, line).ok
         wrong = check_function(f, Line(df(line).slope, 1.0), line)
         assert wrong.worst.name == "[1]"
-
-    def test_a_list_may_be_answered_by_an_array(self):
-        assert check_function(
-            lambda p: p[0] * p[1], lambda p: np.array([p[1], p[0]]), [2.0, 3.0]
-        ).ok
 
 
 class TestMethods:
@@ -125,9 +129,8 @@ class TestMethods:
         assert (report.ok, report.method) == (True, "central")
         assert report.why.startswith(why)
         assert f"  method    central differences ({report.why})\n" in str(report)
-        with complains(
-            ValueError, f"the complex step cannot be taken: {report.why}; take method='central'"
-        ):
+        message = f"the complex step cannot be taken: {report.why}; take method='central'"
+        with complains(ValueError, message):
             check_function(f, df, X, method="complex")
 
     def test_a_penalty_that_both_forget_is_found(self):
@@ -144,10 +147,10 @@ class TestMethods:
             return np.concatenate([np.sign(x[:1]), 2e7 * x[1:]])
 
         report = check_function(f, df, X)
-        assert (report.ok, report.why) == (True, "the complex step is not the slope at [0]")
-        with complains(
-            ValueError, f"the complex step cannot be taken: {report.why}; take method='central'"
-        ):
+        assert report.ok
+        assert report.why == "the complex step is not the slope at [0]"
+        message = f"the complex step cannot be taken: {report.why}; take method='central'"
+        with complains(ValueError, message):
             check_function(f, df, X, method="complex")
 
     def test_kinks_are_named(self):
@@ -156,7 +159,8 @@ class TestMethods:
         assert (report.ok, report.why) == (True, "the slope jumps here")
         assert report.kink_names == ("[1]",)
         wrong = check_function(lambda x: np.sum(np.maximum(x, 0)), np.zeros(3), at)
-        assert (wrong.worst.name, wrong.failures) == ("[0]", 1)
+        assert wrong.worst.name == "[0]"
+        assert wrong.failures == 1
 
     def test_it_fails_where_there_is_one_side_only(self):
         with complains(
@@ -182,20 +186,20 @@ class TestPrecision:
             check_function(f, lambda x: A.T @ (A @ x - b), x, method=method).raise_if_failed()
         assert not check_function(f, lambda x: A.T @ (A @ x - b) + 1e-6, x).ok
 
-    def test_a_function_in_float32_is_held_to_float32(self):
+    def test_what_is_in_float32_is_held_to_float32(self):
         def f(x):
             return float(cubes(x.astype(np.float32)))
 
         report = check_function(f, d_cubes, X, method="central")
         assert (report.ok, report.tolerance) == (True, pytest.approx(1.2e-3, rel=0.01))
         assert not check_function(f, lambda x: d_cubes(x) * 1.01, X, method="central").ok
-
-    def test_a_gradient_in_float32_is_held_to_float32(self):
         x = X.astype(np.float32)
         report = check_function(cubes, d_cubes, x)
-        assert (report.ok, report.tolerance) == (True, pytest.approx(1.2e-5, rel=0.01))
-        wrong = d_cubes(x) * np.float32(1.001)
-        assert not check_function(cubes, wrong, x).ok
+        assert report.ok
+        assert report.tolerance == pytest.approx(1.2e-5, rel=0.01)
+        assert not check_function(cubes, d_cubes(x) * np.float32(1.001), x).ok
+        report = check_function(lambda x: 1e300 * cubes(x), lambda x: 1e300 * d_cubes(x), X)
+        assert (report.ok, report.why) == (True, "")  # large values are none
 
     def test_one_that_takes_complex_numbers_in_single_precision_too(self):
         def f(x):
@@ -234,10 +238,6 @@ class TestPrecision:
         assert check_function(lambda x: f(x)[0], df, X)
         assert not check_function(lambda x: f(x)[0], lambda x: 2 * df(x), X)
 
-    def test_large_values_are_no_float32(self):
-        report = check_function(lambda x: 1e300 * cubes(x), lambda x: 1e300 * d_cubes(x), X)
-        assert (report.ok, report.why) == (True, "")
-
     def test_samples(self):
         x = np.random.default_rng(0).normal(size=1000)
         calls = []
@@ -249,9 +249,7 @@ class TestPrecision:
         report = check_function(f, d_cubes, x, coordinates=20, rng=3)
         assert (report.ok, len(report.k)) == (True, 20)
         assert len(calls) < 200
-        assert report.sampling.startswith(
-            "20 of 1,000 coordinates: if one were wrong it would have"
-        )
+        assert report.sampling.startswith("20 of 1,000 coordinates: if one were wrong it would")
         seed_0, same, other = (
             check_function(cubes, d_cubes, x, coordinates=20, **rng).k.tolist()
             for rng in ({}, {"rng": 0}, {"rng": 3})
@@ -268,42 +266,34 @@ class TestPrecision:
 
 
 class TestPurity:
-    def test_the_point_stays(self):
-        p = weights()
-        before = [a.tobytes() for a in (*p["W"], p["b"])]
-        check_function(small_net, d_small_net, p)
-        assert [a.tobytes() for a in (*p["W"], p["b"])] == before
-
-    def test_a_gradient_that_changes_its_input_fails(self):
+    def test_the_point_stays_and_who_changes_it_fails(self):
         def df(x):
             right = d_cubes(x)
             x *= 2
             return right
 
-        x = X.copy()
-        report = check_function(cubes, df, x)
-        assert (report.failures, report.ok) == (0, False)
-        assert report.cause == "an input is changed: at (by the gradient)"
-        np.testing.assert_array_equal(x, X)
-
-    def test_a_function_that_changes_its_input_fails(self):
         def f(x):
             x[0] *= 1.0 + 1e-15
             return cubes(x)
 
-        x = X.copy()
-        report = check_function(f, d_cubes, x)
-        assert report.cause == "an input is changed: at (by the function)"
-        np.testing.assert_array_equal(x, X)
+        for function, derivative, who in ((cubes, df, "gradient"), (f, d_cubes, "function")):
+            x = X.copy()
+            report = check_function(function, derivative, x)
+            assert (report.ok, report.failures) == (False, 0)
+            assert report.cause == f"an input is changed: at (by the {who})"
+            np.testing.assert_array_equal(x, X)
 
-    def test_one_that_drops_a_part_of_its_input_fails(self):
-        def df(p):
+    def test_also_in_a_structure_and_where_a_part_is_dropped(self):
+        def drops(p):
             grad = d_small_net(p)
             p["W"].pop()
             return grad
 
         p = weights()
-        assert (check_function(small_net, df, p).ok, len(p["W"])) == (False, 2)
+        before = [a.tobytes() for a in (*p["W"], p["b"])]
+        assert check_function(small_net, d_small_net, p).ok
+        assert not check_function(small_net, drops, p).ok
+        assert [a.tobytes() for a in (*p["W"], p["b"])] == before
 
 
 NOTHING = (
@@ -336,9 +326,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("f", "error", "message"),
         [
-            (lambda x: x, ValueError,
-             "the function must return one number, but returned shape (4,): sum it, or take "
-             "its mean"),
+            (lambda x: x, ValueError, "the function must return one number, but returned shape "
+             "(4,): sum it, or take its mean"),
             (lambda x: cubes(x)[None], ValueError,
              "the function must return one number, but returned shape (1,): take its .item()"),
             (lambda x: None, TypeError, "…, but returned None: is a return missing?"),
@@ -362,21 +351,6 @@ class TestBadInput:
             "its random numbers",
         ):
             check_function(lambda x: cubes(x) * rng.random(), d_cubes, X)
-
-    def test_a_random_gradient(self):
-        rng = np.random.default_rng(0)
-        with complains(ValueError, "the gradient is random: called twice with the same input …"):
-            check_function(cubes, lambda x: d_cubes(x) * rng.random(), X)
-
-    def test_a_gradient_that_adds_up(self):
-        total = np.zeros(4)
-
-        def df(x):
-            total[...] += d_cubes(x)
-            return total
-
-        with complains(ValueError, "the gradient is twice as large when called again: it adds …"):
-            check_function(cubes, df, X)
 
     @pytest.mark.parametrize(
         ("gradient", "error", "message"),
@@ -404,8 +378,3 @@ class TestBadInput:
             check_function(small_net, gradient, weights())
         with complains(error, message):
             check_function(small_net, lambda p: gradient, weights())
-
-    def test_a_gradient_that_is_nan_is_wrong(self):
-        report = check_function(cubes, lambda x: d_cubes(x) * np.array([1, 1, np.nan, 1]), X)
-        assert report.worst.name == "[2]"
-        assert report.cause == "the gradient is not finite: [2] is nan"

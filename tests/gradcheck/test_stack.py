@@ -34,7 +34,7 @@ def test_each_network_may_have_its_own_batch_weights_and_mask():
     assert check_gradient(stack(), x, y, mask=mask, sample_weight=rng.random(6)).ok
 
 
-def test_the_wrong_network_and_its_weight_are_named():
+def test_the_wrong_network_and_its_weight_are_named(monkeypatch):
     net = stack()
     wrong = net.backward(net.forward(X), Y)
     wrong.W[3][2, 1, 0] *= 1 + 1e-6
@@ -48,11 +48,6 @@ def test_the_wrong_network_and_its_weight_are_named():
     assert "network 2: gradient check FAILED: 1 of 26" in str(report)
     assert not report
     assert check_gradient(net, X, Y)
-
-
-def test_it_is_printed_where_letters_are_missing(monkeypatch):
-    net = stack()
-    wrong = net.backward(net.forward(X), Y)
     for b in wrong.b.values():
         b[...] = 0
     report = check_gradient(net, X, Y, gradient=wrong)
@@ -60,7 +55,7 @@ def test_it_is_printed_where_letters_are_missing(monkeypatch):
         report.raise_if_failed()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
     with pytest.raises(GradientCheckFailed, match="the biases are left out: every dE/db is 0"):
-        report.raise_if_failed()
+        report.raise_if_failed()  # where letters are missing
 
 
 def test_a_function_of_ones_own_gets_the_stack():

@@ -20,18 +20,8 @@ def nested():
     }
 
 
-NAMES = [
-    "['W'][0][0, 0]",
-    "['W'][0][0, 1]",
-    "['W'][0][0, 2]",
-    "['W'][0][1, 0]",
-    "['W'][0][1, 1]",
-    "['W'][0][1, 2]",
-    "['W'][1][0]",
-    "['W'][1][1]",
-    "[2][0][0]",
-    "[2][1]",
-]
+NAMES = [f"['W'][0][{i}, {j}]" for i in (0, 1) for j in (0, 1, 2)]
+NAMES += ["['W'][1][0]", "['W'][1][1]", "[2][0][0]", "[2][1]"]
 
 
 def test_flatten():
@@ -39,13 +29,8 @@ def test_flatten():
     np.testing.assert_array_equal(flat, np.arange(1.0, 11.0))
     assert (flat.dtype, eps, layout.size) == (np.float64, 2.0**-23, 10)
     assert [layout.name(k) for k in range(10)] == NAMES
-    assert [block.label for block in layout.blocks] == [
-        "['W'][0]",
-        "['W'][1][0]",
-        "['W'][1][1]",
-        "[2][0]",
-        "[2][1]",
-    ]
+    labels = ["['W'][0]", "['W'][1][0]", "['W'][1][1]", "[2][0]", "[2][1]"]
+    assert [block.label for block in layout.blocks] == labels
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
@@ -53,17 +38,14 @@ def test_rebuild(dtype):
     structure = nested()
     flat = np.arange(10).astype(dtype)
     built = rebuild(structure, flat)
-    assert type(built) is dict
     assert list(built) == ["W", "none", 2]
-    assert type(built["W"]) is list
-    assert type(built["W"][1]) is tuple
-    assert type(built[2]) is Pair
+    parts = (built, built["W"], built["W"][1], built[2])
+    assert tuple(map(type, parts)) == (dict, list, tuple, Pair)
     assert built["none"] == []
     np.testing.assert_array_equal(built["W"][0], [[0, 1, 2], [3, 4, 5]])
     assert built["W"][0].dtype == dtype
     assert built["W"][1] == (6, 7)
-    assert built[2].right.shape == ()
-    assert built[2].right == 9
+    assert (built[2].right.shape, built[2].right) == ((), 9)
     built["W"][0][...] = -1
     np.testing.assert_array_equal(flat, np.arange(10))
 

@@ -37,10 +37,16 @@ def run_script(name, *arguments, warnings="error"):
     )
 
 
-def quick_run(out, name, *arguments):
-    """Run a script as quickly as it can; return the results that it wrote, and what it printed."""
-    done = run_script(name, "--quick", "--json", out, *arguments)
+def quick_run(out, name, *arguments, draws=True):
+    """Run a script as quickly as it can; return the results that it wrote, and what it printed.
+
+    Where matplotlib is there, a picture of them is drawn.
+    """
+    picture = out.with_suffix(".png")
+    drawing = ["--picture", picture] if draws and find_spec("matplotlib") else []
+    done = run_script(name, "--quick", "--json", out, *drawing, *arguments)
     assert done.returncode == 0, done.stderr
+    assert not drawing or is_png(picture)
     return json.loads(out.read_text(encoding="utf-8")), done.stdout
 
 

@@ -69,9 +69,6 @@ def test_every_coordinate_has_its_name():
     for k, name in enumerate(names):  # the name is where the number is found
         assert eval(name, {"W": p.W, "b": p.b}) == k
     assert coordinate_name(SIZES, np.int64(20)) == "W[3][0, 0]"
-
-
-def test_there_is_no_coordinate_beyond_theta():
     for k in (-1, P, P + 7):
         with complains(IndexError, f"theta has coordinates 0..31, not {k}"):
             coordinate_name(SIZES, k)
@@ -93,14 +90,9 @@ def test_layers_of_a_pass_start_where_their_letter_starts():
     net = MLP.init((3, 4, 2), rng=0)
     cache = net.forward([1, 2, 3])
     grad = net.backward(cache, [0, 1])
-    for mapping, letter, first in [
-        (cache.a, "a", 1),
-        (cache.z, "z", 2),
-        (grad.delta, "delta", 2),
-        (grad.W, "W", 2),
-        (net.b, "b", 2),
-        (net.activation, "activation", 2),
-    ]:
+    of = {"z": cache.z, "delta": grad.delta, "W": grad.W, "b": net.b, "activation": net.activation}
+    for letter, mapping in {"a": cache.a, **of}.items():
+        first = 1 if letter == "a" else 2
         assert list(mapping) == list(range(first, 4))
         for wrong in (first - 1, -1, 4):
             known = ", ".join(map(str, range(first, 4)))
@@ -132,19 +124,12 @@ def test_assignment_writes_into_theta():
     expected = [*[7.0] * 15, *range(14, 19), *range(40, 60, 2), 8, 9]
     expected[1 * 3 + 2] = -1
     np.testing.assert_array_equal(theta, expected)
-
-
-def test_a_shallow_copy_shares_theta_and_a_deep_one_does_not():
-    p = parameters()
     twin = copy.deepcopy(p)
     assert copy.copy(p).theta is p.theta
     twin.W[2] -= 1
-    assert (type(twin), twin.theta[0], p.theta[0], twin.W_T[2][0, 0]) == (Parameters, -1, 0, -1)
-
-
-def test_a_matrix_may_be_assigned_its_own_transpose():
+    assert (type(twin), twin.theta[0], p.theta[0], twin.W_T[2][0, 0]) == (Parameters, 6, 7, 6)
     p = Parameters((2, 2), np.arange(6.0))
-    p.W[2] = p.W[2].T
+    p.W[2] = p.W[2].T  # its own transpose
     np.testing.assert_array_equal(p.theta, [0, 2, 1, 3, 4, 5])
 
 

@@ -37,9 +37,8 @@ def test_each_shows_what_it_holds(passed):
         "  a[3]  1 x 2  0.75137 0.77293",
     ]
     lines = repr(grad).splitlines()
-    assert lines[:2] == [
-        "Gradient, 12 numbers, float64", "  delta[2]  1 x 2  0.0087714 0.0099543"
-    ]  # fmt: skip
+    assert lines[0] == "Gradient, 12 numbers, float64"
+    assert lines[1] == "  delta[2]  1 x 2  0.0087714 0.0099543"
     assert lines[5] == "  W[3]      2 x 2  0.082167 0.082668; -0.022603 -0.02274"
     assert len(lines) == 7
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bpnet import ACTIVATIONS, LOSSES, MLP
-from tests.rules.test_losses_inplace import pairs
+from tests.rules.test_inplace import pairs
 
 PAIRS = [param.values for param in pairs() if param.values[0].name in LOSSES]
 EXACT = [(E, f) for E, f in PAIRS if E.joins(f) or E.pair(f)]

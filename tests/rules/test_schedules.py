@@ -1,6 +1,7 @@
 """Schedules against their formulas, evaluated by hand and over time."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from bpnet import (
 )
 from bpnet.rules.schedules import Constant, as_rate, as_schedule
 from tests.helpers.complaint import complains
+
+RATED = [Constant, StepDecay, ExponentialDecay, InverseScaling, ReduceOnPlateau]
 
 
 @pytest.mark.parametrize(
@@ -179,38 +182,36 @@ def test_as_rate_and_as_schedule():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "name", "bounds", "outside"),
     [
-        (lambda: Constant(0), "learning_rate must be > 0, not 0"),
-        (lambda: StepDecay(0), "learning_rate must be > 0, not 0"),
-        (lambda: StepDecay(1, every=0), "every must be an integer >= 1, not 0"),
-        (lambda: StepDecay(1, factor=0), "factor must be > 0 and < 1, not 0"),
-        (lambda: StepDecay(1, factor=1), "factor must be > 0 and < 1, not 1"),
-        (lambda: ExponentialDecay(0), "learning_rate must be > 0, not 0"),
-        (lambda: ExponentialDecay(1, factor=0), "factor must be > 0 and < 1, not 0"),
-        (lambda: ExponentialDecay(1, factor=1.1), "factor must be > 0 and < 1, not 1.1"),
-        (lambda: InverseScaling(0), "learning_rate must be > 0, not 0"),
-        (lambda: InverseScaling(1, power=0), "power must be > 0, not 0"),
-        (lambda: CosineDecay(0, 3), "learning_rate must be > 0, not 0"),
-        (lambda: CosineDecay(1, epochs=0), "epochs must be an integer >= 1, not 0"),
-        (lambda: CosineDecay(1, 3, final=-1), "final must be >= 0, not -1"),
-        (lambda: CosineDecay(1, 3, final=2), "final must be at most the rate, but is 2"),
-        (lambda: Warmup(0, 0.1), "epochs must be > 0, not 0"),
-        (lambda: Warmup(1, 0), "learning_rate must be > 0, not 0"),
-        (lambda: Warmup(1, 0.1, start=0), "start must be > 0, not 0"),
-        (lambda: Warmup(1, 0.1, start=1.5), "start must be a fraction, at most 1, not 1.5"),
-        (lambda: ReduceOnPlateau(0), "learning_rate must be > 0, not 0"),
-        (lambda: ReduceOnPlateau(1, factor=1), "factor must be > 0 and < 1, not 1"),
-        (lambda: ReduceOnPlateau(1, factor=0), "factor must be > 0 and < 1, not 0"),
-        (lambda: ReduceOnPlateau(1, patience=-1), "patience must be an integer >= 0, not -1"),
-        (lambda: ReduceOnPlateau(1, min_delta=-1), "min_delta must be >= 0, not -1"),
-        (lambda: ReduceOnPlateau(1, least=-1), "least must be >= 0, not -1"),
-        (lambda: ReduceOnPlateau(1, least=2), "least must be at most the rate, but is 2"),
+        (partial(StepDecay, 1), "every", "an integer >= 1", (0,)),
+        (partial(StepDecay, 1), "factor", "> 0 and < 1", (0, 1)),
+        (partial(ExponentialDecay, 1), "factor", "> 0 and < 1", (0, 1.1)),
+        (partial(InverseScaling, 1), "power", "> 0", (0,)),
+        (partial(CosineDecay, 1), "epochs", "an integer >= 1", (0,)),
+        (partial(CosineDecay, 1, 3), "final", ">= 0", (-1,)),
+        (partial(CosineDecay, 1, 3), "final", "at most the rate, but is", (2,)),
+        (partial(Warmup, then=0.1), "epochs", "> 0", (0,)),
+        (partial(Warmup, 1, 0.1), "start", "> 0", (0,)),
+        (partial(Warmup, 1, 0.1), "start", "a fraction, at most 1", (1.5,)),
+        (partial(ReduceOnPlateau, 1), "factor", "> 0 and < 1", (0, 1)),
+        (partial(ReduceOnPlateau, 1), "patience", "an integer >= 0", (-1,)),
+        (partial(ReduceOnPlateau, 1), "min_delta", ">= 0", (-1,)),
+        (partial(ReduceOnPlateau, 1), "least", ">= 0", (-1,)),
+        (partial(ReduceOnPlateau, 1), "least", "at most the rate, but is", (2,)),
     ],
 )
-def test_out_of_range(make, message):
-    with complains(ValueError, message):
-        make()
+def test_out_of_range(make, name, bounds, outside):
+    for value in outside:
+        end = f" {value}" if bounds.endswith("is") else f", not {value}"
+        with complains(ValueError, f"{name} must be {bounds}{end}"):
+            make(**{name: value})
+
+
+@pytest.mark.parametrize("make", [*RATED, partial(CosineDecay, epochs=3), partial(Warmup, 1)])
+def test_the_rate_is_positive(make):
+    with complains(ValueError, "learning_rate must be > 0, not 0"):
+        make(0)
 
 
 def test_edges_of_the_ranges_are_in_them():

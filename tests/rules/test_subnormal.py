@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bpnet import MLP, SGD, Adagrad, Adam, AdamW, RMSprop, fit
-from bpnet.rules import optimizers
+from bpnet.rules import optimizers, subnormal
 from bpnet.rules.subnormal import EVERY, clear, negligible, negligible_theta
 
 RULES = {
@@ -171,3 +171,35 @@ def test_a_step_is_not_swallowed_where_theta_starts_at_0():
 
 
 # δ
+
+
+def saturated(networks):
+    """A net whose δ² are too small for some of the steps, and data for it."""
+    net = MLP.init((3, 40, 2), activation="sigmoid", rng=0, dtype="float32", networks=networks)
+    net.W[3][..., :30] *= 1e-35
+    x = np.random.default_rng(1).normal(size=(160, 3)).astype("float32")
+    return net, x, (x[:, :2] > 0) * 1.0
+
+
+@pytest.mark.parametrize("turns", [False, True])
+@pytest.mark.parametrize("networks", [None, 3])
+def test_errors_too_small_are_cleared_in_fit_alone(networks, turns, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("bpnet.training.loop.better_in_turn", lambda theta, m: turns)
+    monkeypatch.setattr(subnormal, "clear", lambda v, *rest: (clear(v, *rest), seen.append(v)))
+    net, x, y = saturated(networks)
+    cache = net.forward(x)
+    assert subnormal_of(net.backward(cache, y).delta[2])[0] > 0
+    other, bare = net.copy(), net.copy()
+    options = {"batch_size": 64, "optimizer": SGD(1e-4), "rng": 0, "frozen": "W[3]"}
+    fit(net, x, y, epochs=40, **options)
+    assert len(seen) == 120 * (3 if networks and turns else 1)
+    assert subnormal_of(*seen) == [0] * len(seen)
+    for epochs in (7, 23, 40):
+        fit(other, x, y, epochs=epochs, checkpoint=tmp_path / "c", resume=True, **options)
+    monkeypatch.setattr("bpnet.training.step.FEW", 10**9)
+    before = len(seen)
+    fit(bare, x, y, epochs=40, **options)
+    assert len(seen) == before
+    assert np.array_equal(net.theta, other.theta)
+    assert abs(net.theta - bare.theta).max() < 1e-30  # biases that are 0 would move

@@ -65,14 +65,17 @@ def test_sizes_are_mostly_unequal_and_outputs_mostly_several():
     depths = [net.L for net in nets]
     assert set(depths) == {2, 3, 4, 5, 6}
     assert {n for net in nets for n in net.sizes} == set(range(1, 9))
-    unequal = [all(p != q for p, q in zip(net.sizes, net.sizes[1:], strict=False)) for net in nets]
+    unequal = [all(p != q for p, q in itertools.pairwise(net.sizes)) for net in nets]
     square = [len(set(net.sizes[1:])) == 1 and net.L > 2 for net in nets]
     several = [net.sizes[-1] > 1 for net in nets]
     assert 0.6 < np.mean(unequal) < 0.98
     assert np.mean(square) > 0.01
     assert 0.7 < np.mean(several) < 1
-    kinds = [net.dtype for net in nets]
-    assert 0.2 < np.mean([kind == "float32" for kind in kinds]) < 0.8
+    assert 0.2 < np.mean([net.dtype == "float32" for net in nets]) < 0.8
+    (simplest,) = drawn(networks(), n=1)
+    assert (simplest.dtype, simplest.sizes) == (np.float64, (1, 2))
+    (simplest,) = drawn(cases(), n=1)
+    assert (simplest.net.dtype, len(simplest.x)) == (np.float64, 1)
 
 
 def test_no_neuron_is_saturated_in_a_batch_or_by_any_x():
@@ -87,13 +90,6 @@ def test_no_neuron_is_saturated_in_a_batch_or_by_any_x():
     most = [max(np.abs(z).max() for z in net.forward(corners).z.values()) for net in nets]
     assert max(most) < 3.0001
     assert np.median(most) > 2
-
-
-def test_the_simplest_net_is_of_double_precision():
-    (simplest,) = drawn(networks(), n=1)
-    assert (simplest.dtype, simplest.sizes) == (np.float64, (1, 2))
-    (simplest,) = drawn(cases(), n=1)
-    assert (simplest.net.dtype, len(simplest.x)) == (np.float64, 1)
 
 
 def test_weights_show_mistakes():

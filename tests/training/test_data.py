@@ -42,6 +42,7 @@ def test_memmap_trains_to_the_same_bits_as_the_array(tmp_path, dtype, net_dtype,
     options = {"batch_size": size, "optimizer": SGD(1e-3), "dtype": net_dtype, "validation": 0.2}
     assert_same(trained(*files, **options), trained(x, y, **options))
     assert_same(trained(files[0], y, **options), trained(x, y, **options))
+    assert_same(trained(files[0][0], files[1][0]), trained(x[:1], y[:1]))
 
 
 @pytest.mark.parametrize("columns", [False, True])
@@ -60,11 +61,10 @@ def test_memmap_trains_and_evaluates_in_constant_memory(tmp_path, columns):
 
 
 def test_nothing_is_copied_but_the_batch(tmp_path):
-    files = file_of(tmp_path / "x", X), file_of(tmp_path / "y", Y)
-    for data in (files, (X, Y)):
-        source = ArraySource(make(), *data)
-        assert np.shares_memory(source.x, data[0])
-        assert np.shares_memory(source.y, data[1])
+    for x, y in ((file_of(tmp_path / "x", X), file_of(tmp_path / "y", Y)), (X, Y)):
+        source = ArraySource(make(), x, y)
+        assert np.shares_memory(source.x, x)
+        assert np.shares_memory(source.y, y)
         assert not np.shares_memory(next(iter(source.epoch(5, None)))[0], source.x)
     for size in (23, 24):
         assert next(iter(source.epoch(size, np.random.default_rng(0))))[0] is source.x
@@ -104,31 +104,20 @@ def test_memmap_that_does_not_fit_is_refused_before_the_first_step(tmp_path):
     assert np.array_equal(net.theta, before)
 
 
-def test_memmap_of_one_sample_may_be_one_dimensional(tmp_path):
-    x, y = file_of(tmp_path / "x", X[0]), file_of(tmp_path / "y", Y[0])
-    assert_same(trained(x, y), trained(X[:1], Y[:1]))
-
-
 BATCHES = [(X[:10], Y[:10]), (X[10:20], Y[10:20]), (X[20:], Y[20:])]
 
 
 @pytest.mark.parametrize(
     "data",
-    [
-        BATCHES,
-        tuple(map(list, BATCHES)),
-        lambda: BATCHES,
-        lambda: iter(BATCHES),
-        lambda: (batch for batch in BATCHES),
-        [(x.tolist(), y.tolist()) for x, y in BATCHES],
-    ],
-)
+    [BATCHES, tuple(map(list, BATCHES)), lambda: BATCHES, lambda: iter(BATCHES),
+     lambda: (batch for batch in BATCHES), [(x.tolist(), y.tolist()) for x, y in BATCHES]],
+)  # fmt: skip
 def test_iterable_trains_to_the_same_bits_as_the_arrays(data):
     for known in ({}, {"steps_per_epoch": 3}):
         assert_same(trained(data, **known), trained(X, Y, batch_size=10, shuffle=False))
 
 
-def test_iterator_serves_one_epoch():
+def test_iterator_serves_one_epoch_or_is_continued():
     assert_same(trained(iter(BATCHES), epochs=1), trained(BATCHES, epochs=1))
     message = (
         "an iterator gives its batches once, but there are 2 epochs: pass a list, a function that "
@@ -136,9 +125,6 @@ def test_iterator_serves_one_epoch():
     )
     with complains(ValueError, message):
         fit(make(), iter(BATCHES), epochs=2)
-
-
-def test_endless_generator_is_continued_from_epoch_to_epoch():
     taken = []
 
     def endless():
@@ -146,11 +132,10 @@ def test_endless_generator_is_continued_from_epoch_to_epoch():
             taken.append(k)
             yield BATCHES[k % 3]
 
-    theta, loss = trained(endless(), epochs=4, steps_per_epoch=2)
+    theta, loss = trained(endless(), epochs=4, steps_per_epoch=2)  # goes on from epoch to epoch
     assert taken == list(range(8))
     assert len(loss) == 4
-    other = trained([BATCHES[k % 3] for k in range(8)], epochs=1)
-    assert np.array_equal(theta, other[0])
+    assert np.array_equal(theta, trained([BATCHES[k % 3] for k in range(8)], epochs=1)[0])
 
 
 def test_buffers_are_of_eight_shapes_at_most(monkeypatch):
@@ -163,18 +148,12 @@ def test_buffers_are_of_eight_shapes_at_most(monkeypatch):
 
     monkeypatch.setattr(loop, "best_step", lambda *a: made.append(a[1].shape[0]) or step(*a))
     monkeypatch.setattr(loop.Steps, "on", watched)
-    batches = [(X[:n], Y[:n]) for n in (*range(1, 9), 1, 8, 9, 9, 1)]
-    trained(batches, epochs=1)
-    assert made == [*range(1, 10), 1]
-    assert max(known) == 8
-
-
-def test_batches_of_many_sizes():
-    batches = [(X[:n], Y[:n]) for n in range(1, 24)]
-    net = make()
+    batches, net = [(X[:n], Y[:n]) for n in (*range(1, 9), 1, 8, 9, 9, 1)], make()
     for x, y in batches:
         net.theta -= np.array(0.2) * net.backward(net.forward(x), y).theta
     assert np.array_equal(trained(batches, epochs=1)[0], net.theta)
+    assert made == [*range(1, 10), 1]
+    assert max(known) == 8
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,6 @@ def test_networks_of_a_stack_are_held_alike(net):
 
 
 def test_the_others_take_the_steps_of_a_net_with_constants():
-    """Clipping and penalties are those of the trained ones: one step, by hand."""
     net, E = make(), make()
     grad = E.backward(E.forward(X), Y)
     g = np.where(Frozen(SIZES, "W[2]").free, grad.theta, 0)
@@ -85,25 +84,21 @@ def test_the_others_take_the_steps_of_a_net_with_constants():
     options = {"batch_size": None, "optimizer": SGD(0.5), "clip_norm": 0.1, "l2": 0.3}
     fit(net, X, Y, epochs=1, frozen=["W[2]"], **options)
     assert net.theta == pytest.approx(E.theta - step, abs=1e-15)
+    names = [f"W[2][{i}, {j}]" for i in range(10) for j in range(0, 10, 2)]  # many, scattered
+    frozen, v = Frozen((10, 10, 1), names), np.ones((2, 121))
+    assert len(names) > FEW
+    frozen.hold(v)
+    assert np.array_equal(v == 0, np.tile(~frozen.free, (2, 1)))
+    assert v.sum() == 2 * (121 - 50)
 
 
 def test_lbfgs_finds_the_minimum_over_the_others():
-    """Linear regression through a fixed offset has a closed form."""
     pytest.importorskip("scipy")
     net = MLP.init((3, 2), activation="identity", rng=0)
     net.b[2] = [0.5, -0.25]
     fit(net, X, Y, epochs=100, optimizer=LBFGS(), frozen="b")
     assert net.W[2] == pytest.approx(np.linalg.lstsq(X, Y - net.b[2], rcond=None)[0].T, abs=1e-6)
     assert net.b[2].tolist() == [0.5, -0.25]
-
-
-def test_many_scattered_coordinates_are_held():
-    names = [f"W[2][{i}, {j}]" for i in range(10) for j in range(0, 10, 2)]
-    frozen, v = Frozen((10, 10, 1), names), np.ones((2, 121))
-    assert len(names) > FEW
-    frozen.hold(v)
-    assert np.array_equal(v == 0, np.tile(~frozen.free, (2, 1)))
-    assert v.sum() == 2 * (121 - 50)
 
 
 def test_a_checkpoint_goes_on_with_the_same_names_alone(tmp_path):

@@ -44,14 +44,6 @@ def test_the_layout_is_chosen_by_the_first_batch(monkeypatch):
     assert seen == [1, 4, 13]
 
 
-def test_a_stack_of_one_reads_each_batch():
-    one, alone = make(1), make(None)
-    alone.theta = one.theta[0]
-    fit(one, BATCHES, **HOW)
-    fit(alone, BATCHES, **HOW)
-    np.testing.assert_array_equal(one.theta[0], alone.theta)
-
-
 @pytest.mark.parametrize("wrong", [5, (), ("ab", Y), ([[np.nan] * 3], Y[:1])])
 def test_a_first_batch_that_is_none_is_told_of_as_ever(wrong):
     with refuses(make(100), (TypeError, ValueError), "batch 1 of epoch 1…") as net:
@@ -94,6 +86,10 @@ def test_with_their_mean_weights_of_batches_count_as_those_of_arrays(dtype):
     fit(half, plain, weight_mean=2.0, epochs=1, optimizer=SGD(0.2))  # as weights of 1
     fit(whole, plain, epochs=1, optimizer=SGD(0.1))
     assert half.theta == pytest.approx(whole.theta, rel=1e-13)
+    with refuses(one, ValueError, "weight_mean is for an iterable of batches; that of…") as net:
+        fit(net, X, Y, weight_mean=1.0, **HOW)
+    with refuses(one, ValueError, "weight_mean must be > 0, not 0") as net:
+        fit(net, BATCHES, weight_mean=0, **HOW)
 
 
 @pytest.mark.parametrize("scale", [1e-300, 100.0, 1e308])
@@ -144,15 +140,6 @@ def test_resumed_the_loss_has_its_bits_whichever_batch_comes_first(tmp_path):
     np.testing.assert_array_equal(parts.theta, whole.theta)
 
 
-def test_weight_mean_is_for_weights_of_batches():
-    with refuses(
-        make(None), ValueError, "weight_mean is for an iterable of batches; that of…"
-    ) as n:
-        fit(n, X, Y, weight_mean=1.0, **HOW)
-    with refuses(make(None), ValueError, "weight_mean must be > 0, not 0") as net:
-        fit(net, BATCHES, weight_mean=0, **HOW)
-
-
 BEYOND = {
     "sigmoid": (100.0, "between 0 and 1"),
     "tanh": (-1.5, "between -1 and 1"),
@@ -185,11 +172,8 @@ def test_targets_beyond_the_output_are_told_of_once(name, tmp_path):
 
 def test_targets_at_the_ends_and_beyond_by_rounding_are_silent():
     x = np.ones((2, 2))
-    for output, y in {
-        "sigmoid": [[0], [1.000001]],
-        "tanh": [[-1], [1]],
-        "relu": [[0], [9]],
-    }.items():
+    ends = {"sigmoid": [[0], [1.000001]], "tanh": [[-1], [1]], "relu": [[0], [9]]}
+    for output, y in ends.items():
         fit(MLP.init((2, 1), output=output, rng=0), x, y, epochs=1)
     fit(MLP.init((2, 1), output="identity", rng=0), x, 100 * x[:, :1], epochs=1)
     with complains(ValueError, "…needs targets between 0 and 1, but y holds 2"):

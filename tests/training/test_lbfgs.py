@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from bpnet import LBFGS, MLP, Activation, Parameters, TrainingDiverged, evaluate, fit
+from bpnet import LBFGS, MLP, Activation, TrainingDiverged, evaluate, fit
 from bpnet.training.regularization import weight_coordinates
 from tests.helpers.complaint import complains, refuses
 
@@ -44,6 +44,10 @@ def test_least_squares(l2, weighted):
     assert history.loss[-1] == pytest.approx(loss, rel=1e-12)  # without the penalty
     assert (np.diff(history.loss) <= 1e-12).all() or l2
     assert history.learning_rate == []
+    single = linear("float32")
+    fit(single, X, Y, epochs=100, optimizer=LBFGS(tolerance=1e-3), l2=l2, sample_weight=weight)
+    assert single.theta.dtype == "float32"
+    assert single.W[2] == pytest.approx(W, abs=1e-2)
 
 
 def lasso(x, y, l1, l2):
@@ -81,17 +85,9 @@ def test_l1_of_a_net_goes_where_no_direction_leads_down():
     zero = weights & (net.theta == 0)
     assert zero.sum() > 5
     assert (abs(g[zero]) <= 0.05 + 1e-7).all()
-    assert g[weights & ~zero] == pytest.approx(
-        -0.05 * np.sign(net.theta[weights & ~zero]), abs=1e-5
-    )
+    moved = weights & ~zero
+    assert g[moved] == pytest.approx(-0.05 * np.sign(net.theta[moved]), abs=1e-5)
     assert g[~weights] == pytest.approx(0, abs=1e-5)
-
-
-def test_float32_comes_near_and_stays_float32():
-    net = linear("float32")
-    fit(net, X, Y, epochs=100, optimizer=LBFGS(tolerance=1e-3))
-    assert net.theta.dtype == "float32"
-    assert net.W[2] == pytest.approx(least_squares(X, Y)[0], abs=1e-2)
 
 
 def test_an_epoch_is_an_iteration_and_fit_goes_on():
@@ -119,17 +115,14 @@ def test_watching_works_as_with_any_rule():
             training.stop("enough")
 
     net = linear()
-    history = fit(
-        net, X, Y, epochs=50, optimizer=LBFGS(), callbacks=[end], validation=0.25, metrics="r2"
-    )
+    how = {"epochs": 50, "optimizer": LBFGS()}
+    history = fit(net, X, Y, callbacks=[end], validation=0.25, metrics="r2", **how)
     assert [epoch for epoch, _ in seen] == [1, 2, 3, 4]
     assert history.stopped == "enough"
     assert np.array_equal(net.theta, seen[-1][1])
     assert len(history.validation_loss) == len(history.metrics["r2"]) == 4
     net = linear()
-    history = fit(
-        net, X[:5], Y[:5], epochs=50, optimizer=LBFGS(), validation=(X, Y), early_stopping=0
-    )
+    history = fit(net, X[:5], Y[:5], validation=(X, Y), early_stopping=0, **how)
     assert evaluate(net, X, Y)["loss"] == pytest.approx(min(history.validation_loss), rel=1e-12)
 
 
@@ -153,35 +146,36 @@ def test_weights_that_a_callback_sets_are_gone_on_from_and_kept(l1):
     assert history.loss[3] > history.loss[2]
 
 
-def test_times_add_up_to_the_time_that_iterations_took(monkeypatch):
+def test_times_add_up_and_warnings_name_the_line_that_called_fit(monkeypatch):
+    def far(training):
+        training.net.theta = np.full(8, 1e6)
+
+    with pytest.warns(RuntimeWarning, match="the loss has grown") as told:
+        fit(linear(), X, Y, epochs=3, optimizer=LBFGS(), callbacks=[far])
+    assert [warning.filename for warning in told] == [__file__]
     ticks = iter(range(1000))
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
     history = fit(linear(), X, Y, epochs=4, optimizer=LBFGS())
     assert history.time == [1.0] * 4  # two looks at the clock an iteration; between them not
 
 
-def test_callback_that_raises_leaves_the_net_usable():
+def test_an_error_leaves_the_weights_before_it():
     def fail(training):
         if training.epoch == 2:
             raise KeyError("no")
 
     net = linear()
-    start = evaluate(net, X, Y)["loss"]
-    with pytest.raises(KeyError) as caught:
-        fit(net, X, Y, epochs=50, optimizer=LBFGS(), callbacks=[fail])
-    assert len(caught.value.history) == 2
-    assert evaluate(net, X, Y)["loss"] < start
-
-
-def test_divergence_keeps_the_weights():
-    net = linear()
-    before = net.theta.copy()
+    before, start = net.theta.copy(), evaluate(net, X, Y)["loss"]
     with pytest.raises(TrainingDiverged, match="in iteration 1: the loss or the") as caught:
         fit(net, X * 1e200, Y, epochs=5, optimizer=LBFGS())
     assert np.array_equal(net.theta, before)
     error = caught.value
     assert (error.epoch, error.step, error.layer, error.learning_rate) == (1, 1, None, None)
     assert len(error.history) == 0
+    with pytest.raises(KeyError) as caught:
+        fit(net, X, Y, epochs=50, optimizer=LBFGS(), callbacks=[fail])
+    assert len(caught.value.history) == 2
+    assert evaluate(net, X, Y)["loss"] < start
 
 
 def test_divergence_at_a_point_that_was_tried_keeps_the_last_one():
@@ -194,15 +188,6 @@ def test_divergence_at_a_point_that_was_tried_keeps_the_last_one():
     with pytest.raises(TrainingDiverged, match="at a point that L-BFGS tried"):
         fit(net, np.ones((1, 1)), np.full((1, 1), 9.0), epochs=50, **how)
     assert net.theta.tolist() == (kept or [np.array([0.1, 0.0])])[-1].tolist()
-
-
-def test_warnings_name_the_line_that_called_fit():
-    def far(training):
-        training.net.theta = np.full(8, 1e6)
-
-    with pytest.warns(RuntimeWarning, match="the loss has grown") as told:
-        fit(linear(), X, Y, epochs=3, optimizer=LBFGS(), callbacks=[far])
-    assert [warning.filename for warning in told] == [__file__]
 
 
 @pytest.mark.parametrize(
@@ -223,16 +208,12 @@ def test_what_does_not_go_with_it_is_refused(options, message, tmp_path):
         fit(net, X, Y, epochs=1, optimizer=LBFGS(), **options)
 
 
-def test_iterables_and_stacks_are_refused():
+def test_iterables_stacks_and_a_missing_scipy_are_told_of(monkeypatch):
     net = linear()
     with complains(ValueError, "L-BFGS needs the full batch as arrays, not an iterable of batches"):
         fit(net, [(X, Y)], epochs=1, optimizer=LBFGS())
-    stack = MLP(Parameters(net.sizes, np.array([net.theta] * 2)), net.activation, net.loss_function)
     with complains(ValueError, "L-BFGS trains one network: train net[k] for each k of a stack"):
-        fit(stack, X, Y, epochs=1, optimizer=LBFGS())
-
-
-def test_without_scipy(monkeypatch):
+        fit(MLP.stack([net, net]), X, Y, epochs=1, optimizer=LBFGS())
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with complains(ImportError, "L-BFGS needs SciPy: pip install scipy"):
-        fit(linear(), X, Y, epochs=1, optimizer=LBFGS())
+        fit(net, X, Y, epochs=1, optimizer=LBFGS())

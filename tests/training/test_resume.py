@@ -101,28 +101,28 @@ def test_a_rate_that_a_callback_has_set_is_kept(tmp_path):
         training.optimizer.schedule = StepDecay(0.2)
 
     fit(nets[1], X, Y, epochs=2, optimizer=SGD(0.1), checkpoint=path, callbacks=[swap])
-    with complains(
-        InvalidFile, "…: a callback had made the optimizer SGD(learning_rate=StepDecay…"
-    ):
+    with complains(InvalidFile, "…: a callback had made the optimizer SGD(…"):
         fit(nets[1], X, Y, epochs=3, optimizer=SGD(0.1), checkpoint=path, resume=True)
 
 
 def test_elsewhere_it_goes_on_with_a_warning(tmp_path, monkeypatch):
     here = {"numpy": "2.4", "blas_threads": 2, "blas_kernel": None}
-    path, how = tmp_path / "file", {"optimizer": SGD(0.1), "checkpoint": tmp_path / "file"}
+    how = {"optimizer": SGD(0.1), "checkpoint": tmp_path / "file"}
     monkeypatch.setattr(checkpoint, "environment", lambda: here)
     fit(make(None), X, Y, epochs=1, **how)
     there = {"numpy": "2.5", "blas_threads": 4, "blas_kernel": "Haswell"}
     monkeypatch.setattr(checkpoint, "environment", lambda: there)
-    text = (
-        f"{path} goes on elsewhere, so that the last bits may differ: numpy is 2.5, but was 2.4; "
-        "blas_threads is 4, but was 2"
-    )
-    with pytest.warns(RuntimeWarning) as told:
+    text = "file goes on elsewhere, so that .*: numpy is 2.5, but was 2.4; blas_threads is 4, but"
+    with pytest.warns(RuntimeWarning, match=text) as told:
         history = fit(make(None), X, Y, epochs=2, resume=True, **how)
-    assert [str(warning.message) for warning in told] == [text]
+    assert len(told) == 1
     assert len(history) == 2
     fit(make(None), X, Y, epochs=3, resume=True, **how)  # written there, so without a word
+    net, data = MLP.init((1, 1), activation="identity", rng=0), (np.ones((4, 1)), np.zeros((4, 1)))
+    how = {"optimizer": SGD(2.4), "checkpoint": tmp_path / "other", "shuffle": False}
+    with pytest.warns(RuntimeWarning, match="the loss has grown"):
+        fit(net, *data, epochs=8, **how)
+    fit(net, *data, epochs=10, resume=True, **how)  # an explosion is not told of again
 
 
 def test_data_in_files_are_known_by_their_content(tmp_path):
@@ -141,12 +141,3 @@ def test_data_in_files_are_known_by_their_content(tmp_path):
     with complains(InvalidFile, "…: the validation data: x changed"):
         held = {"validation": (x[1:5], y[:4])}
         fit(make(None), x, y, epochs=2, resume=True, **how, **held)
-
-
-def test_an_explosion_told_of_is_not_told_of_again(tmp_path):
-    net = MLP.init((1, 1), activation="identity", rng=0)
-    how = {"optimizer": SGD(2.4), "checkpoint": tmp_path / "file", "shuffle": False}
-    data = np.ones((4, 1)), np.zeros((4, 1))
-    with pytest.warns(RuntimeWarning, match="the loss has grown"):
-        fit(net, *data, epochs=8, **how)
-    fit(net, *data, epochs=10, resume=True, **how)

@@ -1,6 +1,7 @@
 """The worked solution as data: every value is training's, every formula gives its value."""
 
 import inspect
+import os
 import re
 
 import numpy as np
@@ -57,10 +58,7 @@ def test_the_branch_that_holds_is_said():
     step = explain(net, [1.0], [1.0])["a[2][0]"]
     assert step.made_by.evaluated() == pytest.approx(step.value, rel=1e-9)
     assert ", as z²₁ > 338" in step.formula
-
-
-def test_float32_is_shown_as_it_is():
-    net, x, y = problem((2, 3, 2), ["tanh", "sigmoid"], dtype="float32")
+    net, x, y = problem((2, 3, 2), ["tanh", "sigmoid"], dtype="float32")  # shown as it is
     worked = explain(net, x, y)
     assert worked["W[2][0, 0]"].value == float(net.W[2][0, 0])
     checked(worked, rel=2e-5)
@@ -110,6 +108,15 @@ def test_names_are_read_as_the_code_and_the_formulas_spell_them(spelling, name):
     assert worked[spelling].name == name
     assert spelling in worked
     assert worked.of(spelling).target == name
+
+
+def test_the_order_is_that_of_the_computation():
+    names = list(explain(*problem((2, 3, 2), "sigmoid", m=2)))
+    assert len(names) == len(set(names))
+    order = ["z[2][0, 0]", "E", "delta[3][1, 0]", "delta[2][1, 2]", "dW[2][0, 0]", "new.b[2][0]"]
+    at = [names.index(name) for name in order]
+    assert at == sorted(at)
+    assert names[-1] == "new.E"
 
 
 def test_in_a_batch_the_sample_comes_first_and_wide_layers_take_a_comma():
@@ -163,21 +170,10 @@ def test_of_a_quantity_is_all_that_it_came_from():
     assert {"new.W[2][1, 0]", "db[3][1]", "delta[2][1]"} < set(worked.of("new.E"))
     assert not any(name.startswith("new.") for name in worked.of("dW[2][0, 0]"))
     assert list(worked.of("W[3][1, 0]")) == ["W[3][1, 0]"]
-
-
-def test_of_a_far_neuron_shows_that_neuron_first():
     worked = explain(*problem((30, 20, 3), "sigmoid", m=2), shown=2)
-    text = worked.of("dW[2][17, 25]").text()
+    text = worked.of("dW[2][17, 25]").text()  # of a far neuron that one comes first
     for word in ("∂E/∂W²₁₈,₂₆", "δ²₁,₁₈", "a²₁,₁₈", "W³₁,₁₈", "a¹₁,₂₆"):
         assert re.search(f"  {word} +=", text), word
-
-
-def test_the_order_is_that_of_the_computation():
-    names = list(explain(*problem((2, 3, 2), "sigmoid", m=2)))
-    assert len(names) == len(set(names))
-    assert names.index("z[2][0, 0]") < names.index("E") < names.index("delta[3][1, 0]")
-    assert names.index("delta[2][1, 2]") < names.index("dW[2][0, 0]") < names.index("new.b[2][0]")
-    assert names[-1] == "new.E"
 
 
 def test_where_the_output_has_rounded_loss_and_delta_are_exact_and_said_to_be():
@@ -213,7 +209,7 @@ def test_rules_of_the_users_own_are_named():
     assert r"\<my\_\$'sine" in worked.markdown()
 
 
-def test_lines_are_those_of_the_source():
+def test_lines_are_those_of_the_source(monkeypatch):
     worked = explain(*problem((2, 2, 2), "sigmoid", m=2))
     text = inspect.getsource(mlp).splitlines()
     assert all(work.lines().values())
@@ -226,16 +222,10 @@ def test_lines_are_those_of_the_source():
         assert text[line.number - 1].strip().startswith(line.code)
     assert [line.code.split("(")[0] for line in worked["z[2][0, 0]"].lines] == ["dot", "add"]
     assert worked["W[2][0, 0]"].line is None
-
-
-def test_without_sources_there_are_no_lines(monkeypatch):
-    def nothing(module):
-        raise OSError
-
-    monkeypatch.setattr(inspect, "getsource", nothing)
-    found = work.lines.__wrapped__()
-    assert not any(found.values())
-    monkeypatch.setattr(work, "lines", lambda: found)
+    monkeypatch.setattr(inspect, "getsource", lambda module: os.stat("/nowhere"))
+    none = work.lines.__wrapped__()  # without sources
+    assert not any(none.values())
+    monkeypatch.setattr(work, "lines", lambda: none)
     assert "mlp.py" not in explain(*problem((2, 2, 2), "sigmoid")).text()
 
 
@@ -279,12 +269,12 @@ def test_the_four_losses_and_which_are_wrong():
         pytest.approx(0.291027924, abs=5e-10),
         pytest.approx(0.285750887, abs=5e-10),
     ]
-    for notation, line in (
-        (("text", 6, 4, "en"), "0.280471447   right  every weight and bias moves"),
-        (("text", 6, 4, "en"), "0.291027774   right  the biases are held"),
-        (("text", 6, 4, "en"), "0.291027924   WRONG  W³ had moved before δ² was taken"),
-        (("text", 6, 4, "en"), "0.285750887   WRONG  the biases of a layer move as one, by the"),
-        (("ascii", 6, 4, "en"), "WRONG  W[3] had moved before delta[2] was taken"),
-        (("text", 6, 4, "zh"), "错误  算 δ² 之前已更新了 W³"),
+    for kind, language, line in (
+        ("text", "en", "0.280471447   right  every weight and bias moves"),
+        ("text", "en", "0.291027774   right  the biases are held"),
+        ("text", "en", "0.291027924   WRONG  W³ had moved before δ² was taken"),
+        ("text", "en", "0.285750887   WRONG  the biases of a layer move as one, by the"),
+        ("ascii", "en", "WRONG  W[3] had moved before delta[2] was taken"),
+        ("text", "zh", "错误  算 δ² 之前已更新了 W³"),
     ):
-        assert line in riddle_text(Notation(*notation))
+        assert line in riddle_text(Notation(kind, 6, 4, language))

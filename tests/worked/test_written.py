@@ -42,9 +42,8 @@ def last_values(text):
 
 def test_the_text_of_the_published_example():
     text = explain(example(), X, Y, learning_rate=0.5, digits=9).text()
-    assert (
-        "  ∂E/∂a²₁ = W³₁₁ · δ³₁ + W³₂₁ · δ³₂\n          = 0.4 · 0.138498562 + 0.5 · (-0.038" in text
-    )
+    sum_of = "  ∂E/∂a²₁ = W³₁₁ · δ³₁ + W³₂₁ · δ³₂\n          = 0.4 · 0.138498562 + 0.5 · (-0.038"
+    assert sum_of in text
     assert "  δ²₁     = ∂E/∂a²₁ · f'(z²₁) = 0.0363503064 · 0.241300709 = 0.0087713" in text
     values, words = last_values(text[text.index("Forward") :]), ORACLE.split()
     for symbol, printed in zip(words[::2], words[1::2], strict=True):
