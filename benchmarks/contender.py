@@ -100,9 +100,7 @@ class Trainer(Contender):
         return [np.array([float(self.loss)], np.float32), *weights]
 
 
-def fit_step(
-    net: Any, x: Array, optimizer: Any, *, compiled: bool = False
-) -> Callable[[Array, None], Any]:
+def fit_step(net: Any, x: Array, optimizer: Any, *, compiled: bool = False) -> Callable[[Array, None], Any]:
     """Return what `fit` calls for each batch, ``take(y, None)``, set on the batch x.
 
     The one place where a benchmark knows how `fit` is made inside.

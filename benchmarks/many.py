@@ -155,9 +155,7 @@ def remarks(results: Sequence[Mapping[str, Any]]) -> list[str]:
                 lines.append(f"{result['row']}: {name} differs by {off:.1e} after one step.")
             else:
                 worst = max(worst, off)
-    lines.append(
-        f"The weights of all agree after one step: relative difference {worst:.0e} or less."
-    )
+    lines.append(f"The weights of all agree after one step: relative difference {worst:.0e} or less.")
     ways = [result["way"]["PyTorch"] for result in results if "PyTorch" in result["way"]]
     if ways:
         counts = ", ".join(f"{way} ({ways.count(way)} rows)" for way in sorted(set(ways)))

@@ -268,15 +268,10 @@ def arguments(description: str, *, threads: int = 1) -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="seconds, not minutes: a smoke test")
     parser.add_argument(
-        "--threads",
-        type=at_least_one,
-        default=threads,
-        help="threads of the BLAS (default %(default)s)",
+        "--threads", type=at_least_one, default=threads, help="threads of the BLAS (default %(default)s)"
     )
     parser.add_argument("--json", type=new_file, metavar="FILE", help="write the results there")
-    parser.add_argument(
-        "--picture", type=new_picture, metavar="FILE", help="draw them (.png, .svg or .pdf)"
-    )
+    parser.add_argument("--picture", type=new_picture, metavar="FILE", help="draw them (.png, .svg or .pdf)")
     return parser
 
 
@@ -328,9 +323,7 @@ def begin(asked: argparse.Namespace) -> dict[str, Any]:
     return described
 
 
-def finish(
-    asked: argparse.Namespace, quick: str, draw: Callable[[Path], None], **found: Any
-) -> None:
+def finish(asked: argparse.Namespace, quick: str, draw: Callable[[Path], None], **found: Any) -> None:
     """Say what a quick run left out, and write the files that were asked for.
 
     In JSON a `Spread` becomes an object of its numbers.
@@ -338,9 +331,7 @@ def finish(
     if asked.quick:
         print(f"\nQuick: {quick}. Not for quoting.")
     if asked.json:
-        text = json.dumps(
-            {"quick": asked.quick} | found, indent=2, ensure_ascii=False, default=asdict
-        )
+        text = json.dumps({"quick": asked.quick} | found, indent=2, ensure_ascii=False, default=asdict)
         asked.json.write_text(text + "\n", encoding="utf-8")
     if asked.picture:
         draw(asked.picture)

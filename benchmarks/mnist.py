@@ -272,9 +272,7 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
         last = [100 * (1 - run["accuracy"][-1]) for run in result["runs"]]
         here, there = 100 * (1 - result["score"]), 100 * (1 - result["reported"])
         first = row == 0
-        labels = (
-            ["a net, last epoch", "the figure that counts", "reported"] if first else [None] * 3
-        )
+        labels = ["a net, last epoch", "the figure that counts", "reported"] if first else [None] * 3
         ax.plot(last, [row] * len(last), "o", ms=5, color="0.7", label=labels[0])
         ax.plot(here, row, "o", ms=8, color="#1f5fa8", label=labels[1])
         ax.plot(there, row, "|", ms=18, mew=2, color="#b5541c", label=labels[2])
@@ -294,9 +292,7 @@ def options() -> Any:
         help="the folder of MNIST's files; without it --quick takes noise of that shape",
     )
     measure.add_rows(parser, [row.name for row in ROWS])
-    parser.add_argument(
-        "--seeds", type=measure.at_least_one, help="nets a row (default 3, and 5 together)"
-    )
+    parser.add_argument("--seeds", type=measure.at_least_one, help="nets a row (default 3, and 5 together)")
     asked = parser.parse_args()
     if asked.data is None and not asked.quick:
         parser.error("--data is needed: the folder of MNIST's four files")

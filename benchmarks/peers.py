@@ -11,17 +11,7 @@ from importlib.util import find_spec
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from contender import (
-    BETA1,
-    BETA2,
-    CHECK_EPSILON,
-    EPSILON,
-    Trainer,
-    fit_step,
-    fit_steps,
-    in_turn,
-    weights_of,
-)
+from contender import BETA1, BETA2, CHECK_EPSILON, EPSILON, Trainer, fit_step, fit_steps, in_turn, weights_of
 from frameworks import Jax, Torch
 
 if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
@@ -209,9 +199,7 @@ class ScikitLearn(Trainer):
         return self.a
 
 
-def contenders(
-    library: str, work: Workload, data: Problem, only: str | None = None
-) -> dict[str, Trainer]:
+def contenders(library: str, work: Workload, data: Problem, only: str | None = None) -> dict[str, Trainer]:
     """Return a library's contenders by name, or one of them; of several the best counts."""
     if only == "compiled":
         return {only: Bpnet(work, data, compiled=True)}

@@ -78,9 +78,7 @@ def run_sweep(points: Mapping[int, Workload], **how: Any) -> dict[str, Any]:
     timed = [{"value": value, **run_point(work, **how)} for value, work in points.items()]
     upper = timed[len(timed) // 2 - (len(timed) < 4) :]
     values = [point["value"] for point in upper]
-    slopes = {
-        side: slope(values, [point[side].median for point in upper]) for side in ("bpnet", "floor")
-    }
+    slopes = {side: slope(values, [point[side].median for point in upper]) for side in ("bpnet", "floor")}
     return {"points": timed, "slopes": slopes, "slopes_from": values[0]}
 
 
@@ -195,9 +193,7 @@ def draw(found: Mapping[str, Any], memory: Sequence[Mapping[str, float]], path: 
 def main() -> None:
     """Measure, print, and write what was asked for."""
     parser = measure.arguments(__doc__ or "", threads=measure.usable_cores())
-    parser.add_argument(
-        "--largest", type=float, metavar="GB", help="size of the largest memmap (default 4)"
-    )
+    parser.add_argument("--largest", type=float, metavar="GB", help="size of the largest memmap (default 4)")
     asked = parser.parse_args()
     how = {"rounds": 15, "seconds": 0.01, "budget": 3.0}
     if asked.quick:

@@ -204,9 +204,7 @@ class Vmap(Way):
     def reset(self, epsilon: float = EPSILON) -> None:
         import torch
 
-        self.theta: Any = tuple(
-            torch.from_numpy(array.copy()) for array in in_turn(self.data.W, self.data.b)
-        )
+        self.theta: Any = tuple(torch.from_numpy(array.copy()) for array in in_turn(self.data.W, self.data.b))
 
     def run(self, n: int) -> None:
         """Take the gradient of all, and subtract it."""

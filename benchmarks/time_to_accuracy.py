@@ -111,9 +111,7 @@ def digits(folder: str | None, quick: bool) -> list[Array]:
     return [x[:1000], y[:1000], labels[:1000], x[1000:], labels[1000:]]
 
 
-def grid_choice(
-    told: dict[str, Any], arrays: list[Array], held: int, ask: Callable[..., Any]
-) -> Any:
+def grid_choice(told: dict[str, Any], arrays: list[Array], held: int, ask: Callable[..., Any]) -> Any:
     """Return the rate and the batch with which a way is the first at 97.5 % on images held out."""
     x, y, labels = arrays[:3]
     ask(x[:-held], y[:-held], labels[:-held], x[-held:], labels[-held:])
@@ -157,9 +155,7 @@ def main() -> None:
                     of = {"rate": rate, "batch": batch}
                     seeds = range(1 if asked.quick else asked.seeds)
                     courses = [run(told | of | {"seed": seed}) for seed in seeds]
-                    results.append(
-                        {"net": sizes, "way": way, "setting": name, **of, "courses": courses}
-                    )
+                    results.append({"net": sizes, "way": way, "setting": name, **of, "courses": courses})
     rows = []
     for result in results:
         cells = []

@@ -212,9 +212,7 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
     measure.name_rows(ax, [f"{r['net']}, batch {r['batch']}" for r in results], 0.7)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda t, _: tick(t))
-    ax.set_xlabel(
-        "time of one training step (median, quartiles); × is the loop's over the matrix's"
-    )
+    ax.set_xlabel("time of one training step (median, quartiles); × is the loop's over the matrix's")
     ax.legend(frameon=False, loc="upper right")
     measure.save_picture(figure, path, grid="x")
 

@@ -99,9 +99,7 @@ class Row:
 
     def __init__(self, work: Workload, goals: Goals, processes: Sequence[Worker]) -> None:
         self.work, self.goals, self.peers = work, goals, check(work, processes)
-        self.racing = [
-            w for w in processes if w.library == "bpnet" or self.peers[w.library]["agrees"]
-        ]
+        self.racing = [w for w in processes if w.library == "bpnet" or self.peers[w.library]["agrees"]]
         self.of: dict[str, Worker] = {}  # by contender
         self.times: dict[str, list[float]] = {}
         self.steps: dict[str, int] = {}
@@ -134,9 +132,7 @@ class Row:
             "floor": spreads["floor"],
             "floor_multiple": measure.ratio(times["bpnet"], times["floor"]),
             "floor_goal": self.goals.floor,
-            "compiled": measure.ratio(times["compiled"], times["floor"])
-            if "compiled" in times
-            else None,
+            "compiled": measure.ratio(times["compiled"], times["floor"]) if "compiled" in times else None,
             "steps": self.steps,
             "peers": self.peers,
         }
@@ -218,9 +214,7 @@ def shortened(work: Workload) -> Workload:
 def options() -> Any:
     """Return what the command line asks for."""
     parser = workers.arguments(__doc__ or "", [work.name for work, _ in WORKLOADS], Library)
-    parser.add_argument(
-        "--data", metavar="DIR", help="MNIST's folder, else made-up images of its shape"
-    )
+    parser.add_argument("--data", metavar="DIR", help="MNIST's folder, else made-up images of its shape")
     return parser.parse_args()
 
 
@@ -251,13 +245,7 @@ def main() -> int:
     results = [{"row": number} | row.result() for number, row in rows.items()]
     libraries, versions = processes.peers, processes.versions
 
-    head = [
-        "workload",
-        "bpnet",
-        *(f"vs {library}" for library in libraries),
-        "/ floor",
-        "compiled / floor",
-    ]
+    head = ["workload", "bpnet", *(f"vs {library}" for library in libraries), "/ floor", "compiled / floor"]
     print(f"\nHow many times faster bpnet is, and whether that reaches the goal: {HOW_READ}\n")
     print(measure.table(head, [row_of(result, libraries) for result in results]))
     print("", *remarks(results), sep="\n")

@@ -37,9 +37,7 @@ class Library:
 
     modules: ClassVar[Mapping[str, str]] = {}  # by the library's name; all others are bpnet
     environment: ClassVar[Mapping[str, str]] = {"JAX_PLATFORMS": "cpu"}
-    most_steps = (
-        512  # in a block: much later, a net that has learnt its only batch has tiny moments
-    )
+    most_steps = 512  # in a block: much later, a net that has learnt its only batch has tiny moments
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -190,10 +188,7 @@ def race(
     budget : float
         Seconds after which no further round is begun, the least number of them excepted.
     """
-    steps = {
-        name: worker.ask("steps_for", name, min(seconds, BLOCK))
-        for name, worker in contenders.items()
-    }
+    steps = {name: worker.ask("steps_for", name, min(seconds, BLOCK)) for name, worker in contenders.items()}
 
     def clock(turn: tuple[str, Worker], _: int) -> float:
         name, worker = turn
@@ -206,9 +201,7 @@ def race(
     return measure.turns(turns, one, rounds=rounds, budget=budget, clock=clock), steps
 
 
-def arguments(
-    description: str, rows: Sequence[str], kind: type[Library]
-) -> argparse.ArgumentParser:
+def arguments(description: str, rows: Sequence[str], kind: type[Library]) -> argparse.ArgumentParser:
     """Return a parser that knows the options of both benchmarks."""
     parser = measure.arguments(description, threads=measure.usable_cores())
     measure.add_rows(parser, rows)

@@ -16,11 +16,7 @@ if TYPE_CHECKING:  # NumPy must not be imported before its threads are set
 
     Array = NDArray[Any]
 
-LOSSES = {
-    "sigmoid": "half_squared_error",
-    "softmax": "cross_entropy",
-    "identity": "half_squared_error",
-}
+LOSSES = {"sigmoid": "half_squared_error", "softmax": "cross_entropy", "identity": "half_squared_error"}
 
 
 class Workload(NamedTuple):
@@ -52,9 +48,7 @@ class Problem(NamedTuple):
     b: list[Array]
 
 
-def start_weights(
-    rng: Generator, sizes: Sequence[int], *networks: int
-) -> tuple[list[Array], list[Array]]:
+def start_weights(rng: Generator, sizes: Sequence[int], *networks: int) -> tuple[list[Array], list[Array]]:
     """Return weights by Glorot's rule and small biases, of one network or of so many."""
     W, b = [], []
     for n_before, n in pairwise(sizes):

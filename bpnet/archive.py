@@ -1,7 +1,5 @@
 """Named arrays in one file, written all or not at all, read without trust."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io

@@ -12,8 +12,6 @@ which call computes a product fastest, and that is chosen here, by measured size
   them together would leave the processor's cache.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Callable
@@ -70,10 +68,7 @@ def room(theta: Array, *shape: int) -> Array:
 
 
 def best_layout(theta: Array, sizes: tuple[int, ...], m: int) -> Array:
-    """Return θ itself, or a copy with the networks fastest where that trains batches of m faster.
-
-    The copy has the same axes and values.
-    """
+    """Return θ itself, or a copy with the networks fastest where batches of m train faster."""
     if theta.ndim == 1 or len(theta) < FEWEST or networks_fastest(theta):
         return theta
     largest = m * max(n_in * n_out for n_in, n_out in pairwise(sizes))
@@ -82,19 +77,12 @@ def best_layout(theta: Array, sizes: tuple[int, ...], m: int) -> Array:
 
 
 def better_in_turn(theta: Array, m: int) -> bool:
-    """Whether a stack trains faster network by network, on buffers that stay in the cache.
-
-    So it does where the networks are so large that the calls for each do not matter.
-    """
+    """Whether a stack trains faster network by network, on buffers that stay in the cache."""
     return bool(m * theta.shape[-1] > HEAVIEST)
 
 
 def digest(array: Array) -> int:
-    """Return a checksum of an array's bytes, which differs where a number does.
-
-    CRC-32; of a long array, of its sums modulo 2^32 in 1,021 columns: ten times as fast, and
-    still different for almost every change, exchanged entries included.
-    """
+    """Return a checksum of an array's bytes, which differs where a number does."""
     words: Any = np.frombuffer(array.ravel(order="K"), np.uint32)
     columns = words[: words.size // COLUMNS * COLUMNS].reshape(-1, COLUMNS)
     if len(columns) < 16:
@@ -106,30 +94,12 @@ def digest(array: Array) -> int:
 def check_memory(
     what: str, networks: int, dtype: np.dtype[Any], numbers: int, *, gradients: bool = True
 ) -> None:
-    """Raise MemoryError, with the size in words, for a stack that cannot fit.
-
-    Parameters
-    ----------
-    what : str
-        What is asked for, for the message.
-    networks : int
-    dtype : dtype
-    numbers : int
-        How many each network needs.
-    gradients : bool
-        Whether their gradients need as many again.
-
-    Raises
-    ------
-    MemoryError
-        If that is more than the machine has.
-    """
+    """Raise MemoryError, with the size in words, for a stack that cannot fit."""
     need, have = (1 + gradients) * networks * numbers * dtype.itemsize, memory_of_machine()
     if need > MEMORY * have:
         also = " with their gradients" if gradients else ""
         raise MemoryError(
-            f"{what} need {in_words(need)}{also}, but this machine has "
-            f"{in_words(have)}: take fewer at a time"
+            f"{what} need {in_words(need)}{also}, but this machine has {in_words(have)}: take fewer at a time"
         )
 
 

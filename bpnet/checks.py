@@ -1,7 +1,5 @@
 """What a caller hands in, made into the arrays that the passes need, or one clear error."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import operator
@@ -238,9 +236,7 @@ def as_int(value: Any, name: str, *, least: int) -> int:
     return number
 
 
-def as_float(
-    value: Any, name: str, *, above: float = -INF, below: float = INF, least: float = -INF
-) -> float:
+def as_float(value: Any, name: str, *, above: float = -INF, below: float = INF, least: float = -INF) -> float:
     """Return value as a finite float with above < value < below and value >= least."""
     try:
         if isinstance(value, (bool, np.bool_, str, bytes)):

@@ -5,8 +5,6 @@ bytes, the highest first, and then one byte a pixel or label (LeCun, Cortes & Bu
 database of handwritten digits").
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 import os
@@ -57,21 +55,7 @@ class MNIST:
 
 
 def load_mnist(directory: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> MNIST:
-    """Read MNIST, or a set in its format such as Fashion-MNIST, from a folder.
-
-    Parameters
-    ----------
-    directory : path
-        With ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same of ``t10k``, each
-        plain or with ``.gz``; names with a dot, ``train-images.idx3-ubyte``, are known too.
-    dtype : dtype
-        float32 or float64, of the images and the one-hot rows.
-
-    Raises
-    ------
-    FileNotFoundError, InvalidFile
-        If a file is missing or damaged, or does not belong to its partner.
-    """
+    """Read MNIST, or a set in its format such as Fashion-MNIST, from a folder."""
     chosen = np.dtype(dtype)
     if chosen not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, not {dtype!r}")

@@ -1,7 +1,5 @@
 """The exceptions that a caller may want to catch by name."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 
@@ -17,9 +15,7 @@ class TrainingDiverged(ArithmeticError):
     is not finite, `learning_rate` the one in use (L-BFGS has none), `history` of the epochs before.
     """
 
-    def __init__(
-        self, message: str, *, epoch: int, step: int, layer: int | None, learning_rate: Any
-    ) -> None:
+    def __init__(self, message: str, *, epoch: int, step: int, layer: int | None, learning_rate: Any) -> None:
         super().__init__(message)
         self.epoch, self.step, self.layer = epoch, step, layer
         self.learning_rate = learning_rate

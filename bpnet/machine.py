@@ -1,7 +1,5 @@
 """What the last bits of a result depend on beside the program: the versions and the machine."""
 
-from __future__ import annotations
-
 import os
 import platform
 from importlib.util import find_spec

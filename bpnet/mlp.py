@@ -223,11 +223,7 @@ class MLP(Stackable):
         return self.parameters.theta.dtype
 
     def forward(
-        self,
-        x: ArrayLike,
-        *,
-        cache: Cache | None = None,
-        mask: Mapping[int, ArrayLike] | None = None,
+        self, x: ArrayLike, *, cache: Cache | None = None, mask: Mapping[int, ArrayLike] | None = None
     ) -> Cache:
         """Return z^l and a^l of every layer.
 

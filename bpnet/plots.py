@@ -126,9 +126,7 @@ def draw_weights(
             words.set_bbox({"fc": ax.figure.get_facecolor(), "ec": "none", "pad": 0.5})
 
 
-def learning_curves(
-    history: History, of: str = "loss", *, label: str = "", ax: Axes | None = None
-) -> Axes:
+def learning_curves(history: History, of: str = "loss", *, label: str = "", ax: Axes | None = None) -> Axes:
     """Draw the loss of each epoch with that of the validation data, or a metric by its name.
 
     Several trainings go into one picture, with a label each.
@@ -151,9 +149,7 @@ def learning_curves(
     return finished(ax, "epoch", "loss $E$" if of == "loss" else of, log=of == "loss")
 
 
-def layer_curves(
-    monitor: LayerMonitor, of: str = "gradient_norm", *, ax: Axes | None = None
-) -> Axes:
+def layer_curves(monitor: LayerMonitor, of: str = "gradient_norm", *, ax: Axes | None = None) -> Axes:
     """Draw, a line a layer, what a `LayerMonitor` has recorded: "gradient_norm" or "saturation"."""
     if of not in MEASURED:
         raise ValueError(f"of must be one of {', '.join(MEASURED)}, not {of!r}")

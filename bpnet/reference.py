@@ -11,8 +11,6 @@ the benchmarks race. A neuron i of layer l holds
 Every δ is computed before any weight moves, and a step always subtracts a gradient.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ A net whose loss is below a quarter of the best constant output's has learned: t
 neurons and small errors are no illness, and only what is at fault by itself is told.
 """
 
-from __future__ import annotations
-
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -214,16 +212,9 @@ class Case:
 
 
 def rate_range(
-    net: MLP,
-    x: ArrayLike,
-    y: ArrayLike,
-    optimizer: Optimizer | None = None,
-    rates: Sequence[float] = RATES,
+    net: MLP, x: ArrayLike, y: ArrayLike, optimizer: Optimizer | None = None, rates: Sequence[float] = RATES
 ) -> Array:
-    """Return, for each learning rate, the loss after some steps of a copy on the whole batch.
-
-    They are steps of gradient descent, or of the optimizer given; inf is where training diverges.
-    """
+    """Return, for each learning rate, the loss after some steps of a copy on the whole batch."""
     losses = []
     for rate in rates:
         work: Any = net.copy()

@@ -4,8 +4,6 @@ A locale of old (cp1252, GBK, ASCII) has no δ or ∂, and printing one there ra
 UnicodeEncodeError: for a report, just when a gradient is wrong.
 """
 
-from __future__ import annotations
-
 import sys
 import tomllib
 from pathlib import Path

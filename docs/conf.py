@@ -64,9 +64,7 @@ def copied(folder: str, pattern: str) -> None:
 copied("notebooks", "*.ipynb")
 
 
-def escape(
-    app: object, what: str, name: str, obj: object, options: object, lines: list[str]
-) -> None:
+def escape(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Let |d| be |d|, which reStructuredText takes for the name of something else."""
     lines[:] = [re.sub(r"\|(\w+|\w+ - \w+)\|", r"\|\1\|", line) for line in lines]
 

@@ -21,9 +21,7 @@ settings.load_profile("ci")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--fail-on-skip",
-        action="store_true",
-        help="fail if a test is skipped: every extra is there",
+        "--fail-on-skip", action="store_true", help="fail if a test is skipped: every extra is there"
     )
 
 

@@ -125,9 +125,7 @@ def test_a_stacked_pass_is_its_networks_one_by_one(layout, data, pair, seed):
     networks, m = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
     own_x, own_y, weighted = (data.draw(st.booleans()) for _ in range(3))
     rules = {"activation": (*between, output), "loss": loss}
-    nets, xs, ys = zip(
-        *(case(sizes, m=m, seed=seed + k, **rules) for k in range(networks)), strict=True
-    )
+    nets, xs, ys = zip(*(case(sizes, m=m, seed=seed + k, **rules) for k in range(networks)), strict=True)
     net = LAYOUTS[layout](MLP.stack(nets))
     x, y = np.stack(xs) if own_x else xs[0], np.stack(ys) if own_y else ys[0]
     weight = np.random.default_rng(seed).random(m) + 0.1 if weighted else None

@@ -14,11 +14,7 @@ from tests.helpers.snippets import BLOCK, printed, same, snippets
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "```python" in path.read_text("utf-8"))
-NEEDS = {
-    "guide/sklearn.md": "sklearn",
-    "guide/machines.md": "dask",
-    "guide/pictures.md": "matplotlib",
-}
+NEEDS = {"guide/sklearn.md": "sklearn", "guide/machines.md": "dask", "guide/pictures.md": "matplotlib"}
 
 
 @pytest.mark.parametrize("page", [path.relative_to(DOCS).as_posix() for path in PAGES])
@@ -39,9 +35,7 @@ def test_a_page_prints_what_stands_below_its_snippets(
 def test_the_reference_has_every_public_name() -> None:
     reference = (DOCS / "api.rst").read_text("utf-8")
     there = set(
-        re.findall(
-            r"^\.\. (?:auto)?(?:class|function|exception|data|module):: (\S+)", reference, re.M
-        )
+        re.findall(r"^\.\. (?:auto)?(?:class|function|exception|data|module):: (\S+)", reference, re.M)
     )
     public = {*bpnet.__all__, *(name for name in vars(formats) if "to_" in name)}
     public |= set(plots.__all__)

@@ -257,9 +257,7 @@ def test_the_core_is_imported_without_an_optional_package():
         "for name in bpnet.__all__: getattr(bpnet, name)\n"
         f"print(sorted(set({sorted(OPTIONAL)}) & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 
 

@@ -258,9 +258,7 @@ def test_a_batch_of_one_needs_no_share():
     net = make()
     one, three = net.forward(X[:1]), net.forward(np.tile(X[:1], (3, 1)))
     grad = net.backward(one, Y[:1])
-    np.testing.assert_allclose(
-        net.backward(three, np.tile(Y[:1], (3, 1))).theta, grad.theta, rtol=1e-13
-    )
+    np.testing.assert_allclose(net.backward(three, np.tile(Y[:1], (3, 1))).theta, grad.theta, rtol=1e-13)
     weighted = net.backward(one, Y[:1], sample_weight=[7], grad=grad)
     assert weighted is grad
     np.testing.assert_array_equal(weighted.theta, net.backward(one, Y[:1]).theta)

@@ -19,8 +19,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 RUNNERS = ("nbformat", "nbclient", "ipykernel")
 needs_a_kernel = pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, RUNNERS)),
-    reason="running a notebook needs the extra 'notebooks'",
+    not all(map(importlib.util.find_spec, RUNNERS)), reason="running a notebook needs the extra 'notebooks'"
 )
 
 

@@ -100,10 +100,7 @@ def test_nothing_overflows_or_becomes_nan_at_any_z(output, loss, dtype):
             y = np.tile(np.array(edge, float), (len(x), 1))
             with np.errstate(all="raise"):
                 cache = net.forward(x)
-                E = [
-                    net.loss(cache, y),
-                    *(net.loss(a=a, y=y) for a in (cache.a[3], net.predict(x))),
-                ]
+                E = [net.loss(cache, y), *(net.loss(a=a, y=y) for a in (cache.a[3], net.predict(x)))]
                 grad = net.backward(cache, y)
             assert np.abs(cache.z[2]).max() == 1e4
             assert np.isfinite([*E]).all()

@@ -23,11 +23,7 @@ INTERRUPTED, BROKEN_PIPE = 128 + 2, 128 + 13  # as of a process that the signal 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command, by the arguments of the process if none are given; return its exit status.
-
-    It is 0; 1 where ``check`` finds a gradient wrong; 2 after an error, which is one line on
-    stderr; 130 after Ctrl-C; 141 where the reader of the output has gone.
-    """
+    """Run the command, by default with the arguments of the process; return its exit status."""
     try:
         status = run(sys.argv[1:] if argv is None else list(argv))
         print(end="", flush=True)

@@ -29,10 +29,7 @@ def refuse_masked(**given: Any) -> None:
 
 
 def checked(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
-    """Return X, and y if it is given, as scikit-learn checks them; X may be CSR.
-
-    An error names the first column of a data frame that is at fault.
-    """
+    """Return X, and y if it is given, as scikit-learn checks them; X may be CSR."""
     refuse_masked(X=X, y=y)
     try:
         return scikit.validate_data(estimator, X, y, accept_sparse="csr", dtype=FLOATS, **options)
@@ -69,10 +66,7 @@ def warn_of_size(x: Any) -> None:
 def divided(
     n: int, fraction: float, classes: Any, state: np.random.RandomState, *, lenient: bool
 ) -> tuple[Array, Array]:
-    """Return the numbers of the rows to train on, and of a fraction to validate on.
-
-    Classes are as frequent in both; `lenient` lets go of them where one is too rare for that.
-    """
+    """Return the numbers of the rows to train on, and of a fraction to validate on."""
     choose = given(scikit.train_test_split, np.arange(n), test_size=fraction, random_state=state)
     try:
         rest, rows = choose(stratify=classes)
@@ -137,9 +131,7 @@ class BaseMLP(scikit.Callbacks, scikit.BaseEstimator):  # type: ignore[misc]  # 
         """
         return self._train(X, y, sample_weight, (X_val, y_val, sample_weight_val), partial=True)
 
-    def _train(
-        self, X: Any, y: Any, sample_weight: Any, validation: Sequence[Any], *, partial: bool
-    ) -> Self:
+    def _train(self, X: Any, y: Any, sample_weight: Any, validation: Sequence[Any], *, partial: bool) -> Self:
         """Begin a training or go on with one, and keep what comes out."""
         going_on = self.__sklearn_is_fitted__() and bool(partial or self.warm_start)
         x, y = checked(self, X, y, reset=not going_on, **self._target_checks)

@@ -277,10 +277,7 @@ def load_model(path: StrPath) -> Any:
     *hidden, output = (f.name for f in net.activation.values())
     kind = MLPClassifier if classes else MLPRegressor
     estimator = kind(
-        hidden_layer_sizes=net.sizes[1:-1],
-        activation=hidden,
-        out_activation=output,
-        loss=net.loss_function,
+        hidden_layer_sizes=net.sizes[1:-1], activation=hidden, out_activation=output, loss=net.loss_function
     )
     if isinstance(estimator, MLPClassifier):
         estimator._learn(np.array(classes))

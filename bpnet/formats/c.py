@@ -124,9 +124,7 @@ static inline void {name}_predict(const {real} *x, {real} *a)
 """
 
 
-def to_c(
-    net: MLP, path: StrPath | None = None, *, name: str | None = None, scaler: Any = None
-) -> str:
+def to_c(net: MLP, path: StrPath | None = None, *, name: str | None = None, scaler: Any = None) -> str:
     r"""Return a net as one self-contained file of C99, and write it to a file if asked.
 
     It defines ``NAME_INPUTS``, ``NAME_OUTPUTS`` and ``NAME_predict(x, a)``, and ``NAME_SCRATCH``

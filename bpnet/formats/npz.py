@@ -51,8 +51,7 @@ def build(arrays: Mapping[str, Array]) -> MLP:
         raise InvalidFile(f"holds theta as {theta.dtype}, but it must be one of {known}")
     if theta.ndim not in (1, 2) or theta.shape[-1] != count(sizes) or theta.size == 0:
         raise InvalidFile(
-            f"holds theta of shape {theta.shape}, but a net of sizes {sizes} "
-            f"has {count(sizes)} parameters"
+            f"holds theta of shape {theta.shape}, but a net of sizes {sizes} has {count(sizes)} parameters"
         )
     if not all_finite(theta):
         raise InvalidFile("holds weights that are NaN or infinite")

@@ -62,10 +62,7 @@ def to_onnx(net: MLP, path: StrPath | None = None, *, scaler: Any = None) -> onn
 
 @dataclass
 class Tensor:
-    """A tensor of a graph, of one dtype with all others: what is computed from it adds nodes.
-
-    ``z("Tanh")`` is tanh z, ``z("Min", 0.0)`` the smaller of z and 0, ``z * z`` the square.
-    """
+    """A tensor of a graph, of one dtype with all others: what is computed from it adds nodes."""
 
     onnx: Any
     graph: Any  # onnx.GraphProto

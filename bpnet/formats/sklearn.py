@@ -88,8 +88,7 @@ def to_sklearn(net: MLP, *, classes: ArrayLike | None = None) -> MLPClassifier |
     names = np.arange(k) if classes is None else np.asarray(classes)
     if names.shape != (k,) or not np.array_equal(np.unique(names), names):
         raise ValueError(
-            f"classes must name the {k} classes of this net in sorted order, each once, "
-            f"not {classes!r}"
+            f"classes must name the {k} classes of this net in sorted order, each once, not {classes!r}"
         )
     coefs = [net.W[l].T.copy() for l in net.activation]
     intercepts = [net.b[l].copy() for l in net.activation]

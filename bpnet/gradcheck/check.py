@@ -4,8 +4,6 @@ The last, dx, dw, db = backward(dout, cache), is a vector-Jacobian product: of a
 derivatives of E = Σ dout out. So dout is drawn at random, and the result checked as E's gradient.
 """
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Callable, Mapping

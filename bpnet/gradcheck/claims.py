@@ -4,8 +4,6 @@
 what it calls wrong: a rule that only claims to be analytic must fail nobody's gradient.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -162,9 +160,7 @@ def as_method(method: str) -> str:
     return method
 
 
-def checked(
-    probe: Probe, claim: Claim, options: Options, watched: Collection[str] = ()
-) -> GradientReport:
+def checked(probe: Probe, claim: Claim, options: Options, watched: Collection[str] = ()) -> GradientReport:
     """Return the report on a claim; what is in `watched` at its end is told of as changed."""
     method, tolerance, coordinates, rng = options
     P, rng = claim.gradient.size, generator(rng)

@@ -29,9 +29,7 @@ Named = list[tuple[float, str]]  # a factor, and what it comes from
 HALVES: Named = [(2.0, "a half is forgotten"), (0.5, "a half too many")]
 
 
-def with_cause(
-    report: GradientReport, probe: Probe, analytic: Array, *, own: bool = False
-) -> GradientReport:
+def with_cause(report: GradientReport, probe: Probe, analytic: Array, *, own: bool = False) -> GradientReport:
     """Return the report with its likely cause; analytic is all of the claim, checked or not."""
     if report.ok:
         return report

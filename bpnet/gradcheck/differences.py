@@ -15,8 +15,6 @@ imaginary part gives the derivative without a difference, and h may be so small 
 is to be said about it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -91,9 +89,7 @@ def scales(theta: Array, slices: list[slice]) -> Array:
     return powers
 
 
-def central(
-    along: Along, k: Array, E_0: float, noise: float, scale: Array, tolerance: float
-) -> Differences:
+def central(along: Along, k: Array, E_0: float, noise: float, scale: Array, tolerance: float) -> Differences:
     """Return ∂E/∂θ_k by extrapolated central differences; a tenth of `tolerance` is settled."""
     n = len(k)
     value, uncertainty = np.full(n, np.nan), np.full(n, np.inf)

@@ -3,8 +3,6 @@
 A probe never touches what it was made from: it moves copies.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The reports of a gradient check: what was compared, what came out, in words and in numbers."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -15,8 +15,6 @@ f' = a (1 - a) near a = 1 has a relative error of eps / (1 - a), of any size; an
 samples that cancel keeps the rounding of its largest terms.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 

@@ -4,8 +4,6 @@ An activation of one's own with a wrong f', or a loss with a wrong ∂E/∂a, ma
 wrong that goes through it. It is seen most directly by itself, at the values of a pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

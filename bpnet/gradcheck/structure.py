@@ -5,8 +5,6 @@ as Python would index it: ``[17]`` of a vector, ``['W1'][0, 3]`` of a dict of ar
 ``[0]['b'][2]`` deeper down, ``W[3][1, 0]`` of a network.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

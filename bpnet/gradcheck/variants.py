@@ -10,8 +10,6 @@
 learning rate of the update that came too early.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What one forward pass holds: z^l and a^l, and the kernels that compute them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 

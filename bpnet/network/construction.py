@@ -43,9 +43,7 @@ def per_layer(given: Any, single: type | tuple[type, ...], L: int, name: str) ->
     return list(given)
 
 
-def checked_rules(
-    sizes: tuple[int, ...], activation: Named, output: Any, loss: str | Loss
-) -> Rules:
+def checked_rules(sizes: tuple[int, ...], activation: Named, output: Any, loss: str | Loss) -> Rules:
     """Return the rules of a new net, as `layer_rules`; those of older files may be as they are."""
     rules = layer_rules(len(sizes), activation, output, loss)
     last = rules[0].list[-1]

@@ -1,7 +1,5 @@
 """What a backward pass holds: ∂E/∂θ, laid out as θ is, and the errors δ^l."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
@@ -16,9 +14,7 @@ from bpnet.network.show import Row, rows_of
 class Gradient(Parameters):
     """∂E/∂θ of a pass, ``theta``, its views ``W[l]``, ``b[l]``, and ∂E/∂z^l, ``delta[l]``."""
 
-    def __init__(
-        self, signature: Signature, theta: Array, delta: Sequence[Array] | None = None
-    ) -> None:
+    def __init__(self, signature: Signature, theta: Array, delta: Sequence[Array] | None = None) -> None:
         super().__init__(signature.sizes, theta)
         self.ones: Any = None  # (1, m), to sum over samples; None where of one ∂E/∂b^l is δ^l
         if delta is None:

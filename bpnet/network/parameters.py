@@ -8,8 +8,6 @@ n_l = sizes[l-1] is its number of neurons; P is the number of parameters.
 θ may carry a leading axis, (networks, P): then W[l] is (networks, n_l, n_{l-1}).
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import operator

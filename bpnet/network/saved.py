@@ -8,8 +8,6 @@ loss         its name, such as "half_squared_error" or "huber(2.0)"
 theta        θ, float or complex, (P,) or (networks, P)
 """
 
-from __future__ import annotations
-
 import re
 
 import numpy as np
@@ -28,9 +26,7 @@ OWN = (
 )
 
 
-def members(
-    parameters: Parameters, activation: ByLayer[Activation], loss: Loss
-) -> dict[str, Array]:
+def members(parameters: Parameters, activation: ByLayer[Activation], loss: Loss) -> dict[str, Array]:
     """Return the arrays of a net."""
     parameters.check_finite()
     return {

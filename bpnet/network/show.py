@@ -1,7 +1,5 @@
 """How things show themselves at the prompt and in a notebook: shapes and values, short."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from html import escape
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """What a net can do as a stack of networks: be put together, taken apart, and asked as one."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self

@@ -4,8 +4,6 @@
 Pyodide alike. A request that cannot be done leaves the state as it was.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import re

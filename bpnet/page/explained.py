@@ -1,7 +1,5 @@
 """The worked solution of what is pointed at: formulas in MathML, lines of code, where from."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from bpnet.page import SAID

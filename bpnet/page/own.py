@@ -1,7 +1,5 @@
 """Somebody's own forward and backward pass, judged in a process that can be ended."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """The state of the page: where it begins, and how it is taken away: Python, JSON, link and film."""
 
-from __future__ import annotations
-
 import base64
 import json
 import zlib

@@ -11,8 +11,6 @@ by their real part first.
 `inplace.py` has the same rules without temporary arrays, for training.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -73,9 +71,7 @@ class Activation:
     attained: bool = False
     # Makes the same in place, for arrays like a given z. Only the table's entries have it, set
     # afterwards: a copy with another rule, by `dataclasses.replace`, must not keep it.
-    in_place: Callable[[Array], Pair] | None = field(
-        default=None, init=False, repr=False, compare=False
-    )
+    in_place: Callable[[Array], Pair] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return short(self)

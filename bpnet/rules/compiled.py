@@ -12,8 +12,6 @@ rule, with nothing to decide for each number, and keeps it on disk for the proce
 exponentials of a layer stay NumPy's, which takes several of them at a time.
 """
 
-from __future__ import annotations
-
 from collections import namedtuple
 from functools import partial
 from math import exp, expm1, log, log1p, nan, sqrt, tanh
@@ -264,13 +262,8 @@ def output(out: Any, loss: Any, limit: Any, z: Any, a: Any, y: Any, share: Any, 
 
 
 @inlined
-def step_of(
-    code: Any, theta: Any, g: Any, old: Any, s: Any, v: Any, decay: Any, eta: Any, k: Any
-) -> Any:
-    """Take a step, and return 0 if every number of θ stays finite; old becomes what θ was.
-
-    Of s, v and decay those are looked at that the rule has.
-    """
+def step_of(code: Any, theta: Any, g: Any, old: Any, s: Any, v: Any, decay: Any, eta: Any, k: Any) -> Any:
+    """Take a step, and return 0 if every number of θ stays finite; old becomes what θ was."""
     rate, c = eta * k[FACTOR], form(eta)
     constants, least_s, least_v, least = (k[0], k[1], k[2], k[3]), k[5], k[6], k[7]
     wrong = 0
@@ -293,9 +286,7 @@ def step_of(
 
 
 @kernel
-def step(
-    kind: Any, theta: Any, g: Any, old: Any, s: Any, v: Any, decay: Any, eta: Any, k: Any
-) -> Any:
+def step(kind: Any, theta: Any, g: Any, old: Any, s: Any, v: Any, decay: Any, eta: Any, k: Any) -> Any:
     return step_of(len(kind), theta, g, old, s, v, decay, eta.item(), k)
 
 

@@ -11,8 +11,6 @@ from a layer's n_in = n_{l-1} inputs and n_out = n_l neurons; biases start at 0:
 A uniform distribution on ±r has the variance r²/3.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,10 +57,7 @@ def scaled(name: str, variance: Callable[[int, int], float]) -> list[Initializer
     def normal_W(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.normal(0, math.sqrt(variance(shape[-1], shape[-2])), shape)
 
-    return [
-        Initializer(f"{name}_uniform", uniform_W, zeros),
-        Initializer(f"{name}_normal", normal_W, zeros),
-    ]
+    return [Initializer(f"{name}_uniform", uniform_W, zeros), Initializer(f"{name}_normal", normal_W, zeros)]
 
 
 TABLE = (
@@ -90,9 +85,7 @@ def generator(rng: Seed) -> np.random.Generator:
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, (bool, np.bool_)) or not isinstance(rng, (int, np.integer)):
-        raise TypeError(
-            f"rng must be a seed (an integer >= 0) or a numpy.random.Generator, not {rng!r}"
-        )
+        raise TypeError(f"rng must be a seed (an integer >= 0) or a numpy.random.Generator, not {rng!r}")
     if rng < 0:
         raise ValueError(f"rng, a seed, must be >= 0, not {rng}")
     return np.random.default_rng(rng)

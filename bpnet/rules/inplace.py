@@ -6,8 +6,6 @@ arrays of that dtype (a Python float is converted at every call) and its scratch
 held equal to its rule in the table by a property test.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ What a call writes stands last. Two flags are expected and silenced by the calle
 overflow to infinity, whose reciprocal is the right 0, and e^z may underflow to 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -38,9 +36,7 @@ def layer_kernels(activation: Activation, z: Array) -> tuple[Forward, Backward]:
     return f, times_df
 
 
-def output_kernels(
-    loss: Loss, output: Activation, z: Array, times_df: Backward
-) -> tuple[OutputDelta, Value]:
+def output_kernels(loss: Loss, output: Activation, z: Array, times_df: Backward) -> tuple[OutputDelta, Value]:
     """Return what writes δ^L, and what returns the loss of a batch, for outputs like z.
 
     δ^L = ∂E/∂z^L is of each sample's loss, before the mean over samples; the loss is that mean.

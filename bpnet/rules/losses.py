@@ -16,8 +16,6 @@ largest f'. So δ vanishes where a sigmoid has rounded to 1 (z > 17 in float32, 
 tanh to ±1 (9 and 19).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,14 +27,7 @@ import numpy as np
 from bpnet.arrays import Array
 from bpnet.checks import as_float, known_name
 from bpnet.rules import pairs
-from bpnet.rules.activations import (
-    ACTIVATIONS,
-    Activation,
-    capped_exp,
-    log_softmax,
-    short,
-    softplus,
-)
+from bpnet.rules.activations import ACTIVATIONS, Activation, capped_exp, log_softmax, short, softplus
 from bpnet.rules.constants import largest_exponent
 from bpnet.rules.inplace import FORMS, InPlace, huber_form
 from bpnet.rules.pairs import Pair
@@ -148,10 +139,7 @@ class Loss:
 
 
 def reduce(share: Array, weight: Array | None = None) -> Any:
-    """Sum over the outputs, then average over the samples: (..., m, n_L) becomes (...).
-
-    The weight, (m,) or (networks, m), is each sample's part of the mean; the default is 1/m each.
-    """
+    """Sum over the outputs, then average over the samples: (..., m, n_L) becomes (...)."""
     of_sample = share.sum(axis=-1)
     return of_sample.mean(axis=-1) if weight is None else (of_sample * weight).sum(axis=-1)
 
@@ -301,8 +289,7 @@ def check_targets(loss: Loss, y: Array) -> Array:
         if least < low or most > high:
             wrong = least if least < low else most
             raise ValueError(
-                f"the loss {loss.name!r} needs targets between {low} and {high}, "
-                f"but y holds {wrong:g}"
+                f"the loss {loss.name!r} needs targets between {low} and {high}, but y holds {wrong:g}"
             )
     if loss.distribution:
         total = y.sum(axis=-1, keepdims=True)

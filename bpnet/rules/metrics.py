@@ -1,7 +1,5 @@
 """Measures of a network's outputs a against targets y, both (m, n_L); by name or as a function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
 from typing import Any
@@ -16,11 +14,7 @@ Metric = Callable[[Array, Array], Any]
 
 
 class Mean:
-    """A metric of data that come part by part: the mean of what a function gives for each sample.
-
-    `add` takes a part, and `value` reads what has come together, or raises ValueError. Of a stack,
-    (networks, m, n_L), it is one number a network. Weights, (m,), are not all 0.
-    """
+    """A metric of data in parts: the mean of what a function gives for each sample."""
 
     __name__: str
 
@@ -64,15 +58,7 @@ def weighted_sum(each: Array, weight: Array | None) -> Any:
 
 
 class Accuracy(Mean):
-    """The part of the samples whose class is right; what are classes, the targets say.
-
-    one-hot rows        the largest output, also where targets are probabilities that sum to 1
-    labels of 0 and 1   each by itself, whether it is at least ½; a single column is one label
-    labels of -1 and 1  whether it is at least 0
-
-    Other targets name no classes and are refused; but where the loss takes probabilities, as
-    binary cross-entropy, a target between 0 and 1 is the label that is the likelier.
-    """
+    """The part of the samples whose class is right; what are classes, the targets say."""
 
     def __init__(self, name: str, *, probabilities: bool = False) -> None:
         self.__name__ = name
@@ -162,19 +148,13 @@ class R2(Mean):
 
 @R2
 def r2(y: Array, a: Array) -> Any:
-    """Return (a - y)², of which R² is 1 - Σ (a - y)² / Σ (y - mean y)², averaged over outputs.
-
-    An output whose targets are all equal counts 1 where it is met exactly, else 0.
-    """
+    """Return (a - y)², of which R² is 1 - Σ (a - y)² / Σ (y - mean y)², averaged over outputs."""
     return np.square(a - y)
 
 
 @Mean
 def log_loss(y: Array, a: Array) -> Any:
-    """Return -Σ y log a of each sample; of a single output -y log a - (1 - y) log(1 - a).
-
-    Outputs are probabilities, taken no closer to 0 and 1 than their dtype's eps.
-    """
+    """Return -Σ y log a of each sample; of a single output -y log a - (1 - y) log(1 - a)."""
     for name, v in (("targets", y), ("outputs", a)):
         off = (v < 0) | (v > 1)
         if v.shape[-1] > 1:
@@ -234,8 +214,7 @@ class ClassScore(Mean):
         name, way = self.__name__, int(may.argmax())
         if not may.any():
             raise ValueError(
-                f"{name} needs classes: y must hold rows with a single 1, or labels of 0 and 1 or "
-                "of -1 and 1"
+                f"{name} needs classes: y must hold rows with a single 1, or labels of 0 and 1 or of -1 and 1"
             )
         right, said, true = counts[way]
         over = {"precision": said, "recall": true, "f1": (said + true) / 2}[self.kind]
@@ -270,9 +249,7 @@ ALIKE = {"acc": "accuracy", "mse": "mean_squared_error", "mae": "mean_absolute_e
 SMALLER_IS_BETTER = {"mean_squared_error", "mean_absolute_error", "log_loss"}
 
 
-def as_metrics(
-    metrics: str | Metric | Sequence[str | Metric], loss: Loss | None = None
-) -> dict[str, Metric]:
+def as_metrics(metrics: str | Metric | Sequence[str | Metric], loss: Loss | None = None) -> dict[str, Metric]:
     """Return the metrics by name, or refuse them; the loss says if targets may be probabilities."""
     single = isinstance(metrics, str) or callable(metrics)
     if not single and not isinstance(metrics, Iterable):

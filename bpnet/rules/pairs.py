@@ -14,8 +14,6 @@ of the gradient is then wrong, not small. Here both have met on paper. S is the 
                          the softmax of the others among themselves
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

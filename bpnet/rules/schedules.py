@@ -5,8 +5,6 @@ the middle of the third epoch. η(t) is the learning rate of that step. A schedu
 optimiser in place of a number: ``SGD(CosineDecay(0.1, epochs=30))``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -68,9 +66,7 @@ class Schedule(Fields):
     @property
     def observes(self) -> bool:
         """Whether the schedule wants to be told the losses."""
-        return type(self).observe is not Schedule.observe or bool(
-            self._next and self._next.observes
-        )
+        return type(self).observe is not Schedule.observe or bool(self._next and self._next.observes)
 
     def observe(self, loss: Any) -> None:
         """Be told the loss at the end of an epoch: of validation if there is one."""
@@ -207,11 +203,7 @@ class Warmup(Schedule):
 
 
 class Patience:
-    """Counts the epochs ``waited`` since the ``best`` loss, for a stack those of each network.
-
-    Better is a loss that is lower by more than ``min_delta``, or with ``sign`` -1 a score that is
-    higher; ``patience`` epochs are waited for.
-    """
+    """Counts the epochs ``waited`` since the ``best`` loss, for a stack those of each network."""
 
     sign = 1.0
     patience: int
@@ -229,10 +221,7 @@ class Patience:
         self.best, self.waited = self.sign * math.inf, 0
 
     def wait(self, loss: Any) -> tuple[Array, Array]:
-        """Take an epoch's loss; return whether it is better, and whether patience has ended.
-
-        What was not waited for any more does not improve.
-        """
+        """Take an epoch's loss; return whether it is better, and whether patience has ended."""
         waiting = self.waited <= self.patience
         lower = self.sign * loss < self.sign * self.best - self.min_delta
         better = np.asarray(lower & waiting)

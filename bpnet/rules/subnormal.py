@@ -24,8 +24,6 @@ Which step clears depends on its number t alone, and for δ on what the last fif
 which a checkpoint keeps: a training that is resumed has the bits of one that never stopped.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -7,8 +7,6 @@ Xeon a third of the time, on AMD's EPYC nothing where the third cache is as fast
 both ways, whose results are the same to the bit, are tried for some steps, and the faster stays.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -47,15 +45,8 @@ def in_two_parts(compute: Compute, theta: Array, move: Array) -> Update:
     return Update(compute, lambda: None, broken, partial(subtract, theta, move, theta))
 
 
-def make_update(
-    rule: Optimizer, theta: Array, g: Array, move: Array, *, decays: bool = False
-) -> Compute:
-    """Return what takes a step: it counts t up, writes the step into move and returns Σ move².
-
-    That is not finite where a number of move is not, or where the sum overflows. θ stays as it is,
-    so that a step may be given up: θ ← θ - move is left to the caller. The rule has started on θ;
-    theta, g and move are those of every step, and decays is as in `Optimizer.advance`.
-    """
+def make_update(rule: Optimizer, theta: Array, g: Array, move: Array, *, decays: bool = False) -> Compute:
+    """Return what takes a step: it counts t up, writes the step into move and returns Σ move²."""
     whole = update_of(rule, theta, g, move, decays)
     indices = pieces(theta, numbers_in_cache(len(rule.state) + 2, theta.itemsize))
     if len(indices) == 1 or not getattr(rule.compute, "by_element", False):

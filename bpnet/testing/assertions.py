@@ -193,9 +193,7 @@ def written_for(passes: Passes, plan: Plan, m: int, text: str = "") -> list[str]
     return [f"on nets of depth {depth} they fit: if they are written for these, pass depth={depth}"]
 
 
-def message(
-    finding: Finding, case: Case, more: tuple[Finding, Case] | None, hints: Sequence[str]
-) -> str:
+def message(finding: Finding, case: Case, more: tuple[Finding, Case] | None, hints: Sequence[str]) -> str:
     """Return the message."""
     lines = [finding.text, "", "the smallest net found that shows it:", f"  net, x, y = {case!r}"]
     if finding.report:

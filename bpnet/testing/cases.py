@@ -5,8 +5,6 @@ from 0, and no neuron is saturated: |z| is at most 3 in its batch. Targets lie i
 a part of them at its edge: one-hot rows, labels 0 and 1, counts of 0.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

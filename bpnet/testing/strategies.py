@@ -266,9 +266,7 @@ def real_dtypes(given: DTypes) -> list[np.dtype[Any]]:
     return sorted(dtypes, key=str, reverse=True)
 
 
-def suiting(
-    output: Outputs | None, losses: Sequence[Loss], *, own: bool
-) -> list[tuple[Activation, Loss]]:
+def suiting(output: Outputs | None, losses: Sequence[Loss], *, own: bool) -> list[tuple[Activation, Loss]]:
     """Return the outputs and losses that go together; `own`: or a loss with its own output."""
     outputs, pairs = rules_of(output, ACTIVATIONS, get_activation), []
     for loss in losses:

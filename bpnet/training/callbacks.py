@@ -1,7 +1,5 @@
 """Callbacks: what they see of a training, how they are told, and those that show how it fares."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partialmethod
@@ -128,11 +126,7 @@ class Progress:
 
 
 def flat_share(net: MLP, cache: Cache) -> dict[int, Array]:
-    """Return by layer, for each neuron, (n_l,), the share of a pass's samples with a flat slope.
-
-    There hardly any of its error passes on. Only where f has a bound can it stay so: a sigmoid is
-    saturated near 0 or 1, a ReLU is dead below 0.
-    """
+    """Return by layer, for each neuron, (n_l,), the share of a pass's samples with a flat slope."""
     shares = {}
     for l, f in net.activation.items():
         steepest = np.abs(f.df(AROUND_0, f.f(AROUND_0))).max()

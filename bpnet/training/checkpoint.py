@@ -5,8 +5,6 @@ of the optimizer as "optimizer.NAME", and "state", a JSON text with everything e
 written at the end of an epoch, all or nothing; whatever happens later, resuming goes back there.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from itertools import takewhile

@@ -5,8 +5,6 @@ of `mlp.py`, neuron by neuron as in `reference.py`, over a flat θ. Indices are 
 one that may be negative numba asks each time whether it is, which takes twice as long.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial
@@ -107,13 +105,7 @@ def train(
     code: Any, least: Any, adam: Any, x: Any, y: Any, order: Any, batch: Any, rates: Any, t: Any,
     losses: Any, failed: Any,
 ) -> None:  # fmt: skip
-    """Train each network of a stack for as many epochs as there are losses after the first.
-
-    theta, and s, v and decay or, where the rule has none, (networks, 0); adam β₁, β₂ and ε, or
-    nothing; x and y (1 or networks, m, n); order (epochs, 1 or networks, m) or (0, 0, 0); rates
-    (1 or steps, 1 or networks); t the steps taken before; losses (1 + epochs, networks), the first
-    of the first batch. A network that has failed, or does, moves no more.
-    """
+    """Train each network of a stack for as many epochs as there are losses after the first."""
     m, networks, P, number = x.shape[1], len(theta), theta.shape[1], type(theta[0, 0])
     steps, most = (m + batch - 1) // batch, form(theta[0, 0]).most
     neurons, vectors = np.zeros((3, sizes.sum()), theta.dtype), np.zeros((2, P), theta.dtype)
@@ -178,12 +170,7 @@ def in_rows(array: Array) -> Array:
 
 
 def tiny_epochs(run: Any, batches: Batches, one_epoch: Callable[[], Any]) -> Callable[[], Any]:
-    """Return what trains a block of epochs by `train`, and gives their losses.
-
-    It is one epoch where anybody watches or the rate changes, else as many as `BLOCK` and `WORK`
-    allow. A block in which something fails is given up and taken again epoch by epoch, and the
-    epoch that fails by the ordinary steps, which tell what has happened.
-    """
+    """Return what trains a block of epochs by `train`, and gives their losses."""
     net, rule, size, rng, going = run.net, run.optimizer, batches.size, batches.rng, run.going
     source: Any = batches.source
     m, (networks, P) = source.m, np.atleast_2d(net.theta).shape

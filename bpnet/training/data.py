@@ -108,9 +108,7 @@ class ArraySource:
         """Return the number of batches an epoch."""
         return -(-self.m // size)
 
-    def epoch(
-        self, size: int, rng: Generator | None, networks: int | None = None
-    ) -> Iterable[Batch]:
+    def epoch(self, size: int, rng: Generator | None, networks: int | None = None) -> Iterable[Batch]:
         """Return the batches: with an rng in a new order, for each of `networks` its own."""
         if not self.is_whole(size):
             return self._parts(size, rng, networks)
@@ -262,9 +260,7 @@ class StreamSource:
         """Return the number of batches an epoch, if it is known."""
         return self.expected
 
-    def epoch(
-        self, size: int, rng: Generator | None, networks: int | None = None
-    ) -> Iterator[Batch]:
+    def epoch(self, size: int, rng: Generator | None, networks: int | None = None) -> Iterator[Batch]:
         """Return the batches of an epoch, whose order is the iterable's own."""
         return (self._checked(batch, k) for k, batch in enumerate(self._batches(), 1))
 

@@ -1,7 +1,5 @@
 """Trainings that go wrong: a loss that explodes, a number that is not finite, and what to say."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

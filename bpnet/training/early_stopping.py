@@ -1,7 +1,5 @@
 """Early stopping: end training when a loss or a metric no longer improves."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import Any

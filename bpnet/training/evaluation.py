@@ -1,7 +1,5 @@
 """The loss and the metrics of a net on data, chunk by chunk."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -21,14 +21,7 @@ from bpnet.rules.optimizers import Adam, Optimizer
 from bpnet.rules.schedules import Schedule
 from bpnet.rules.subnormal import SmallErrors
 from bpnet.training.callbacks import Audience, Progress, as_callbacks
-from bpnet.training.data import (
-    ArraySource,
-    Batches,
-    Reach,
-    StreamSource,
-    class_labels,
-    combined_weight,
-)
+from bpnet.training.data import ArraySource, Batches, Reach, StreamSource, class_labels, combined_weight
 from bpnet.training.early_stopping import EarlyStopping, as_early_stopping, as_measured
 from bpnet.training.evaluation import Evaluation, check_metrics
 from bpnet.training.history import History

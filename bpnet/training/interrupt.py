@@ -1,7 +1,5 @@
 """Ctrl-C ends training after the present step."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

@@ -6,8 +6,6 @@ within bounds, which L-BFGS-B is made for (Schmidt, Fung & Rosales, "Fast Optimi
 L1 Regularization", 2007). So weights come to be exactly 0.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import time

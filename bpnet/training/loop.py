@@ -1,7 +1,5 @@
 """The loop over the data: epochs of steps, with an optimiser."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,10 +52,7 @@ def best_step(net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going |
 
 
 class Steps:
-    """The step for each shape of batch, made where the first one comes.
-
-    Sources give one batch after another in the same array, overwritten, which is read once.
-    """
+    """The step for each shape of batch, made where the first one comes."""
 
     def __init__(self, run: Run, recipe: Recipe) -> None:
         self.run, self.recipe = run, recipe

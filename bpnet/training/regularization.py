@@ -1,7 +1,5 @@
 """What is added to, drawn into, held back or cut off from a step beside the optimiser's own."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
@@ -26,13 +24,7 @@ def weight_coordinates(net: MLP) -> Array:
 
 
 class Penalty:
-    """λ₁ Σ|w| + ½ λ₂ Σ w² over weights w, added to E, the mean over samples.
-
-    Its gradient λ₁ sign(w) + λ₂ w is added whole to each step's, so that the strength does not
-    depend on the batch size. Nielsen's and Hinton's λ/n, with n samples in all, is λ₂. By steps of
-    it a weight that L1 takes to 0 goes from side to side, about as far as a step of η λ₁ (with Adam
-    of η); `LBFGS` makes it exactly 0.
-    """
+    """λ₁ Σ|w| + ½ λ₂ Σ w² over weights w, added to E, the mean over samples."""
 
     def __init__(self, net: MLP, l1: Any = 0.0, l2: Any = 0.0, over: Array | None = None) -> None:
         weights = weight_coordinates(net) if over is None else over
@@ -128,10 +120,7 @@ class Dropout:
 
 
 class Frozen:
-    """Coordinates of θ that keep their bits: their gradient, before clipping, and their move are 0.
-
-    The move besides, since a rule may move by more than the gradient, as weight decay does.
-    """
+    """Coordinates of θ that keep their bits: their gradient and their move are 0."""
 
     def __init__(self, sizes: tuple[int, ...], names: str | Iterable[str] = ()) -> None:
         one = isinstance(names, str) or not isinstance(names, Iterable)

@@ -1,7 +1,5 @@
 """A training as it runs: what a driver moves on, and what happens between two epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,12 +25,7 @@ Driver = Callable[["Run", Batches, Recipe], None]
 
 @dataclass(eq=False, repr=False)
 class Run:
-    """A `Training`, as callbacks know it, with what drivers and a checkpoint need beside.
-
-    A driver is a function of the run, the batches and the recipe of a step. It trains ``net``,
-    calls `end_epoch` after each epoch, and returns after the last one or where ``history.stopped``
-    is set; an epoch that ``interrupt`` cuts short it leaves out, and stops.
-    """
+    """A `Training`, as callbacks know it, with what drivers and a checkpoint need beside."""
 
     net: MLP
     optimizer: Any  # `last_rate` is the learning rate of the last step, or None
@@ -119,9 +112,7 @@ class Run:
         )
         if networks is not None:
             entry = {"epoch": epoch, "step": step, "layer": layer}
-            self.history.diverged += [
-                {"network": int(k), **entry} for k in np.flatnonzero(networks)
-            ]
+            self.history.diverged += [{"network": int(k), **entry} for k in np.flatnonzero(networks)]
             if len(self.history.diverged) < len(networks):
                 warn(f"{text}; the others go on")
                 return

@@ -1,7 +1,5 @@
 """One training step: forward, backward, update, on buffers made once for a batch size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from math import isfinite
@@ -89,14 +87,8 @@ def going_of(net: MLP) -> Going | None:
     return Going(len(net)) if net.theta.ndim > 1 and len(net) > 1 else None
 
 
-def make_step(
-    net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going | None = None
-) -> Step:
-    """Return a step of a net on batches shaped like x, (m, n_1) or (networks, m, n_1).
-
-    Where a number is not finite, failed is called with the cache, the gradient, "loss" or "step",
-    and which networks of a stack (None for one network); their θ stay, and they are going no more.
-    """
+def make_step(net: MLP, x: Array, recipe: Recipe, failed: Failed, going: Going | None = None) -> Step:
+    """Return a step of a net on batches shaped like x, (m, n_1) or (networks, m, n_1)."""
     lone = going is None and net.theta.ndim > 1  # a stack of one takes the passes of one
     one = net[0] if lone else net
     cache = Cache.empty(one.signature, one.theta, x[0] if lone and x.ndim == 3 else x)
@@ -156,9 +148,7 @@ def take_stack(advance: Call, move: Array, update: Update, failed: Call, going: 
     return take
 
 
-def make_advance(
-    net: MLP, cache: Cache, grad: Gradient, theta: Array, g: Array, recipe: Recipe
-) -> Call:
+def make_advance(net: MLP, cache: Cache, grad: Gradient, theta: Array, g: Array, recipe: Recipe) -> Call:
     """Return what computes the loss of a batch and, if asked, the gradient into g."""
     penalty, dropout, clip = recipe.penalty or None, recipe.dropout or None, recipe.clip or None
     hold = recipe.frozen.hold if recipe.frozen else None

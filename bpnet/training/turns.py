@@ -1,7 +1,5 @@
 """A step of a stack of large networks: one after another, on the same buffers."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

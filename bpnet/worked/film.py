@@ -1,7 +1,5 @@
 """A training as a film: a page with a slider that needs neither Python nor a network."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

@@ -1,7 +1,5 @@
 """What a quantity is called, and the formulas of formulas.toml, filled in for it."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """How a formula is written: its code, token by token, by the marks of each format (marks.toml)."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Mapping

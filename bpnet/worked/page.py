@@ -1,7 +1,5 @@
 """A worked solution written out: one walk over its sections, whatever the format."""
 
-from __future__ import annotations
-
 import re
 import sys
 import unicodedata

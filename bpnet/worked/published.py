@@ -4,8 +4,6 @@ M. Mazur, "A Step by Step Backpropagation Example", 2015: its weights after one 
 loss is not. What went wrong there, and what others did, is done here on purpose.
 """
 
-from __future__ import annotations
-
 from bpnet.mlp import MLP
 from bpnet.worked.notation import Notation
 

@@ -4,8 +4,6 @@ The values are those of `MLP.forward`, `MLP.backward` and `MLP.loss`. Only what 
 ∂E/∂a, f'(z) and an output's share of E, is taken from the rules again.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections import defaultdict

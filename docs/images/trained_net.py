@@ -15,9 +15,7 @@ net = MLP.init((2, 2, 2), initializer="uniform", rng=0)
 history = fit(net, x, y, epochs=EPOCHS, batch_size=1, optimizer=SGD(learning_rate=0.5))
 cache = net.forward(x)
 
-figure, (left, right) = plt.subplots(
-    1, 2, figsize=(9, 2.9), width_ratios=(1.45, 1), layout="constrained"
-)
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.9), width_ratios=(1.45, 1), layout="constrained")
 plots.network(net, cache, net.backward(cache, y), ax=left)
 plots.learning_curves(history, ax=right)
 right.set_xscale("log")

@@ -100,9 +100,7 @@ class Stub:
         (1e-9, None, "disagrees", "1,000 of 2-2-2, batch 1: vmap differs by 5.0e-10 after one"),
     ],
 )
-def test_the_faster_way_counts_and_what_disagrees_is_not_timed(
-    monkeypatch, off, way, compared, remark
-):
+def test_the_faster_way_counts_and_what_disagrees_is_not_timed(monkeypatch, off, way, compared, remark):
     monkeypatch.setattr(many.workers, "PAUSE", 0.0)
     weights, few = [np.full((100, 2), 2.0)], [np.full((10, 2), 2.0)]
     seconds = {"bpnet": 1e-5, "one by one": 8e-6, "loop": 4e-6, "fit": 2e-4, "fit one by one": 1e-4}

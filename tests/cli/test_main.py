@@ -63,16 +63,10 @@ def test_the_articles_run(capsys):
     marks, E, outputs = zip(*rows(out), strict=True)
     assert marks == (0, 10, 20, 30)
     assert sorted(E, reverse=True) == [*E]
-    half = [
-        sum((a_i - y_i) ** 2 / 2 for a_i, y_i in zip(a, (0.01, 0.99), strict=True)) for a in outputs
-    ]
+    half = [sum((a_i - y_i) ** 2 / 2 for a_i, y_i in zip(a, (0.01, 0.99), strict=True)) for a in outputs]
     np.testing.assert_allclose(E, half, rtol=1e-3)
     base = rows(printed(capsys, "--epochs", "30"))
-    assert (
-        base
-        == rows(out)[:: len(marks) - 1]
-        == rows(printed(capsys, "--epochs", "30", "--seed", "0"))
-    )
+    assert base == rows(out)[:: len(marks) - 1] == rows(printed(capsys, "--epochs", "30", "--seed", "0"))
     assert base[0] != rows(printed(capsys, "--epochs", "30", "--seed", "4"))[0]
     faster = rows(printed(capsys, "--epochs", "30", "--learning-rate", "1.5"))
     assert (faster[0], faster[1][1] < base[1][1]) == (base[0], True)
@@ -161,15 +155,7 @@ def test_the_articles_run_finds_a_wrong_gradient(capsys, planted):
 def test_help_and_version(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     out = printed(capsys, "--help")
-    for command in (
-        [],
-        ["mnist"],
-        ["check"],
-        ["export"],
-        ["train"],
-        ["predict"],
-        ["--epochs", "3"],
-    ):
+    for command in ([], ["mnist"], ["check"], ["export"], ["train"], ["predict"], ["--epochs", "3"]):
         told = printed(capsys, *command, "--help")
         assert (max(map(len, told.splitlines())) < 80, told.isascii()) == (True, True)
     for word in ("--published", "--initializer", "mnist", "check", "examples:"):

@@ -16,13 +16,7 @@ FAILS = {}  # by name of a check that cannot hold: why
 
 
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks(
-    [
-        MLPClassifier(),
-        MLPRegressor(),
-    ],
-    expected_failed_checks=lambda estimator: FAILS,
-)
+@parametrize_with_checks([MLPClassifier(), MLPRegressor()], expected_failed_checks=lambda estimator: FAILS)
 def test_scikit_learn_checks(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it one check is skipped
     check(estimator)
@@ -35,8 +29,6 @@ def test_lazy_and_with_a_hint():
         "try: import bpnet.estimators\n"
         "except ImportError as error: print(error.name, error)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.startswith("sklearn bpnet.estimators needs scikit-learn")
     assert "pip install scikit-learn" in done.stdout

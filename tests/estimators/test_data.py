@@ -90,9 +90,7 @@ def test_binary_probabilities_and_one_class_only():
 @KINDS
 def test_float32_is_kept(kind):
     X = DIGITS.astype(np.float32)
-    single, double = (
-        kind(hidden_layer_sizes=(5, 3), max_iter=5).fit(x, DIGIT) for x in (X, DIGITS)
-    )
+    single, double = (kind(hidden_layer_sizes=(5, 3), max_iter=5).fit(x, DIGIT) for x in (X, DIGITS))
     assert theta(single).dtype == np.float32
     hidden = single.transform_hidden(X, 2), double.transform_hidden(DIGITS, 2)
     assert hidden[0].dtype == np.float32

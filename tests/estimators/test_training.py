@@ -130,10 +130,9 @@ def test_score_watched_is_that_of_the_weights_kept(estimator, X, y, scoring):
         learning_rate_init=0.03, n_iter_no_change=5,
     ).fit(X[:-100], y[:-100], **given)  # fmt: skip
     loss = min(net.validation_loss_curve_)
-    expected = {
-        "loss": -loss,
-        "neg_mean_squared_error": -np.mean((net.predict(own[0]) - own[1]) ** 2),
-    }.get(scoring, net.score(*own))
+    expected = {"loss": -loss, "neg_mean_squared_error": -np.mean((net.predict(own[0]) - own[1]) ** 2)}.get(
+        scoring, net.score(*own)
+    )
     assert net.best_validation_score_ == pytest.approx(expected, rel=1e-9)
     assert net.t_ == (len(X) - 100) * net.n_iter_
 
@@ -191,8 +190,7 @@ def test_shuffle():
 def test_restarts_and_ensembles(solver):
     given = {"hidden_layer_sizes": 6, "solver": solver, "shuffle": False, "max_iter": 30}
     both, best, first = (
-        Regressor(**given, **many).fit(DIABETES, SUGAR)
-        for many in ({"n_ensemble": 3}, {"n_restarts": 3}, {})
+        Regressor(**given, **many).fit(DIABETES, SUGAR) for many in ({"n_ensemble": 3}, {"n_restarts": 3}, {})
     )
     assert first.net_.sizes == best.net_.sizes == both.net_.sizes
     np.testing.assert_allclose(theta(both)[0], theta(first), rtol=1e-6, atol=1e-8)
@@ -233,9 +231,7 @@ def test_start_weights():
     old = Classifier(5, max_iter=3, random_state=0).fit(IRIS, KIND)
     for start in (old.net_, (old.coefs_, old.intercepts_)):
         new = Classifier(5, start_weights=start, max_iter=1, alpha=0).fit(IRIS, KIND)
-        assert new.loss_ == pytest.approx(
-            old.net_.loss(a=old.net_.predict(IRIS), y=np.eye(3)[KIND])
-        )
+        assert new.loss_ == pytest.approx(old.net_.loss(a=old.net_.predict(IRIS), y=np.eye(3)[KIND]))
     with complains(
         ValueError, "start_weights are of a net 4-5-3, but X, y and hidden_layer_sizes need 4-7-3"
     ):

@@ -58,9 +58,7 @@ def test_what_no_format_takes(name, net, kind, message, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["to_c", "to_json", "to_onnx", "to_safetensors"])
-def test_an_older_file_survives_a_failed_write_and_a_loss_without_a_name(
-    name, tmp_path, monkeypatch
-):
+def test_an_older_file_survives_a_failed_write_and_a_loss_without_a_name(name, tmp_path, monkeypatch):
     pytest.importorskip(PACKAGES[name] or "bpnet")
     path, net = tmp_path / "net", make(loss=cubic)
     path.write_text("older")
@@ -98,12 +96,7 @@ def test_scikit_learn_s_scalers():
     standard, to_range = preprocessing.StandardScaler, preprocessing.MinMaxScaler
     x = np.random.default_rng(0).normal(size=(50, 3)) * [1, 40, 0.02] + [2, -30, 0.1]
     net = make()
-    for scaler in (
-        standard(),
-        standard(with_mean=False),
-        standard(with_std=False),
-        to_range((-1, 2)),
-    ):
+    for scaler in (standard(), standard(with_mean=False), standard(with_std=False), to_range((-1, 2))):
         want = net.predict(scaler.fit(x).transform(x))
         assert np.allclose(with_scaler(net, scaler).predict(x), want, rtol=0, atol=1e-14)
     for scaler in standard(), to_range(clip=True).fit(x), preprocessing.RobustScaler().fit(x):

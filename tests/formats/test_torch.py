@@ -90,10 +90,7 @@ nn.init.constant_(INFINITE.bias, np.inf)
         ([nn.Tanh(), LINEAR], "Tanh() does not follow a Linear, as a net's activations do"),
         ([nn.Identity()], "the module holds no Linear layer"),
         ([LINEAR, nn.Linear(3, 1)], "W[3] has shape (1, 3), but the layer before has 2…"),
-        (
-            [LINEAR, nn.Softmax(-1)],
-            "activation names the output layer's as 'softmax', but output …",
-        ),
+        ([LINEAR, nn.Softmax(-1)], "activation names the output layer's as 'softmax', but output …"),
         ([INFINITE], "b[2] must be finite, but b[2][0] is inf"),
     ],
 )

@@ -222,9 +222,7 @@ class TestRules:
 
     def test_a_loss_whose_value_and_derivative_reduce_differently(self):
         wrong = Loss(
-            "mean_squared",
-            E=lambda a, y: (a - y) * (a - y) / 2,
-            dE=lambda a, y: (a - y) / a.shape[-1],
+            "mean_squared", E=lambda a, y: (a - y) * (a - y) / 2, dE=lambda a, y: (a - y) / a.shape[-1]
         )
         cause = check_gradient(*plain((3, 4, 3), loss=wrong)).cause
         assert cause.startswith("dE of the loss 'mean_squared' is not the slope: at a = ")
@@ -235,9 +233,7 @@ class TestRules:
 
     def test_a_loss_joined_to_an_output_that_it_does_not_fit_and_a_wrong_vjp(self):
         half = LOSSES["half_squared_error"]
-        wrong = replace(
-            half, name="half", joined_output="tanh", E_z=lambda z, y: half.E(np.tanh(z), y)
-        )
+        wrong = replace(half, name="half", joined_output="tanh", E_z=lambda z, y: half.E(np.tanh(z), y))
         cause = check_gradient(*plain((3, 4, 2), activation="tanh", loss=wrong)).cause
         assert cause.startswith("with 'tanh', a - y of the loss 'half' is not the slope: at z = ")
         soft = ACTIVATIONS["softmax"]

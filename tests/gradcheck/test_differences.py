@@ -91,9 +91,7 @@ def test_an_unsettled_one_takes_steps_16_times_smaller():
 class TestKinks:
     @pytest.mark.parametrize("size", [1.0, 1e-3, 1e-6])
     def test_however_small_beside_a_slope(self, size):
-        found = differences(
-            lambda t: np.sin(t[:, 0]) + size * np.abs(t[:, 0]) + t[:, 1] ** 2, (0.0, 1.0)
-        )
+        found = differences(lambda t: np.sin(t[:, 0]) + size * np.abs(t[:, 0]) + t[:, 1] ** 2, (0.0, 1.0))
         assert found.kink.tolist() == [True, False]
         # What is returned there is the mean of the slopes on both sides.
         assert found.value[0] == pytest.approx(1.0, rel=1e-6)
@@ -102,15 +100,11 @@ class TestKinks:
     @pytest.mark.parametrize("distance", [0.3, 1e-2, 1e-4, 1e-6])
     def test_beside_one_the_slope_of_that_side_is_found(self, distance):
         for side in (1, -1):
-            found = differences(
-                lambda t: np.exp(t[:, 0]) + np.abs(t[:, 0] - 1), (1 + side * distance,)
-            )
+            found = differences(lambda t: np.exp(t[:, 0]) + np.abs(t[:, 0] - 1), (1 + side * distance,))
             assert not found.kink[0]
             exact = np.exp(1 + side * distance) + side
             assert found.value[0] == pytest.approx(exact, rel=1e-7)
-        assert differences(lambda t: np.abs(t[:, 0] - 1), (1 + 1e-12,)).kink[
-            0
-        ]  # no step is so small
+        assert differences(lambda t: np.abs(t[:, 0] - 1), (1 + 1e-12,)).kink[0]  # no step is so small
 
     def test_a_jump_of_the_second_derivative_is_none(self):
         found = differences(lambda t: t[:, 0] + np.maximum(t[:, 0], 0) ** 2, (0.0,))
@@ -141,9 +135,7 @@ class TestNoise:
         rng = np.random.default_rng(1)
         off, stated = [], []
         for _ in range(200):
-            found = differences(
-                lambda t: t[:, 0] + 1e-9 * rng.uniform(-1, 1, len(t)), (1.0,), noise=1e-9
-            )
+            found = differences(lambda t: t[:, 0] + 1e-9 * rng.uniform(-1, 1, len(t)), (1.0,), noise=1e-9)
             off.append(abs(found.value[0] - 1))
             stated.append(found.uncertainty[0])
         assert np.all(np.array(off) <= stated)
@@ -152,9 +144,7 @@ class TestNoise:
         assert np.median(stated) < 100 * np.median(off)
 
     def test_a_jump_that_it_hides_is_in_the_uncertainty(self):
-        found = differences(
-            lambda t: np.sin(t[:, 0]) + 1e-5 * np.abs(t[:, 0] - 0.05), (0.0,), noise=1e-6
-        )
+        found = differences(lambda t: np.sin(t[:, 0]) + 1e-5 * np.abs(t[:, 0] - 0.05), (0.0,), noise=1e-6)
         assert 1e-9 < abs(found.value[0] - (1 - 1e-5)) <= found.uncertainty[0]
 
     def test_jitter_is_what_the_last_bits_do(self):

@@ -28,9 +28,7 @@ def net_at(loss, a):
 
 
 @pytest.mark.parametrize("method", ["complex", "central"])
-@pytest.mark.parametrize(
-    ("loss", "a", "y"), [(HINGE, -1.0, -1.0), (MIXED, 0.25, 2.0), (MIXED, 0.5, 0.5)]
-)
+@pytest.mark.parametrize(("loss", "a", "y"), [(HINGE, -1.0, -1.0), (MIXED, 0.25, 2.0), (MIXED, 0.5, 0.5)])
 def test_an_output_on_a_kink_is_not_compared(method, loss, a, y):
     report = check_gradient(net_at(loss, a), X, [[y]], method=method)
     assert (report.ok, report.kinks) == (True, 3)

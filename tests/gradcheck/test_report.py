@@ -219,9 +219,7 @@ class TestReport:
         on_kink = np.isin(np.arange(n), kink)
         layout = Layout((Block("", 0, (size or n,)),))
         bounds = np.broadcast_to(np.asarray(rounding, float), (n,))
-        return GradientReport(
-            layout, "central", 1e-6, np.arange(n), analytic, numeric, bounds, on_kink
-        )
+        return GradientReport(layout, "central", 1e-6, np.arange(n), analytic, numeric, bounds, on_kink)
 
     def test_the_error_is_relative_to_the_larger_one_or_to_what_rounding_leaves(self):
         report = self.made([1, 0, 2, 3e-9, 0, 0], [1.25, 5, 2, 1e-9, 2e-9, 0], 1e-8)
@@ -253,9 +251,7 @@ class TestReport:
     def test_a_sample_on_kinks_compares_the_rest(self):
         report = self.made([0] * 4, [0] * 4, 0, [1], size=10)
         assert report.compared == 3
-        assert report.sampling.startswith(
-            "3 of 10 coordinates: if one were wrong it would have esca"
-        )
+        assert report.sampling.startswith("3 of 10 coordinates: if one were wrong it would have esca")
         assert report.escape_probability(1) == pytest.approx(0.7)
 
     def test_copies(self):

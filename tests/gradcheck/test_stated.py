@@ -65,8 +65,7 @@ GATED = Activation(  # each neuron is gated by the sum of all
     f=lambda z: np.maximum(z, 0) * z.sum(axis=-1, keepdims=True),
     df=lambda z, a: np.where(z >= 0, z.sum(axis=-1, keepdims=True), 0) + np.maximum(z, 0),
     vjp=lambda g, z, a: (
-        g * (z >= 0) * z.sum(axis=-1, keepdims=True)
-        + (g * np.maximum(z, 0)).sum(axis=-1, keepdims=True)
+        g * (z >= 0) * z.sum(axis=-1, keepdims=True) + (g * np.maximum(z, 0)).sum(axis=-1, keepdims=True)
     ),
     kinks=(0.0,),
 )
@@ -134,9 +133,7 @@ def test_every_loss_of_the_table_is_right_and_found_where_it_is_not(output, loss
 def test_a_loss_is_asked_only_within_the_range_of_the_output():
     """log a of a = 1e-9 takes steps below that, and at the very end none can be taken."""
     f = ACTIVATIONS["sigmoid"]
-    loss = Loss(
-        "two logs", E=lambda a, y: -np.log(a) - np.log(1 - a), dE=lambda a, y: 1 / (1 - a) - 1 / a
-    )
+    loss = Loss("two logs", E=lambda a, y: -np.log(a) - np.log(1 - a), dE=lambda a, y: 1 / (1 - a) - 1 / a)
     a = np.array([[1e-9, 0.5, 1 - 1e-9, 0.0, 1.0]])
     assert wrong_loss(loss, f, 0 * a, a, a) is None
     for i in range(3):  # also where only the one or the other end is near
@@ -178,9 +175,7 @@ def test_a_difference_is_told_from_its_allowance():
 
     assert of([5.0, 0.2, 0.0]) is None
     assert of([5.0 + 4.9e-5, 0.2 + 0.9e-5, 0.0]) is None
-    assert of([5.0 + 5.1e-5, 0.2, 0.0]) == (
-        "f' is not the slope: at z = 1 it is 5.0001, but the slope is 5"
-    )
+    assert of([5.0 + 5.1e-5, 0.2, 0.0]) == ("f' is not the slope: at z = 1 it is 5.0001, but the slope is 5")
     assert "at z = 2 " in of([5.0, 0.2 + 1.1e-5, 0.0])
     assert "at z = 2 " in of([5.0 + 1e-3, 0.3, 0.0])
     assert of([5.0, 0.3, 0.0], np.array([0.0, 0.2, 0.0])) is None

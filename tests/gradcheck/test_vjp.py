@@ -156,11 +156,7 @@ def test_names_without_names():
 
 def test_dout_and_the_sample_follow_the_seed():
     reports = [check_vjp(affine, d_affine, X, W, B, rng=seed, coordinates=9) for seed in (1, 1, 2)]
-    assert [r.analytic.tolist() == reports[0].analytic.tolist() for r in reports] == [
-        True,
-        True,
-        False,
-    ]
+    assert [r.analytic.tolist() == reports[0].analytic.tolist() for r in reports] == [True, True, False]
     assert all(r.ok and len(r.k) == 9 for r in reports)
 
 

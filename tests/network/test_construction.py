@@ -67,8 +67,7 @@ WRONG_SIZES = [
 ]  # fmt: skip
 OWN = Loss("own", lambda a, y: a, lambda a, y: a, output_range=(0, 1))
 HIDDEN_SOFTMAX = (
-    "softmax is for the output layer, but was given for the hidden layer {}: "
-    "name it as output='softmax'"
+    "softmax is for the output layer, but was given for the hidden layer {}: name it as output='softmax'"
 )
 
 

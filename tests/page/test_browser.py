@@ -177,9 +177,7 @@ def test_a_long_training_is_stopped_and_a_played_one_paused(page):
         ("W.2.0.0", "nonsense", "number", "0.75"), ("b.2.0", "1e9", "number", "-1"),
     ],
 )  # fmt: skip
-def test_a_field_takes_good_values_and_says_what_is_wrong_with_bad_ones(
-    page, field, bad, words, good
-):
+def test_a_field_takes_good_values_and_says_what_is_wrong_with_bad_ones(page, field, bad, words, good):
     if field[0] in "Wb":
         page.point("W[2][0, 0]" if field[0] == "W" else "a[2][0]")
     before, selector = page.text("#diagram"), f"[data-field='{field}']"

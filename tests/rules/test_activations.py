@@ -189,9 +189,7 @@ def test_outputs_lie_in_the_stated_range(name):
 def test_exp_stops_growing_where_a_square_would_overflow():
     for dtype, cap in ("float64", 338), ("float32", 28):
         assert int(largest_exponent(dtype)) == cap
-        assert largest_exponent(dtype) == pytest.approx(
-            math.log(float(np.finfo(dtype).max)) / 2 - 16
-        )
+        assert largest_exponent(dtype) == pytest.approx(math.log(float(np.finfo(dtype).max)) / 2 - 16)
         z = np.array([largest_exponent(dtype), largest_exponent(dtype) + 1, 1e4], dtype)
         f = ACTIVATIONS["exp"]
         a = f.f(z)
@@ -237,8 +235,7 @@ def test_an_unknown_activation_is_answered_with_the_known_ones():
     assert get_activation("gelu") is ACTIVATIONS["gelu"]
     known = ", ".join([*NAMES, "softmax"])
     with complains(
-        ValueError,
-        f"unknown activation 'tahn': the known ones are {known}; did you mean 'tanh'?",
+        ValueError, f"unknown activation 'tahn': the known ones are {known}; did you mean 'tanh'?"
     ):
         get_activation("tahn")
     for other, name in {

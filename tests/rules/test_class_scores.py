@@ -34,9 +34,7 @@ def test_scores_are_scikit_learns(kind):
                 how = {"average": average, "zero_division": 0}
                 assert mine(y, a) == pytest.approx(score(classes, a.argmax(1), **how))
                 assert mine(2 * y - 1, a) == pytest.approx(score(classes, a.argmax(1), **how))
-                assert mine(one, p_one) == pytest.approx(
-                    score(one[:, 0], p_one[:, 0] >= 0.5, **how)
-                )
+                assert mine(one, p_one) == pytest.approx(score(one[:, 0], p_one[:, 0] >= 0.5, **how))
                 if (labels.sum(axis=1) != 1).any():  # else they are classes
                     assert mine(labels, p) == pytest.approx(score(labels, p >= 0.5, **how))
             second = score(one[:, 0], p_one[:, 0] >= 0.5, zero_division=0)
@@ -50,9 +48,7 @@ def test_scores_are_scikit_learns(kind):
 def test_log_loss_is_scikit_learns():
     log_loss = pytest.importorskip("sklearn.metrics").log_loss
     for classes, y, a, labels, p in draws():
-        assert METRICS["log_loss"](y, a) == pytest.approx(
-            log_loss(classes, a, labels=range(y.shape[1]))
-        )
+        assert METRICS["log_loss"](y, a) == pytest.approx(log_loss(classes, a, labels=range(y.shape[1])))
         one = log_loss(labels[:, 0], p[:, 0], labels=[0, 1])
         assert METRICS["log_loss"](labels[:, :1], p[:, :1]) == pytest.approx(one)
     assert METRICS["log_loss"](np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])) == pytest.approx(
@@ -86,9 +82,7 @@ def test_what_has_no_classes_is_refused():
         METRICS["f1"](y, a)
     with complains(ValueError, "recall is of the second of two classes, but there are others: t…"):
         METRICS["recall"](np.eye(3), np.eye(3))
-    with complains(
-        ValueError, "log_loss needs outputs that are probabilities: rows that sum to 1…"
-    ):
+    with complains(ValueError, "log_loss needs outputs that are probabilities: rows that sum to 1…"):
         METRICS["log_loss"](np.eye(2), np.full((2, 2), 0.6))
     with complains(ValueError, "log_loss needs targets that are probabilities…"):
         METRICS["log_loss"](np.array([[-1.0]]), np.array([[0.6]]))

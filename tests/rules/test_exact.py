@@ -63,11 +63,7 @@ def rows(E, most, rng):
     corners = [(0, 0, 0), (most, -most, 0), (-most, most, most), (-most, -most, -most / 2)]
     for z in [*corners, (20, 0, 0), (-80, 3, 1), *rng.uniform(-most, most, (6, 3))]:
         z = np.clip(z, -most, most).astype("float32").tolist()
-        y = (
-            np.eye(3)[rng.integers(3)]
-            if rng.random() < 0.5
-            else rng.multinomial(64, [1 / 3] * 3) / 64
-        )
+        y = np.eye(3)[rng.integers(3)] if rng.random() < 0.5 else rng.multinomial(64, [1 / 3] * 3) / 64
         yield z, y
 
 

@@ -70,9 +70,7 @@ def test_biases_start_at_0():
 
 def test_the_seed_decides_and_nothing_else():
     for rule in INITIALIZERS:
-        first, again, other = (
-            MLP.init((3, 4, 2), initializer=rule, rng=k).theta for k in (7, 7, 8)
-        )
+        first, again, other = (MLP.init((3, 4, 2), initializer=rule, rng=k).theta for k in (7, 7, 8))
         np.testing.assert_array_equal(first, again)
         assert np.any(first != other)
     # drawn layer by layer in NumPy's own order: W², b², W³, b³
@@ -110,9 +108,7 @@ def test_the_default_suits_the_activation(name):
 
 
 def test_each_layer_may_have_its_own_rule():
-    ones = Initializer(
-        "ones", W=lambda rng, shape: np.ones(shape), b=lambda rng, shape: np.full(shape, 2)
-    )
+    ones = Initializer("ones", W=lambda rng, shape: np.ones(shape), b=lambda rng, shape: np.full(shape, 2))
     net = MLP.init((3, 4, 5, 2), initializer=["he_normal", ones, None], rng=6)
     rng = np.random.default_rng(6)
     np.testing.assert_array_equal(net.W[2], INITIALIZERS["he_normal"].W(rng, (4, 3)))

@@ -60,10 +60,7 @@ def test_the_table_lists_what_the_design_lists():
 @pytest.mark.parametrize("name", NAMES)
 def test_E_is_the_textbook_formula_element_by_element(name):
     a, y = samples(name)
-    expected = [
-        [formula(name, *pair) for pair in zip(*rows, strict=True)]
-        for rows in zip(a, y, strict=True)
-    ]
+    expected = [[formula(name, *pair) for pair in zip(*rows, strict=True)] for rows in zip(a, y, strict=True)]
     np.testing.assert_allclose(LOSSES[name].E(a, y), expected, rtol=1e-14, atol=1e-16)
 
 
@@ -296,9 +293,7 @@ def test_a_pair_that_cannot_go_together_is_answered_with_one_that_can():
     own = Loss("own", E=lambda a, y: a, dE=lambda a, y: a, output_range=(-1, 1))
     assert check_pair(own, ACTIVATIONS["tanh"]) is None
     assert check_pair(own, ACTIVATIONS["sigmoid"]) is None
-    with complains(
-        ValueError, "the loss 'own' needs outputs between -1 and 1, …: use another loss"
-    ):
+    with complains(ValueError, "the loss 'own' needs outputs between -1 and 1, …: use another loss"):
         check_pair(own, ACTIVATIONS["elu"])
 
 

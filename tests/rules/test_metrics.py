@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 
 from bpnet import MLP, SGD, History, evaluate, fit
-from bpnet.rules.metrics import (
-    METRICS,
-    accuracy,
-    as_metrics,
-    likely_accuracy,
-    mean_squared_error,
-    r2,
-)
+from bpnet.rules.metrics import METRICS, accuracy, as_metrics, likely_accuracy, mean_squared_error, r2
 from tests.helpers.complaint import complains
 
 X, Y = np.split(np.random.default_rng(8).normal(size=(30, 5)), [3], axis=1)
@@ -243,9 +236,7 @@ def test_evaluate_is_the_loss_and_the_metrics_of_predict(m):
     assert found["mean_squared_error"] == pytest.approx(mean_squared_error(y, out), rel=1e-12)
     assert found["median_error"] == pytest.approx(median_error(y, out), rel=1e-12)
     weighted = evaluate(net, x, y, sample_weight=weight)
-    assert weighted == pytest.approx(
-        {"loss": net.loss(a=out, y=y, sample_weight=weight)}, rel=1e-12
-    )
+    assert weighted == pytest.approx({"loss": net.loss(a=out, y=y, sample_weight=weight)}, rel=1e-12)
 
 
 def test_evaluate_keeps_no_outputs_for_metrics_by_name():

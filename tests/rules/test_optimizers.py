@@ -259,8 +259,7 @@ def test_step_refuses_what_does_not_fit():
 
 
 @pytest.mark.parametrize(
-    ("theta", "kind"),
-    [([1.0, 2.0], "list"), (np.array([1, 2]), "int64"), (np.ones(2, "c8"), "complex64")],
+    ("theta", "kind"), [([1.0, 2.0], "list"), (np.array([1, 2]), "int64"), (np.ones(2, "c8"), "complex64")]
 )
 def test_theta_that_cannot_be_stepped_is_refused(theta, kind):
     message = f"theta must be an array of floats, which changes in place, not {kind}"

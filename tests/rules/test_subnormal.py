@@ -65,9 +65,7 @@ def sparse_training(make, dtype, **options):
     rng = np.random.default_rng(5)
     x = rng.random((700, 12)) * (rng.random((700, 12)) < np.geomspace(0.5, 0.002, 12))
     y = np.eye(3)[rng.integers(0, 3, 700)]
-    net = MLP.init(
-        (12, 8, 3), activation="relu", output="softmax", loss="cross_entropy", rng=1, dtype=dtype
-    )
+    net = MLP.init((12, 8, 3), activation="relu", output="softmax", loss="cross_entropy", rng=1, dtype=dtype)
     rule = make()
     fit(net, x, y, epochs=2, batch_size=1, optimizer=rule, rng=0, **options)
     return net.theta, rule

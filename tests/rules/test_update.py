@@ -145,9 +145,7 @@ def test_the_faster_way_stays(monkeypatch):
     assert set(calls[tried:]) == {"fast"}
 
 
-@pytest.mark.parametrize(
-    ("text", "numbers"), [("2048K\n", 65536), ("1024K\n", 32768), ("strange", 32768)]
-)
+@pytest.mark.parametrize(("text", "numbers"), [("2048K\n", 65536), ("1024K\n", 32768), ("strange", 32768)])
 def test_the_size_is_the_cache_s(monkeypatch, tmp_path, text, numbers):
     file = tmp_path / "size"
     file.write_text(text)

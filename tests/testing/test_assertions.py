@@ -16,9 +16,7 @@ from bpnet.testing import case
 from tests.helpers.homework import Homework, NoSlope, Summed
 
 SINE = Activation("sine", f=np.sin, df=lambda z, a: np.cos(z), analytic=True)
-QUARTIC = Loss(
-    "quartic", E=lambda a, y: (a - y) ** 4, dE=lambda a, y: 4 * (a - y) ** 3, analytic=True
-)
+QUARTIC = Loss("quartic", E=lambda a, y: (a - y) ** 4, dE=lambda a, y: 4 * (a - y) ** 3, analytic=True)
 
 
 # ---- right passes pass
@@ -210,9 +208,7 @@ def test_planted_errors_are_found_and_named(homework, named, cause, options):
     again = re.search(r"net, x, y = (case\(.*)", message)[1]
     net, x, y = eval(again, {"case": case})
     assert (x.shape, y.shape) == ((len(x), net.sizes[0]), (len(x), net.sizes[-1]))
-    assert re.search(
-        r"worst +[Wb]\[\d\]\[[\d, ]+\]: analytic \S+, numeric \S+, error \S+\n", message
-    )
+    assert re.search(r"worst +[Wb]\[\d\]\[[\d, ]+\]: analytic \S+, numeric \S+, error \S+\n", message)
     assert "<" not in again
 
 
@@ -224,9 +220,7 @@ def test_the_smallest_net_and_a_larger_one():
     assert "m=7" in larger
     assert "m = 2 samples where their mean is meant or" in message
     assert "or a half is forgotten\n" in message
-    assert message.endswith(
-        "7 times the derivative: a sum over the m = 7 samples where their mean is meant"
-    )
+    assert message.endswith("7 times the derivative: a sum over the m = 7 samples where their mean is meant")
     assert message.count("cause") == 2
     # where the smallest net tells as much, that is enough
     assert NoSlope().message(depth=3).count("net, x, y") == 1

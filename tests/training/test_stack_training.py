@@ -57,9 +57,7 @@ def test_every_optimizer(net, rule, each):
 @pytest.mark.parametrize("each", [False, True])
 def test_every_schedule(net, schedule, each):
     rate = np.linspace(0.01, 0.05, len(net)) if each else 0.03
-    history, histories = check_one_by_one(
-        net, lambda rate: SGD(schedule(rate)), learning_rate=rate, epochs=6
-    )
+    history, histories = check_one_by_one(net, lambda rate: SGD(schedule(rate)), learning_rate=rate, epochs=6)
     rates = [own.learning_rate for own in histories.values()]
     assert any(rate[0] != rate[-1] for rate in rates)
     assert len(history.learning_rate) == 6

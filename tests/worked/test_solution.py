@@ -182,9 +182,7 @@ def test_where_the_output_has_rounded_loss_and_delta_are_exact_and_said_to_be():
     worked = explain(net, [1.0], [0.0])
     assert worked["E[0]"].value == pytest.approx(50.0) == worked["E[0]"].made_by.evaluated()
     assert said in worked.text()
-    net = MLP.from_weights(
-        [[[1.0], [40.0]]], [[0.0, 0.0]], activation="softmax", loss="binary_cross_entropy"
-    )
+    net = MLP.from_weights([[[1.0], [40.0]]], [[0.0, 0.0]], activation="softmax", loss="binary_cross_entropy")
     x, y = [1.0], [0.0, 0.5]
     worked = explain(net, x, y)
     assert worked["delta[2][0]"].value == net.backward(net.forward(x), y).delta[2][0, 0]
