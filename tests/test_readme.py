@@ -73,3 +73,12 @@ def test_each_formula_stands_beside_a_line_of_the_code() -> None:
 def test_every_link_to_a_file_leads_to_one() -> None:
     for link in re.findall(r"\]\(([\w./-]+)(?:#[^)]*)?\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_the_chinese_readme_keeps_step() -> None:
+    chinese = (ROOT / "README.zh-CN.md").read_text("utf-8")
+    assert BLOCK.findall(chinese) == BLOCKS
+    for pattern in (r"^(#+) ", r"\]\((bpnet/mlp\.py#L\d+)\)", r"^(\| 784-.*)$", r"!\[.*\]\((.*)\)"):
+        assert re.findall(pattern, chinese, re.M) == re.findall(pattern, README, re.M)
+    for link in re.findall(r"\]\(([\w./-]+)(?:#[^)]*)?\)", chinese):
+        assert (ROOT / link).exists(), link
