@@ -9,9 +9,10 @@ its own, all but the mass have the networks in front.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import isinf
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.random import Generator
@@ -181,6 +182,29 @@ class ArraySource:
             what = f"the batches of {index.shape[1]:,} samples for {lead[0]:,} networks"
             check_memory(what, lead[0], source.dtype, n, gradients=False)
         return np.empty((*lead, index.shape[-1], source.shape[-1]), source.dtype)
+
+
+class Remote(ArraySource):
+    """Samples that are elsewhere, as on other machines, which compute what training needs of them.
+
+    `epoch` yields words for batches in the place of x and y, which `steps_on` understands.
+    """
+
+    @abstractmethod
+    def load(self) -> Self:
+        """Return itself, with the samples loaded and checked."""
+
+    @abstractmethod
+    def steps_on(self, run: Any, recipe: Any) -> Callable[[Any], Callable[[Any, Any], Any]]:
+        """Return what takes a word for a batch, and returns what takes the step on it."""
+
+    @abstractmethod
+    def pass_over(self, net: MLP, g: Array) -> Callable[[], Any]:
+        """Return what returns the loss of all samples, and writes its gradient into g."""
+
+    @abstractmethod
+    def evaluate(self, net: MLP, metrics: Any) -> tuple[Any, dict[str, Any]]:
+        """Return the loss of all samples, and each metric."""
 
 
 def set_aside(

@@ -13,7 +13,7 @@ from bpnet.checks import quiet, report_nan
 from bpnet.mlp import MLP, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.rules.metrics import Mean, Metric, as_metrics
-from bpnet.training.data import CHUNK, ArraySource, StreamSource, combined_weight
+from bpnet.training.data import CHUNK, ArraySource, Remote, StreamSource, combined_weight
 from bpnet.training.history import History
 
 
@@ -37,6 +37,8 @@ def evaluate_source(
     net: MLP, source: ArraySource | StreamSource, metrics: dict[str, Metric]
 ) -> tuple[Any, dict[str, Any]]:
     """Return the loss and each metric; outputs are kept only for functions of the user's own."""
+    if isinstance(source, Remote):
+        return source.evaluate(net, metrics)
     work: dict[int, Cache] = {}
     total, mass = np.float64(0), 0.0  # losses in float32 too are added in float64
     in_parts = {name: rule for name, rule in metrics.items() if isinstance(rule, Mean)}

@@ -24,6 +24,7 @@ from bpnet.training.data import (
     ArraySource,
     Batches,
     Reach,
+    Remote,
     StreamSource,
     class_labels,
     combined_weight,
@@ -244,6 +245,8 @@ def as_source(
     sample_weight: Any, class_weight: Any, weight_mean: Any,
 ) -> ArraySource | StreamSource:  # fmt: skip
     """Return what the samples are read from: arrays, or without y an iterable of batches."""
+    if isinstance(x, Remote):
+        return x.load()
     if steps_per_epoch is not None:
         steps_per_epoch = as_int(steps_per_epoch, "steps_per_epoch", least=1)
     if weight_mean is not None:
@@ -299,6 +302,8 @@ def validation_source(
         raise ValueError("stratify is for validation as a fraction, such as validation=0.2")
     if given is None:
         return None, source
+    if isinstance(given, Remote):
+        return given.load(), source
     forms = "(x, y) or (x, y, sample_weight)"
     if isinstance(given, (tuple, list)):
         if len(given) not in (2, 3):

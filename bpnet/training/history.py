@@ -32,6 +32,8 @@ class History(Shown):
         Seconds that the epoch took.
     best_epoch : int or None
         Number, from 1, of the epoch with the best monitored loss or metric, under early stopping.
+    batches : Batches of `bpnet.distributed`, or None
+        Which rows the steps of `fit_on_dask` took.
     diverged : list of dict
         Of a stack: "network", "epoch", "step" and "layer" of each that diverged, while others went
         on; for one network `TrainingDiverged` is raised instead.
@@ -45,6 +47,7 @@ class History(Shown):
     learning_rate: list[Any] = field(default_factory=list)
     time: list[float] = field(default_factory=list)
     best_epoch: Any = None
+    batches: Any = None
     diverged: list[dict[str, int]] = field(default_factory=list)
     stopped: str | None = None
 

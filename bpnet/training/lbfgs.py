@@ -11,7 +11,9 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,10 +21,10 @@ import numpy as np
 from bpnet.arrays import Array
 from bpnet.checks import as_float, as_int, quiet
 from bpnet.errors import TrainingDiverged
-from bpnet.mlp import backward_pass, forward_pass
+from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
-from bpnet.training.data import ArraySource, Batches
+from bpnet.training.data import ArraySource, Batches, Remote
 from bpnet.training.run import Run
 from bpnet.training.step import Recipe
 
@@ -92,6 +94,21 @@ def run_lbfgs(run: Run, batches: Batches, recipe: Recipe) -> None:
         run.stop(f"L-BFGS: {result.message}")
 
 
+def pass_over(source: ArraySource, net: MLP, g: Array) -> Callable[[], Any]:
+    """Return what returns the loss of all samples, and writes its gradient into g."""
+    ((x, y, share, _, _),) = source.epoch(source.m, None)
+    cache = Cache.empty(net.signature, net.theta, x)
+    grad = Gradient(net.signature, g, [np.empty_like(z) for z in cache.z.values()])
+    cache.weigh(share)
+
+    def full_pass() -> Any:
+        forward_pass(net, cache)
+        backward_pass(net, cache, y, grad)
+        return cache.loss(y)
+
+    return full_pass
+
+
 class Objective:
     """E with its penalty, and the gradient, as functions of SciPy's variables v.
 
@@ -109,10 +126,9 @@ class Objective:
             least = np.full(run.net.theta.size + self.split.size, -np.inf)
             least[self.split] = least[run.net.theta.size :] = 0
             self.bounds = np.stack([least, np.full(least.size, np.inf)], axis=1)
-        ((x, self.y, share, _, _),) = source.epoch(source.m, None)
-        self.cache = Cache.empty(run.net.signature, run.net.theta, x)
-        self.grad = Gradient.empty(run.net.theta, self.cache)
-        self.cache.weigh(share)
+        self.g = np.empty_like(run.net.theta)
+        make = source.pass_over if isinstance(source, Remote) else partial(pass_over, source)
+        self.full_pass = make(run.net, self.g)
         self.accepted = run.net.theta.copy()
         self.last: tuple[Array, float] | None = None
 
@@ -125,17 +141,15 @@ class Objective:
 
     def __call__(self, v: Array) -> tuple[float, Array]:
         """Return E + penalty and its gradient at v, both float64; θ is left in the net."""
-        net, cache, grad, split = self.run.net, self.cache, self.grad, self.split
+        net, g_theta, split = self.run.net, self.g, self.split
         theta, negative = v[: net.theta.size].copy(), v[net.theta.size :]
         penalised = self.l1 @ (theta[split] + negative)
         theta[split] -= negative
         np.copyto(net.theta, theta, casting="same_kind", where=self.frozen.free)
-        forward_pass(net, cache)
-        loss = float(cache.loss(self.y))
-        backward_pass(net, cache, self.y, grad)
-        self.smooth.add(net.theta, grad.theta)
-        self.frozen.hold(grad.theta)
-        if not (math.isfinite(loss) and np.isfinite(grad.theta).all()):
+        loss = float(self.full_pass())
+        self.smooth.add(net.theta, g_theta)
+        self.frozen.hold(g_theta)
+        if not (math.isfinite(loss) and np.isfinite(g_theta).all()):
             net.theta = self.accepted
             epoch = len(self.run.history) + 1
             text = (
@@ -145,7 +159,7 @@ class Objective:
             raise TrainingDiverged(text, epoch=epoch, step=1, layer=None, learning_rate=None)
         self.last = v.copy(), loss
         penalised += loss + float(self.smooth.value(net.theta))
-        g = grad.theta.astype(np.float64)
+        g = g_theta.astype(np.float64)
         by_negative = self.l1 - g[split]
         g[split] += self.l1
         return float(penalised), np.concatenate([g, by_negative])

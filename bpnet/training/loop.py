@@ -11,7 +11,7 @@ import numpy as np
 from bpnet.arrays import Array, better_in_turn, number_or_array
 from bpnet.checks import quiet
 from bpnet.mlp import MLP
-from bpnet.training.data import Batches
+from bpnet.training.data import Batches, Remote
 from bpnet.training.run import Run
 from bpnet.training.step import Failed, Going, Recipe, Step, Take, make_step
 from bpnet.training.turns import make_turns
@@ -95,12 +95,8 @@ def epoch_of_one_step(run: Run, batches: Batches, recipe: Recipe) -> Callable[[]
 def epoch_of_batches(run: Run, batches: Batches, recipe: Recipe) -> Callable[[], Any]:
     """Return what trains an epoch, and gives the mean loss, or None where Ctrl-C cut it short."""
     source, size, optimizer = batches.source, batches.size, recipe.optimizer
-    steps, trend, interrupt, single = (
-        Steps(run, recipe),
-        run.trend,
-        run.interrupt,
-        run.going is None,
-    )
+    trend, interrupt, single = run.trend, run.interrupt, run.going is None
+    step_on = source.steps_on(run, recipe) if isinstance(source, Remote) else Steps(run, recipe).on
     rng = batches.rng if batches.shuffle else None
     orders = len(run.net) if batches.shuffle == "each" and not single else None
 
@@ -115,7 +111,7 @@ def epoch_of_batches(run: Run, batches: Batches, recipe: Recipe) -> Callable[[],
                 return None
             if epoch_steps:
                 optimizer.set_rate_at(run.epoch + run.step / epoch_steps)
-            take = steps.on(x)
+            take = step_on(x)
             run.step += 1
             loss = take(y, share)
             if trend.first is None and np.all(weight):
