@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from importlib import import_module
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
@@ -9,18 +11,6 @@ from typing import Any
 import measure
 
 SIZES = {"784-100-10, batch 128": 128, "784-1000-1000-10, batch 4096": 4096}
-
-
-def missing() -> str:
-    """Return what this machine lacks, or nothing."""
-    if find_spec("cupy") is None:
-        return "CuPy is missing: pip install cupy-cuda12x, or the one for your CUDA"
-    import cupy
-
-    try:
-        return "" if cupy.cuda.runtime.getDeviceCount() else "there is no GPU"
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"there is no GPU that CuPy can use: {error}"
 
 
 def seconds_of_a_step(name: str, xp: Any, wait: Any, steps: int) -> float:
@@ -43,13 +33,16 @@ def seconds_of_a_step(name: str, xp: Any, wait: Any, steps: int) -> float:
 
 def main() -> None:
     """Measure, or say what is missing."""
-    asked = measure.arguments(__doc__ or "", threads=measure.usable_cores()).parse_args()
-    if lacks := missing():
-        print(lacks)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="five steps each")
+    asked = parser.parse_args()
+    if find_spec("cupy") is None or not import_module("cupy").is_available():
+        print("this needs a GPU, and CuPy: pip install cupy-cuda12x, or the one for your CUDA")
         raise SystemExit(0 if asked.quick else 1)
-    measure.begin(asked)
     import cupy
     import numpy as np
+
+    print(measure.machine_line(measure.machine()), cupy.cuda.runtime.getDeviceProperties(0)["name"])
 
     for name in SIZES:
         steps = 5 if asked.quick else 200

@@ -8,10 +8,10 @@ hardly depends on the rows, so that the smallest size shows it.
 
 from __future__ import annotations
 
+import argparse
 import warnings
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -51,28 +51,16 @@ def seconds_of_a_step(workers: int, rows: int, steps: int, client: Any = None) -
     return median(history.time[1:])
 
 
-def draw(found: list[dict[str, float]], path: Path) -> None:
-    """Draw the time of a step over the rows of a batch."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    ax = figure.subplots()
-    for name in [key for key in found[0] if key != "rows"]:
-        ax.loglog([row["rows"] for row in found], [row[name] for row in found], "o-", label=name)
-    ax.set(xlabel="rows of a batch", ylabel="seconds a step")
-    ax.legend(frameon=False)
-    measure.save_picture(figure, path)
-
-
 def main() -> None:
-    """Measure, print, and write what was asked for."""
-    parser = measure.arguments(__doc__ or "")
-    most = max(2, measure.usable_cores())
-    parser.add_argument("--workers", type=measure.at_least_one, default=most, metavar="N")
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two sizes, three steps each")
+    parser.add_argument("--workers", type=measure.at_least_one, default=2, metavar="N")
     asked = parser.parse_args()
     if find_spec("distributed") is None:
         raise SystemExit("this needs Dask: pip install 'dask[array]' distributed")
-    machine = measure.begin(asked)
+    measure.set_threads(1)
+    print(measure.machine_line(measure.machine()))
     from distributed import Client, LocalCluster
 
     sizes, steps = ((64, 1024), 3) if asked.quick else ([64 * 4**k for k in range(6)], 15)
@@ -97,10 +85,6 @@ def main() -> None:
         even = own / (each * (1 - 1 / asked.workers))
         print(f"By that {asked.workers} workers pay from some {even:.0f} rows on;", end=" ")
     print(f"they did at {pays[0]} rows." if pays else "they did at none of these sizes.")
-    measure.finish(
-        asked, "two sizes, three steps", partial(draw, found),
-        benchmark="over_machines", dtype="float32", machine=machine, results=found,
-    )  # fmt: skip
 
 
 if __name__ == "__main__":
