@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, moved_out
 from bpnet.errors import InvalidFile
 
 # Not on Windows, where a file that is open cannot be renamed.
@@ -45,7 +45,7 @@ def write_arrays(path: StrPath, arrays: Mapping[str, Array]) -> None:
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{name} holds Python objects, which bpnet does not write to files")
-    members: dict[str, Any] = dict(arrays)
+    members: dict[str, Any] = {name: moved_out(array) for name, array in arrays.items()}
     write_atomically(path, lambda file: np.savez(file, **members))
 
 

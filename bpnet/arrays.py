@@ -18,7 +18,7 @@ import math
 import zlib
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +35,44 @@ COLUMNS = 1021  # of `digest`: a prime, so that no width of a layer divides it
 MEMORY = 0.9  # the part of the machine's memory that a stack may ask for
 
 
+def other(array: Any) -> TypeGuard[Array]:
+    """Whether this is an array of another library, as on a GPU, that is never converted by itself.
+
+    It speaks NumPy's protocols, with ``out=`` and ``like=``, and `get` copies it to one of NumPy's.
+    """
+    if isinstance(array, np.ndarray):
+        return False
+    return all(hasattr(array, name) for name in ("__array_ufunc__", "__array_function__", "get"))
+
+
+def alike(values: Array, like: Array) -> Array:
+    """Return values as an array of the type of `like`: those of NumPy are moved in."""
+    if type(values) is type(like):
+        return values
+    if other(like):
+        return np.asarray(values, like=like)
+    if other(values):
+        raise TypeError(
+            f"{type(values).__name__} does not go with a net whose theta is NumPy's: move the one "
+            "by get(), or the other by net.with_theta"
+        )
+    return values
+
+
+def moved_out(array: Any) -> Any:
+    """Return an array of NumPy in place of one of another library; all else as it is."""
+    return array.get() if other(array) else array
+
+
+def contiguous(array: Array) -> Array:
+    """Return the array with its rows one after another in memory."""
+    return np.ascontiguousarray(array, like=array if other(array) else None)
+
+
 def product(theta: Array) -> Product:
     """Return what multiplies the matrices of the last two axes fastest, for arrays like θ."""
     if theta.ndim == 1:
-        return np.ndarray.dot
+        return np.matmul if other(theta) else np.ndarray.dot
     return by_networks if networks_fastest(theta) else np.matmul
 
 
@@ -52,7 +86,7 @@ def by_networks(A: Array, B: Array, out: Array) -> None:
 
 def number_or_array(value: Any) -> Any:
     """Return a Python number where there is one, as of one network, else the array."""
-    return value.item() if value.ndim == 0 else value
+    return value.item() if value.ndim == 0 else moved_out(value)
 
 
 def networks_fastest(theta: Array) -> bool:
@@ -74,7 +108,7 @@ def best_layout(theta: Array, sizes: tuple[int, ...], m: int) -> Array:
 
     The copy has the same axes and values.
     """
-    if theta.ndim == 1 or len(theta) < FEWEST or networks_fastest(theta):
+    if theta.ndim == 1 or len(theta) < FEWEST or networks_fastest(theta) or other(theta):
         return theta
     largest = m * max(n_in * n_out for n_in, n_out in pairwise(sizes))
     limit = LARGEST_ROW if m == 1 else min(len(theta) // 2, LARGEST)
@@ -86,7 +120,7 @@ def better_in_turn(theta: Array, m: int) -> bool:
 
     So it does where the networks are so large that the calls for each do not matter.
     """
-    return bool(m * theta.shape[-1] > HEAVIEST)
+    return m * theta.shape[-1] > HEAVIEST and not other(theta)
 
 
 def digest(array: Array) -> int:
@@ -95,7 +129,7 @@ def digest(array: Array) -> int:
     CRC-32; of a long array, of its sums modulo 2^32 in 1,021 columns: ten times as fast, and
     still different for almost every change, exchanged entries included.
     """
-    words: Any = np.frombuffer(array.ravel(order="K"), np.uint32)
+    words: Any = np.frombuffer(moved_out(array).ravel(order="K"), np.uint32)
     columns = words[: words.size // COLUMNS * COLUMNS].reshape(-1, COLUMNS)
     if len(columns) < 16:
         return zlib.crc32(words)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, contiguous, moved_out, other
 
 REAL_KINDS = "biuf"
 
@@ -24,7 +24,7 @@ def as_numbers(values: ArrayLike, name: str, *, allow_complex: bool = False) -> 
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is a sparse array: pass {name}.toarray()")
     try:
-        array = np.asarray(detached(values))
+        array = values if other(values) else np.asarray(detached(values))
     except (ValueError, TypeError) as error:
         why = uneven(values, name) if isinstance(values, (list, tuple)) else error
         raise ValueError(f"{name} is no array: {why}") from None
@@ -143,6 +143,7 @@ def check_finite(array: Array, name: str, start: int = 0) -> None:
     """Raise ValueError with the place of a NaN or infinity; the rows are those from `start` on."""
     if all_finite(array):
         return
+    array = moved_out(array)
     place = np.argwhere(~np.isfinite(array))[0].tolist()
     value = array[*place]
     if start:
@@ -194,7 +195,7 @@ def as_rows(
     else:
         with quiet():
             array = array.astype(dtype, copy=False)
-    return np.ascontiguousarray(array)  # same bits from every layout
+    return contiguous(array)  # same bits from every layout
 
 
 def same_length(x: Array, y: Array) -> None:

@@ -193,7 +193,7 @@ class MLP(Stackable):
         array = checks.as_numbers(values, "theta", allow_complex=theta.dtype.kind == "c")
         if array.shape != theta.shape:
             raise ValueError(f"theta has shape {theta.shape}, but was given shape {array.shape}")
-        theta[...] = checks.converted(array, theta.dtype, "theta")
+        theta[...] = arrays.alike(checks.converted(array, theta.dtype, "theta"), theta)
 
     @property
     def W(self) -> Views:
@@ -357,7 +357,8 @@ class MLP(Stackable):
                 assert a is not None  # it is one of the two
                 out = self.parameters.rows(a, "a")
                 share = self.loss_function.of_output(out, self._targets(y, out))
-            E = reduce(share, checks.as_shares(sample_weight, out.shape[-2], self.dtype))
+            weight = checks.as_shares(sample_weight, out.shape[-2], self.dtype)
+            E = reduce(share, None if weight is None else arrays.alike(weight, share))
         return E.item() if E.ndim == 0 else E
 
     def predict(self, x: ArrayLike) -> Array:

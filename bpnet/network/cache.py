@@ -9,7 +9,7 @@ import numpy as np
 from numpy import multiply
 from numpy.typing import ArrayLike
 
-from bpnet.arrays import Array, check_memory, room
+from bpnet.arrays import Array, alike, check_memory, room
 from bpnet.checks import as_numbers, converted
 from bpnet.network.parameters import FIRST, ByLayer, by_layer
 from bpnet.network.show import Row, Shown, rows_of
@@ -72,7 +72,8 @@ class Cache(Shown):
         self._delta_of_each, self.value = output_kernels(
             signature.loss, signature.activations[-1], z[-1], self.times_df[L]
         )
-        self._equal_share = None if self.m == 1 else np.array(1 / self.m, z[-1].dtype)
+        each = np.array(1 / self.m, z[-1].dtype)
+        self._equal_share = None if self.m == 1 else alike(each, z[-1])
         self.weigh(None)
         self.hold(mask)
         for l in mask or ():
@@ -121,7 +122,7 @@ class Cache(Shown):
 
     def weigh(self, shares: Array | None) -> None:
         """Set each sample's share in the mean, (m,) or (networks, m); None is 1/m each."""
-        self._weights = None if shares is None else shares[..., None]
+        self._weights = None if shares is None else alike(shares[..., None], self.z.list[-1])
         share = self._equal_share if self._weights is None else self._weights
         delta_of_each = self._delta_of_each
         if share is None:
@@ -149,7 +150,7 @@ class Cache(Shown):
             a, array = self.a.list[l], as_numbers(values, f"mask[{l}]")
             if array.shape != a.shape:
                 raise ValueError(f"mask[{l}] has shape {array.shape}, but a[{l}] has {a.shape}")
-            held[l] = converted(array, a.dtype, f"mask[{l}]").copy()
+            held[l] = alike(converted(array, a.dtype, f"mask[{l}]"), a).copy()
         for l in range(1, self.L):
             self.drop(l, held.get(l))
 

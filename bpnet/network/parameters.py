@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bpnet.arrays import Array as Array
-from bpnet.arrays import product
+from bpnet.arrays import alike, other, product
 from bpnet.checks import all_finite, as_rows
 from bpnet.network.show import Row, Shown, aligned, rows_of
 
@@ -74,7 +74,7 @@ class Views(ByLayer[Array]):
         view = self[l]
         if values is view:  # W[2] -= ... has written already
             return
-        values = np.asarray(values)
+        values = alike(values if other(values) else np.asarray(values), view)
         if values.shape != view.shape:
             text = f"has shape {view.shape}, but was given shape {values.shape}"
             raise ValueError(f"{self._what}[{l}] {text}")
@@ -136,8 +136,10 @@ class Parameters(Shown):
     def rows(self, values: ArrayLike, name: str, *, finite: bool = True) -> Array:
         """Return x, or a or y, as rows of a net with these parameters; see `checks.as_rows`."""
         width, role = (self.sizes[0], "input") if name == "x" else (self.sizes[-1], "output")
-        networks = len(self.theta) if self.theta.ndim > 1 else None
-        return as_rows(values, width, self.theta.dtype, name, role, networks, finite=finite)
+        theta = self.theta
+        networks = len(theta) if theta.ndim > 1 else None
+        rows = as_rows(values, width, theta.dtype, name, role, networks, finite=finite)
+        return alike(rows, theta)
 
     def check_finite(self) -> None:
         """Raise ValueError if a weight or bias is NaN or infinite, with its name."""

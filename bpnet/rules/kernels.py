@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy import add, copyto, multiply, subtract
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, other
 from bpnet.rules.activations import Activation
 from bpnet.rules.activations_inplace import Backward, Forward
 from bpnet.rules.losses import Loss, reduce
@@ -25,12 +25,17 @@ Value = Callable[..., Any]  # (z, a, y, share=None): the loss of the batch
 SHORT_SUM = 10_000  # numbers that a dot product may add; of more, pairwise sums are more exact
 
 
+def fast(z: Array) -> bool:
+    """Whether the forms in place are for arrays like z: NumPy's, and real."""
+    return z.dtype.kind == "f" and not other(z)
+
+
 def layer_kernels(activation: Activation, z: Array) -> tuple[Forward, Backward]:
     """Return f and times_df for a layer whose weighted input is shaped and typed like z.
 
     ``f(z, a)``: a becomes f(z). ``times_df(z, a, delta)``: delta becomes delta ⊙ f'(z).
     """
-    if activation.in_place is not None and z.dtype.kind == "f":
+    if activation.in_place is not None and fast(z):
         return activation.in_place(z)
 
     def f(z: Array, a: Array) -> None:
@@ -51,7 +56,7 @@ def output_kernels(
     ∂E/∂a ⊙ f'(z^L), by the output's `times_df`. It does not hold the mean over samples; the value
     of the loss does.
     """
-    form = loss.in_place if loss.in_place is not None and z.dtype.kind == "f" else InPlace()
+    form = loss.in_place if loss.in_place is not None and fast(z) else InPlace()
     return delta_kernel(loss, output, form, z, times_df), value_kernel(loss, output, form, z)
 
 

@@ -28,7 +28,7 @@ from numpy import (  # by name, as in activations_inplace.py
     subtract,
 )
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, alike, other
 from bpnet.checks import all_finite, as_float
 from bpnet.rules.schedules import EqualByFields, Schedule, as_rate, as_schedule
 from bpnet.rules.subnormal import EVERY, clear, end_small, negligible, negligible_theta
@@ -174,6 +174,7 @@ class Optimizer(EqualByFields):
     def _prepare(self, theta: Array, weights: Array | None) -> None:
         """Make what a step on arrays like θ needs beside the state."""
         self._shape, self._dtype = theta.shape, theta.dtype
+        self._like = np.empty_like(theta, shape=())
         self._largest = float(np.finfo(theta.dtype).max)
         self._scratch: dict[tuple[Any, ...], Array] = {}
         self.typed = {name: self._in_dtype(name, getattr(self, name)) for name in self.constants}
@@ -191,7 +192,7 @@ class Optimizer(EqualByFields):
             array = np.array(number, self._dtype)
         if not np.isfinite(array) or (array == 0) != (number == 0):
             raise ValueError(f"{name}={number:g} is out of range for {self._dtype}")
-        return array
+        return alike(array, self._like)
 
     def set_rate_at(self, t: float) -> None:
         """Set η for the steps that follow to what the learning rate is after t epochs.
@@ -219,7 +220,7 @@ class Optimizer(EqualByFields):
             raise ValueError(
                 f"a learning rate must be in [0, {self._largest:.3g}], but the schedule gave {rate}"
             )
-        typed = np.array(rate, self._dtype)
+        typed = alike(np.array(rate, self._dtype), self._like)
         if typed.ndim and typed.shape != self._shape[:-1]:
             raise ValueError(
                 f"learning_rate holds {len(typed)} numbers, but one is needed for each network "
@@ -322,7 +323,7 @@ class Optimizer(EqualByFields):
 
 def check_floats(theta: Any) -> None:
     """Raise TypeError for a θ in which a step cannot be taken in place."""
-    if not isinstance(theta, np.ndarray) or theta.dtype.kind != "f":
+    if not (isinstance(theta, np.ndarray) or other(theta)) or theta.dtype.kind != "f":
         kind = getattr(theta, "dtype", type(theta).__name__)
         raise TypeError(f"theta must be an array of floats, which changes in place, not {kind}")
 
@@ -552,7 +553,7 @@ class AdamW(Adam):
     def _prepare(self, theta: Array, weights: Array | None) -> None:
         super()._prepare(theta, weights)
         if weights is not None:
-            self.typed["weight_decay"] = self.typed["weight_decay"] * weights
+            self.typed["weight_decay"] = self.typed["weight_decay"] * alike(weights, self._like)
 
     @by_element
     def compute(self, theta: Array, g: Array, move: Array) -> None:

@@ -79,7 +79,7 @@ def largest_apart(z: Array) -> tuple[Array, Array, Array]:
     r : array, shape (..., m, n)
         The softmax of the others among themselves; 0 at the largest.
     """
-    largest = np.arange(z.shape[-1]) == z.real.argmax(axis=-1)[..., None]
+    largest = np.arange(z.shape[-1], like=z) == z.real.argmax(axis=-1)[..., None]
     lowest = z.real.min() - 1
     second = np.max(np.where(largest, lowest, z), axis=-1, keepdims=True)
     among = np.where(largest, 0, np.exp(np.where(largest, lowest, z) - second))

@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from bpnet.arrays import Array, networks_fastest
+from bpnet.arrays import Array, networks_fastest, other
 from bpnet.rules.optimizers import Optimizer
 
 Update = Callable[[], Any]
@@ -45,7 +45,7 @@ def make_update(
     """
     whole = update_of(rule, theta, g, move, decays)
     indices = pieces(theta, numbers_in_cache(len(rule.state) + 2, theta.itemsize))
-    if len(indices) == 1 or not getattr(rule.compute, "by_element", False):
+    if len(indices) == 1 or other(theta) or not getattr(rule.compute, "by_element", False):
         return whole
     parts = [rule.part(index) for index in indices]
     updates = [

@@ -19,7 +19,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike
 
 from bpnet import checks
-from bpnet.arrays import Array, check_memory, digest
+from bpnet.arrays import Array, check_memory, digest, other
 from bpnet.mlp import MLP
 from bpnet.rules.losses import check_targets
 
@@ -181,7 +181,8 @@ class ArraySource:
             lead, n = index.shape[:1], index.shape[1] * source.shape[-1]
             what = f"the batches of {index.shape[1]:,} samples for {lead[0]:,} networks"
             check_memory(what, lead[0], source.dtype, n, gradients=False)
-        return np.empty((*lead, index.shape[-1], source.shape[-1]), source.dtype)
+        shape = (*lead, index.shape[-1], source.shape[-1])
+        return np.empty(shape, source.dtype, like=source if other(source) else None)
 
 
 class Remote(ArraySource):
@@ -241,7 +242,7 @@ def take_rows(source: Array, index: Array, out: Array) -> None:
     if source.ndim == index.ndim + 1 == 3:  # rows of each network's own data: count them through
         networks, m, width = source.shape
         source, index = source.reshape(-1, width), index + m * np.arange(networks)[:, None]
-    if source.flags.c_contiguous:
+    if not other(source) and source.flags.c_contiguous:
         np.take(source, index, axis=-2, out=out, mode="clip")  # clip: no copy of the buffer
     else:  # np.take would copy the whole source
         out[...] = source[..., index, :]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, moved_out
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
 from bpnet.training.step import Going
@@ -28,7 +28,7 @@ class Trend:
     def begin(self, loss: Any, targets: int) -> None:
         """Take the loss before the first step, on so many targets."""
         if targets >= TELLING:
-            self.first = self.lowest = loss
+            self.first = self.lowest = moved_out(loss)
 
     def explosion(self, loss: Any, going: Going | None) -> tuple[str, str, Array | None] | None:
         """Take the loss of an epoch; where one has exploded return what, how, and of which."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, alike
 from bpnet.checks import as_int
 from bpnet.rules.losses import Loss
 from bpnet.rules.metrics import METRICS, SMALLER_IS_BETTER, Mean, Metric, as_metrics
@@ -64,7 +64,7 @@ class EarlyStopping(Patience):
         if self.restore_best:
             if self.best_theta is None:
                 self.best_theta = theta.copy(order="K")
-            np.copyto(self.best_theta, theta, where=better[..., None])
+            np.copyto(self.best_theta, theta, where=alike(better[..., None], theta))
         return finished
 
     def on_epoch_end(self, run: Run) -> None:

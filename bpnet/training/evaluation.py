@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bpnet.arrays import Array, number_or_array
+from bpnet.arrays import Array, moved_out, number_or_array
 from bpnet.checks import quiet, report_nan
 from bpnet.mlp import MLP, forward_pass
 from bpnet.network.cache import Cache
@@ -55,11 +55,12 @@ def evaluate_source(
             forward_pass(net, cache)
             total += rows * cache.loss(y)
         mass += mass_of_part
+        y, a = moved_out(y), moved_out(cache.a.list[-1])
         for name, rule in in_parts.items():
             if mass_of_part:
-                so_far[name] = rule.add(so_far[name], y, cache.a.list[-1], weight)
+                so_far[name] = rule.add(so_far[name], y, a, weight)
         if len(in_parts) < len(metrics):
-            kept.append((y.copy(), cache.a.list[-1].copy()))
+            kept.append((y.copy(), a.copy()))
     values = {name: rule.value(so_far[name]) for name, rule in in_parts.items()}
     if kept:
         y, a = (np.concatenate(part, axis=-2) for part in zip(*kept, strict=True))
@@ -92,7 +93,7 @@ def check_metrics(metrics: dict[str, Metric], source: ArraySource | StreamSource
         if isinstance(rule, Mean) and not source.lazy:
             so_far = None
             for start in range(0, source.y.shape[-2], CHUNK):
-                part = source.y[..., start : start + CHUNK, :]
+                part = moved_out(source.y[..., start : start + CHUNK, :])
                 so_far = rule.add(so_far, part, part)
             rule.value(so_far)
 

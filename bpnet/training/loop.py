@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bpnet.arrays import Array, better_in_turn, number_or_array
+from bpnet.arrays import Array, better_in_turn, moved_out, number_or_array
 from bpnet.checks import quiet
 from bpnet.mlp import MLP
 from bpnet.training.data import Batches, Remote
@@ -87,7 +87,7 @@ def epoch_of_one_step(run: Run, batches: Batches, recipe: Recipe) -> Callable[[]
         loss = take(y, share)
         if trend.first is None:
             trend.begin(loss, y.size)
-        return float(loss) if single else np.asarray(loss, np.float64)
+        return float(loss) if single else np.asarray(moved_out(loss), np.float64)
 
     return one_epoch
 
@@ -117,7 +117,7 @@ def epoch_of_batches(run: Run, batches: Batches, recipe: Recipe) -> Callable[[],
             if trend.first is None and np.all(weight):
                 trend.begin(loss * (mass / weight), y.size)
             if mass == source.m == weight:  # all in one step: nothing to add up
-                return float(loss) if single else np.asarray(loss, np.float64)
+                return float(loss) if single else np.asarray(moved_out(loss), np.float64)
             total += mass * loss
             of_all += weight
         return number_or_array(total / of_all)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, alike, other
 from bpnet.checks import as_float, as_int
 from bpnet.mlp import MLP
 from bpnet.network.cache import Cache
@@ -57,9 +57,10 @@ class Penalty:
             strength = np.array(each)[:, None]
         if strength.max() > np.finfo(net.dtype).max:
             raise ValueError(f"{name} is too large for {net.dtype}: {strength.max():g}")
-        strengths = np.empty_like(net.theta if strength.ndim else weights, net.dtype)
-        np.multiply(strength, weights, strengths, casting="same_kind")
-        return strengths if strength.any() else None
+        like = net.theta if strength.ndim else weights
+        strengths, over = np.empty_like(like, net.dtype), alike(weights, like)
+        np.multiply(alike(strength, like), over, strengths, casting="same_kind")
+        return alike(strengths, net.theta) if strength.any() else None
 
     def of_network(self, k: int) -> Self:
         """Return the penalty of network k of a stack."""
@@ -123,7 +124,10 @@ class Dropout:
                 z, n = cache.z.list[FIRST], cache.a.list[l].shape[-1]
                 mask = np.empty_like(z, shape=(*z.shape[:-1], n))  # for each network its own
                 cache.drop(l, mask)
-            self.rng.random(out=mask.ravel(order="K"), dtype=mask.dtype)  # a view
+            if other(mask):
+                mask[...] = alike(self.rng.random(mask.shape, mask.dtype), mask)
+            else:
+                self.rng.random(out=mask.ravel(order="K"), dtype=mask.dtype)  # a view
             np.less(mask, keep, out=mask)
             np.multiply(mask, 1 / keep, mask)
             if l == 1:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy import add, subtract
 
-from bpnet.arrays import Array
+from bpnet.arrays import Array, moved_out
 from bpnet.mlp import MLP, backward_pass, forward_pass
 from bpnet.network.cache import Cache
 from bpnet.network.gradient import Gradient
@@ -161,8 +161,8 @@ def take_stack(
     def take(y: Array, share: Array | None) -> Any:
         loss: Array = advance(y, share)
         if not isfinite(add.reduce(loss) + update()):
-            lost = np.asarray(~np.isfinite(loss))
-            broken = np.asarray(~np.isfinite(theta - move).all(axis=1)) & ~lost
+            lost = np.asarray(moved_out(~np.isfinite(loss)))
+            broken = np.asarray(moved_out(~np.isfinite(theta - move).all(axis=1))) & ~lost
             for what, networks in (("loss", lost & going.mask), ("step", broken & going.mask)):
                 if networks.any():
                     failed(what, networks)
