@@ -61,7 +61,8 @@ def alike(values: Array, like: Array) -> Array:
 
 def moved_out(array: Any) -> Any:
     """Return an array of NumPy in place of one of another library; all else as it is."""
-    return array.get() if other(array) else array
+    far = other(array)
+    return array.get() if far else array
 
 
 def contiguous(array: Array) -> Array:
