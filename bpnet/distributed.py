@@ -30,12 +30,11 @@ from bpnet.network.gradient import Gradient
 from bpnet.rules.initializers import generator
 from bpnet.rules.metrics import Mean
 from bpnet.rules.optimizers import Adam, Optimizer
-from bpnet.training.data import ArraySource, Batch, Reach, Remote
+from bpnet.training.data import ArraySource, Batch, Reach, Remote, as_weight
 from bpnet.training.evaluation import evaluate_source, measured
 from bpnet.training.fit import fit
 from bpnet.training.history import History
 from bpnet.training.step import take_one
-from bpnet.training.weights import as_weight
 
 TRIAL = 20  # steps, after which it is told where Dask does not pay:
 FAR = 5  # where a step takes so many times as long as the parts' gradients together
