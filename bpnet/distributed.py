@@ -418,27 +418,27 @@ def sweep(
     size = -(-len(every) // cluster.workers)
     stacks = [(n, every[i : i + size]) for n in grid["sizes"] for i in range(0, len(every), size)]
     options |= {"epochs": epochs, "validation": validation}
-    task = partial(train_alike, net or {}, optimizer or Adam(), options)
+    load = x if callable(x) else lambda: (x, y)
+    task = partial(train_alike, load, net or {}, optimizer or Adam(), options)
     with cluster.in_words():
-        data = cluster.map(lambda _: x() if callable(x) else (x, y), [None]) * len(stacks)
-        futures = cluster.map(task, data, *zip(*stacks, strict=True))
-        for _, found in cluster.distributed.as_completed(futures, with_results=True):
-            if isinstance(found, BaseException):  # as all have that the scheduler took along
-                raise found
-            results += found
-            for one in found:
+        waiting = cluster.map(task, *zip(*stacks, strict=True))
+        while waiting:
+            done, waiting = cluster.distributed.wait(waiting, return_when="FIRST_COMPLETED")
+            came = [one for stack in cluster.client.gather(list(done)) for one in stack]
+            results += came
+            for one in came:
                 on_result(one)
     return sorted(results, key=lambda one: one.loss)
 
 
-def train_alike(make: Any, rule: Any, how: Any, data: Any, sizes: Any, tried: Any) -> list[Trained]:
+def train_alike(load: Any, make: Any, rule: Any, how: Any, sizes: Any, tried: Any) -> list[Trained]:
     """Train nets of the same sizes as a stack; a task."""
     net = MLP.stack([MLP.init(sizes, **{"rng": one.get("seed", 0), **make}) for one in tried])
     rule, lost = copy.deepcopy(rule), np.zeros(len(net), bool)
     how = how | {name: np.array([one[name] for one in tried]) for name in {*tried[0]} - {"seed"}}
     rule.learning_rate = how.pop("learning_rate", rule.learning_rate)
     try:
-        history = fit(net, *data, optimizer=rule, **how)
+        history = fit(net, *load(), optimizer=rule, **how)
     except TrainingDiverged as error:
         history, lost[:] = error.history, True
     lost[[entry["network"] for entry in history.diverged]] = True
