@@ -420,7 +420,7 @@ def sweep(
     options |= {"epochs": epochs, "validation": validation}
     load = x if callable(x) else lambda: (x, y)
     task = partial(train_alike, load, net or {}, optimizer or Adam(), options)
-    with cluster.in_words():
+    with cluster.in_words(), cluster.client.as_current():  # or wait asks another one's loop
         waiting = cluster.map(task, *zip(*stacks, strict=True))
         while waiting:
             done, waiting = cluster.distributed.wait(waiting, return_when="FIRST_COMPLETED")
