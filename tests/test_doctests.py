@@ -22,6 +22,10 @@ def load(name):
         if missing.name.startswith("bpnet"):
             raise
         pytest.skip(f"{name} needs {missing.name}, which is an extra")
+    except ImportError as missing:
+        if "pip install" not in str(missing):
+            raise
+        pytest.skip(f"{name}: {missing}")
 
 
 @pytest.mark.parametrize("name", ["bpnet", *MODULES])
