@@ -16,11 +16,10 @@ from bpnet.rules.activations import ACTIVATIONS
 from bpnet.rules.optimizers import SGD
 from bpnet.training.fit import fit
 from bpnet.words import Words
-from bpnet.worked.published import X, Y, example
+from bpnet.worked.published import PRINTED, X, Y, example
 
 DIFFERENCES = 2000  # the most parameters that are compared with differences; of large nets fewer
 SHOWN = 6  # the most numbers in a row
-PRINTED = {100: 0.005217, 1000: 0.000241, 10000: 0.000003}  # the article's, from an unseeded start
 HISTORY = 10_000_000  # losses that a call of fit may record, one each epoch and network
 BINS, WIDTH = 12, 40  # of the histogram: rows, and characters in the longest
 

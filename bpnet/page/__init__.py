@@ -1,6 +1,5 @@
 """The page in which bpnet computes: its state, answers in JSON, its local server, its front."""
 
-import tomllib
-from pathlib import Path
+from bpnet.words import table
 
-SAID = tomllib.loads(Path(__file__).with_name("page.toml").read_text(encoding="utf-8"))
+SAID = table("page/page.toml")

@@ -25,6 +25,7 @@ from bpnet.rules.activations import ACTIVATIONS
 from bpnet.rules.losses import LOSSES
 from bpnet.worked.film import WIDTH, chosen, picture, train
 from bpnet.worked.notation import words_of
+from bpnet.worked.published import PRINTED
 from bpnet.worked.solution import explain
 
 LAYERS = 6  # of the largest net that is edited here
@@ -32,7 +33,6 @@ SAMPLES, STEPS, BACK, SESSIONS = 200, 200_000, 100, 8  # at most so many
 SLICE = 0.1  # seconds of training in one request, so that it can be stopped
 POINTS = 300  # of the loss curve
 PHASES = {"forward": 1, "loss": 2, "backward": 3, "update": 0}
-PRINTED = {100: 0.005217, 1000: 0.000241, 10000: 0.000003}  # the article's, from an unseeded start
 CHOICES = {"activation": [*ACTIVATIONS], "loss": [*LOSSES], "optimizer": [*OPTIMIZERS]}
 REFUSED = (ValueError, TypeError, LookupError, ArithmeticError, MemoryError, Warning)
 

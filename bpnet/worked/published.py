@@ -10,6 +10,7 @@ from bpnet.worked.notation import Notation
 X, Y = (0.05, 0.10), (0.01, 0.99)
 W = [[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]]
 B = [[0.35, 0.35], [0.60, 0.60]]
+PRINTED = {100: 0.005217, 1000: 0.000241, 10000: 0.000003}  # the article's, from an unseeded start
 RIGHT = {"updated": True, "held": True, "early": False, "shared": False}  # what was done
 
 

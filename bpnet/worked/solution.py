@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from html import escape
-from pathlib import Path
 from string import Template
 from typing import Self
 
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike
 from bpnet.checks import as_float, as_int
 from bpnet.mlp import MLP
 from bpnet.rules.losses import check_targets
+from bpnet.words import stored
 from bpnet.worked.notation import words_of
 from bpnet.worked.page import SMALL, Page, TextPage, shows
 from bpnet.worked.work import Work
@@ -43,11 +43,11 @@ class Solution(Work):
         parts = [Page(part, "html").write() if isinstance(part, Work)
                  else f'<article class="bpnet-worked"><pre>{escape(part)}</pre></article>'
                  for part in (self, *more)]  # fmt: skip
-        told = {"title": escape(repr(self.net)), "language": self.language, "style": read("css")}
-        return Template(read("html")).substitute(told, body="\n".join(parts))
+        told = {"title": escape(repr(self.net)), "language": self.language, "style": stored("worked/page.css")}
+        return Template(stored("worked/page.html")).substitute(told, body="\n".join(parts))
 
     def _repr_html_(self) -> str:
-        return f"<style>\n{read('css')}</style>\n{Page(self, 'html').write()}"
+        return f"<style>\n{stored('worked/page.css')}</style>\n{Page(self, 'html').write()}"
 
     def _repr_latex_(self) -> str:
         return self.latex()
@@ -58,11 +58,6 @@ class Solution(Work):
     def __repr__(self) -> str:
         of = f" of {self.target}" * bool(self.target)
         return f"<worked solution{of}, {self.net!r}: print it>"
-
-
-def read(suffix: str) -> str:
-    """Return the page's frame, or its style."""
-    return Path(__file__).with_name(f"page.{suffix}").read_text(encoding="utf-8")
 
 
 def explain(

@@ -14,7 +14,6 @@ import pytest
 from bpnet import SGD, film, fit
 from bpnet.cli.main import main
 from bpnet.page import own
-from bpnet.page.server import Server
 from bpnet.page.state import preset
 from bpnet.worked import published
 
@@ -94,14 +93,6 @@ class Browser:
         urls = [m["params"]["request"]["url"] for m in messages
                 if m["method"] == "Network.requestWillBeSent"]  # fmt: skip
         return said, {url.split("/")[2] for url in urls if url.startswith(("http", "ws"))}
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import threading
 import time
 import zipfile
 from contextlib import closing
@@ -15,14 +14,6 @@ from bpnet.cli.main import main
 from bpnet.page import own
 from bpnet.page.server import FILES, LARGEST, Server
 from tests.helpers.command import printed, refusal
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def send(server, path="call", body=None, method=None, token=None, **headers):
