@@ -43,7 +43,8 @@ class Solution(Work):
         parts = [Page(part, "html").write() if isinstance(part, Work)
                  else f'<article class="bpnet-worked"><pre>{escape(part)}</pre></article>'
                  for part in (self, *more)]  # fmt: skip
-        told = {"title": escape(repr(self.net)), "language": self.language, "style": stored("worked/page.css")}
+        told = {"title": escape(repr(self.net)), "language": self.language}
+        told["style"] = stored("worked/page.css")
         return Template(stored("worked/page.html")).substitute(told, body="\n".join(parts))
 
     def _repr_html_(self) -> str:
